@@ -1,0 +1,217 @@
+"""The bounded subset of MessagePack that wattlog speaks: no floats, no extensions.
+
+Encodes None, bool, int (64 bits), bytes, str, list or tuple, and dict with its keys sorted,
+so that equal values always give equal bytes. Decodes the same, and checks every length,
+the depth and the number of elements before anything is allocated.
+"""
+
+BYTES_MAX = 16_384
+DEPTH_MAX = 5
+ELEMENTS_MAX = 4_096
+
+
+class MsgpackError(Exception):
+    """Bytes that are not MessagePack, or outside the subset; `reason` is a counter key."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def pack(value) -> bytes:  # type: ignore[no-untyped-def]
+    """Return the value as MessagePack, in its shortest form."""
+    out = bytearray()
+    _write(out, value)
+    return bytes(out)
+
+
+def pack_array_head(count: int) -> bytes:
+    """Return the first bytes of an array of count elements that the caller adds himself."""
+    out = bytearray()
+    _write_head(out, count, 0x90, 16, 0xDC)
+    return bytes(out)
+
+
+def _write_uint(out: bytearray, value: int, width: int) -> None:
+    for shift in range(8 * (width - 1), -8, -8):
+        out.append(value >> shift & 0xFF)
+
+
+def _write_head(out: bytearray, size: int, short: int, short_max: int, long_code: int) -> None:
+    """Write a length: fixed form below short_max, else 16 or 32 bits at long_code, +1."""
+    assert size < 1 << 32
+    if size < short_max:
+        out.append(short | size)
+    elif size < 1 << 16:
+        out.append(long_code)
+        _write_uint(out, size, 2)
+    else:
+        out.append(long_code + 1)
+        _write_uint(out, size, 4)
+
+
+def _write_int(out: bytearray, value: int) -> None:
+    if -32 <= value < 128:
+        out.append(value & 0xFF)
+        return
+    # A signed width of 1, 2, 4, 8 bytes holds -2**(bits-1)..; an unsigned one twice as far up.
+    code, width = (0xCC, 1) if value >= 0 else (0xD0, 1)
+    limit = 1 << 8 if value >= 0 else 1 << 7
+    size = value if value >= 0 else -value - 1
+    while size >= limit:
+        assert width < 8
+        code += 1
+        width *= 2
+        limit = limit * limit if value >= 0 else 2 * limit * limit
+    out.append(code)
+    _write_uint(out, value, width)
+
+
+def _write(out: bytearray, value) -> None:  # type: ignore[no-untyped-def]
+    if value is None:
+        out.append(0xC0)
+    elif value is False or value is True:
+        out.append(0xC3 if value else 0xC2)
+    elif isinstance(value, int):
+        _write_int(out, value)
+    elif isinstance(value, str):
+        data = value.encode()
+        if 32 <= len(data) < 256:
+            out.append(0xD9)
+            out.append(len(data))
+        else:
+            _write_head(out, len(data), 0xA0, 32, 0xDA)
+        out.extend(data)
+    elif isinstance(value, (bytes, bytearray)):
+        if len(value) < 256:
+            out.append(0xC4)
+            out.append(len(value))
+        else:
+            _write_head(out, len(value), 0, 0, 0xC5)
+        out.extend(value)
+    elif isinstance(value, (list, tuple)):
+        _write_head(out, len(value), 0x90, 16, 0xDC)
+        for element in value:
+            _write(out, element)
+    else:
+        assert isinstance(value, dict), "this type has no place on the wire"
+        _write_head(out, len(value), 0x80, 16, 0xDE)
+        for key in sorted(value):
+            _write(out, key)
+            _write(out, value[key])
+
+
+def unpack(data: bytes):  # type: ignore[no-untyped-def]
+    """Return the one value that data holds; raises MsgpackError."""
+    if len(data) > BYTES_MAX:
+        raise MsgpackError("too_long")
+    reader = _Reader(data)
+    value = reader.read(0)
+    if reader.at != len(data):
+        raise MsgpackError("surplus")
+    return value
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self.elements = 0
+
+    def uint(self, width: int) -> int:
+        end = self.at + width
+        if end > len(self.data):
+            raise MsgpackError("truncated")
+        value = int.from_bytes(self.data[self.at : end], "big")
+        self.at = end
+        return value
+
+    def octets(self, size: int) -> bytes:
+        end = self.at + size
+        if end > len(self.data):
+            raise MsgpackError("truncated")
+        value = self.data[self.at : end]
+        self.at = end
+        return value
+
+    def read(self, depth: int):  # type: ignore[no-untyped-def]
+        if depth > DEPTH_MAX:
+            raise MsgpackError("depth")
+        self.elements += 1
+        if self.elements > ELEMENTS_MAX:
+            raise MsgpackError("elements")
+        code = self.uint(1)
+        if code < 0x80:
+            return code
+        if code >= 0xE0:
+            return code - 256
+        if code < 0x90:
+            return self.table(code & 15, depth)
+        if code < 0xA0:
+            return self.array(code & 15, depth)
+        if code < 0xC0:
+            return self.text(code & 31)
+        if code in _FIXED:
+            return _FIXED[code]
+        if code in _INTEGERS:
+            return self.integer(code)
+        if code not in _SIZED:
+            raise MsgpackError("type")
+        method, width = _SIZED[code]
+        size = self.uint(width)
+        if method == "bin":
+            return self.octets(size)
+        if method == "str":
+            return self.text(size)
+        return self.array(size, depth) if method == "array" else self.table(size, depth)
+
+    def integer(self, code: int) -> int:
+        width = _INTEGERS[code]
+        value = self.uint(width)
+        if code >= 0xD0 and value >> 8 * width - 1:
+            value -= 1 << 8 * width
+        return value
+
+    def text(self, size: int) -> str:
+        data = self.octets(size)
+        try:
+            return data.decode()
+        except ValueError:  # UnicodeError is one
+            raise MsgpackError("utf8") from None
+
+    def room(self, count: int) -> None:
+        # Every element takes at least a byte: a length that cannot be true allocates nothing.
+        if count > len(self.data) - self.at:
+            raise MsgpackError("truncated")
+        if self.elements + count > ELEMENTS_MAX:
+            raise MsgpackError("elements")
+
+    def array(self, count: int, depth: int) -> list:  # type: ignore[type-arg]
+        self.room(count)
+        return [self.read(depth + 1) for _ in range(count)]
+
+    def table(self, count: int, depth: int) -> dict:  # type: ignore[type-arg]
+        self.room(2 * count)
+        out: dict = {}  # type: ignore[type-arg]
+        for _ in range(count):
+            key = self.read(depth + 1)
+            if not isinstance(key, str) or key in out:
+                raise MsgpackError("key")
+            out[key] = self.read(depth + 1)
+        return out
+
+
+_FIXED = {0xC0: None, 0xC2: False, 0xC3: True}
+_INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_SIZED = {
+    0xC4: ("bin", 1),
+    0xC5: ("bin", 2),
+    0xC6: ("bin", 4),
+    0xD9: ("str", 1),
+    0xDA: ("str", 2),
+    0xDB: ("str", 4),
+    0xDC: ("array", 2),
+    0xDD: ("array", 4),
+    0xDE: ("map", 2),
+    0xDF: ("map", 4),
+}

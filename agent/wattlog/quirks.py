@@ -1,0 +1,102 @@
+"""Meters that deviate: each row a name, a maker, a fix and the evidence for it.
+
+A fix changes one register's value where the meter's own status word proves that what was
+sent is not what was meant. Nothing else in the core knows a maker.
+"""
+
+from collections import namedtuple
+
+Quirk = namedtuple("Quirk", ("name", "maker", "applies", "fix"))
+# name      what it cures
+# maker     three letters as in the server id, b"" for all
+# applies   applies(entry, direction) -> bool
+# fix       fix(entry, direction) -> the value that was meant
+
+POWER = b"\x01\x00\x10\x07\x00\xff"
+POWER_ABSOLUTE = b"\x01\x00\x0f\x07\x00\xff"
+POWER_L1 = b"\x01\x00\x24\x07\x00\xff"
+POWER_L2 = b"\x01\x00\x38\x07\x00\xff"
+POWER_L3 = b"\x01\x00\x4c\x07\x00\xff"
+IMPORT = b"\x01\x00\x01\x08\x00\xff"
+EXPORT = b"\x01\x00\x02\x08\x00\xff"
+
+UNIT_W = 27
+
+# Bits of the status word of 1.8.0 / 2.8.0 that say "energy flows out".
+EDL_EXPORT = 1 << 5
+FNN_EXPORT = 1 << 11
+FNN_EXPORT_PHASE = {POWER_L1: 1 << 12, POWER_L2: 1 << 13, POWER_L3: 1 << 14}
+FNN_VOLTAGES = 7 << 18  # a bit per phase that has voltage
+
+
+class Direction:
+    """What the status word says about the flow of energy.
+
+    status       the word, or None where the meter sent none
+    is_fnn       does the meter follow FNN's list of 2012 (else the older EDL one)?
+    has_negative has this meter sent a negative power while exporting?
+    """
+
+    def __init__(self, status: int | None, is_fnn: bool, has_negative: bool) -> None:
+        self.status = status
+        self.is_fnn = is_fnn
+        self.has_negative = has_negative
+
+    def is_export(self, obis: bytes) -> bool | None:
+        """Tell whether this power flows out; None where the meter does not say."""
+        status = self.status
+        if status is None:
+            return None
+        if not self.is_fnn:
+            return bool(status & EDL_EXPORT)
+        voltages = status & FNN_VOLTAGES
+        if obis in FNN_EXPORT_PHASE and voltages & voltages - 1:
+            return bool(status & FNN_EXPORT_PHASE[obis])
+        return bool(status & FNN_EXPORT)
+
+
+def _is_unsigned_sent_as_signed(entry, direction: Direction) -> bool:  # type: ignore[no-untyped-def]
+    # Around zero the status may lag a sample: a true -1 W must not turn into 654 W.
+    small = 2 * 10 ** -(entry.scaler or 0) if (entry.scaler or 0) <= 0 else 0
+    return (
+        entry.unit == UNIT_W
+        and 1 <= entry.width <= 3
+        and entry.value < -small
+        and direction.is_export(entry.obis) is False
+    )
+
+
+def _unsigned(entry, direction: Direction) -> int:  # type: ignore[no-untyped-def]
+    return entry.value + (1 << 8 * entry.width)  # type: ignore[no-any-return]
+
+
+def _is_magnitude_while_exporting(entry, direction: Direction) -> bool:  # type: ignore[no-untyped-def]
+    return (
+        entry.obis in (POWER, POWER_ABSOLUTE)
+        and entry.value > 0
+        and direction.is_export(entry.obis) is True
+        and not (entry.obis == POWER and direction.has_negative)
+    )
+
+
+def _negated(entry, direction: Direction) -> int:  # type: ignore[no-untyped-def]
+    return -entry.value  # type: ignore[no-any-return]
+
+
+# The evidence stands as a comment above each row: on a device it would cost memory.
+QUIRKS = (
+    # DVS7412: 53 8b28 with status 1c0104 is +356.24 W, said its owner; WS7412 36.7.0 53 c60c
+    # is +507.00 W; DVS7420 and DWSB20 set the export bit and mean their minus.
+    Quirk("dzg-unsigned-as-signed", b"DZG", _is_unsigned_sent_as_signed, _unsigned),
+    # EMH ED300L and HW8 send 15.7.0 always positive, with bit 5; some Holley DTZ541 firmware
+    # sends 16.7.0 without a sign, with bit 11; ISKRA MT175 sends its own minus: left alone.
+    Quirk("magnitude-with-direction", b"", _is_magnitude_while_exporting, _negated),
+)
+
+
+def meant(entry, maker: bytes, direction: Direction) -> int:  # type: ignore[no-untyped-def]
+    """Return the register's integer value with the first quirk that applies cured."""
+    for quirk in QUIRKS:
+        if quirk.maker in (b"", maker) and quirk.applies(entry, direction):
+            return quirk.fix(entry, direction)  # type: ignore[no-any-return]
+    return entry.value  # type: ignore[no-any-return]

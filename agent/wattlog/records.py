@@ -1,0 +1,79 @@
+"""What is logged and sent: records, batches, acknowledgements, status. See SPEC.md.
+
+A record is packed once, when it is logged; a batch is those bytes behind a head, so that
+sending again gives the same bytes without packing again.
+"""
+
+from wattlog import msgpack
+
+FORMAT_WIRE = 1
+TOPIC_ROOT = "wattlog/1"
+BATCH = "b"
+ACK = "a"
+STATUS = "s"
+
+RECORDS_MAX = 64  # in one batch
+BATCH_BYTES_MAX = 4_096
+VALUES_MAX = 64
+REASON_BYTES_MAX = 120
+
+_SYNC = 0
+_READING = 1
+
+
+def topic(edge: str, leaf: str) -> str:
+    """Return the topic of one edge: leaf is BATCH, ACK or STATUS."""
+    return "%s/%s/%s" % (TOPIC_ROOT, edge, leaf)
+
+
+def pack_sync(uptime_ms: int, epoch_ms: int) -> bytes:
+    """Return the record "at this uptime the clock read so many ms since 1970 UTC"."""
+    return msgpack.pack((_SYNC, uptime_ms, epoch_ms))
+
+
+def pack_reading(uptime_ms: int, reading) -> bytes:  # type: ignore[no-untyped-def]
+    """Return the record of one reading.Reading taken at this uptime."""
+    assert len(reading.values) <= VALUES_MAX
+    flat: list[int] = []
+    for row in reading.values:
+        flat.extend(row)
+    return msgpack.pack((_READING, uptime_ms, reading.server_id, reading.sec_index, flat))
+
+
+def pack_batch(edge: str, boot: int, first_seq: int, packed: list[bytes]) -> bytes:
+    """Return the batch of these packed records, the first of which has first_seq."""
+    assert 1 <= len(packed) <= RECORDS_MAX
+    head = [msgpack.pack(value) for value in (FORMAT_WIRE, edge, boot, first_seq)]
+    head.insert(0, msgpack.pack_array_head(5))
+    head.append(msgpack.pack_array_head(len(packed)))
+    return b"".join(head + packed)
+
+
+def unpack_ack(payload: bytes) -> tuple[int, int, int, str | None] | None:
+    """Return (boot, first_seq, count, reason or None) of an acknowledgement, None if it is not one."""
+    try:
+        value = msgpack.unpack(payload)
+    except msgpack.MsgpackError:
+        return None
+    if not isinstance(value, list) or len(value) != 5 or value[0] != FORMAT_WIRE:
+        return None
+    numbers = value[1:4]
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        return None
+    if value[4] is not None and not isinstance(value[4], str):
+        return None
+    return numbers[0], numbers[1], numbers[2], value[4]
+
+
+def pack_status(fields: "dict[str, object]") -> bytes:
+    """Return a status message; the keys are in SPEC.md."""
+    return msgpack.pack(fields)
+
+
+def unpack_status(payload: bytes) -> "dict[str, object] | None":
+    """Return the fields of a status message, None for anything else."""
+    try:
+        value = msgpack.unpack(payload)
+    except msgpack.MsgpackError:
+        return None
+    return value if isinstance(value, dict) and value.get("v") == FORMAT_WIRE else None

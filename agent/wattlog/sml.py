@@ -1,0 +1,291 @@
+"""Smart Message Language: from a checked payload to its list of registers, as on the wire.
+
+Implements the type-length-value coding and the GetList response of SML 1.04 (BSI
+TR-03109-1) with the variants that real meters send: integers of any width, absent values,
+long lists, times in four spellings. Messages of other types are skipped by structure.
+"""
+
+from collections import namedtuple
+
+from wattlog.compat import const
+
+DEPTH_MAX = 10  # real frames nest 7 deep
+ENTRIES_MAX = 128  # real lists have up to 30
+OCTETS_MAX = 256  # the longest real one is a 50-byte signature
+TL_BYTES_MAX = 4
+INTEGER_BYTES_MAX = 8
+
+_OCTETS = const(0)
+_BOOLEAN = const(4)
+_SIGNED = const(5)
+_UNSIGNED = const(6)
+_LIST = const(7)
+
+GET_LIST_RESPONSE = 0x0701
+
+GetList = namedtuple("GetList", ("server_id", "sec_index", "entries"))
+# One list of registers.
+# server_id  bytes as on the wire, or None
+# sec_index  the meter's own seconds counter (not a date), or None
+# entries    list of Entry in wire order
+
+Entry = namedtuple("Entry", ("obis", "status", "sec_index", "unit", "scaler", "value", "width"))
+# One register.
+# obis       bytes, usually six groups A-B:C.D.E*F
+# status     int, bytes or None
+# sec_index  time of the value in the meter's seconds, or None
+# unit       DLMS unit number, or None
+# scaler     decimal exponent, or None (which means 0)
+# value      int, bytes, bool or None where the meter sent none
+# width      bytes that an integer value took on the wire, else 0
+
+
+class SmlError(Exception):
+    """A payload that is not SML; `reason` is a counter key."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Reader:
+    """A cursor over one payload; every length is checked before it is believed."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def type_length(self) -> tuple[int, int]:
+        """Return (type, content bytes or list elements); (_OCTETS, -1) is the end mark 00."""
+        data = self.data
+        first = self.at
+        at = first
+        length = 0
+        kind = -1
+        while True:
+            if at >= len(data):
+                raise SmlError("truncated")
+            byte = data[at]
+            at += 1
+            if kind < 0:
+                kind = byte >> 4 & 7
+            elif byte & 0x70 or at - first > TL_BYTES_MAX:
+                raise SmlError("type_length")
+            length = length << 4 | byte & 15
+            if not byte & 0x80:
+                break
+        self.at = at
+        if kind != _LIST:
+            # The length of a primitive counts its own type-length bytes.
+            length -= at - first
+            if length < 0 and (kind != _OCTETS or at - first != 1):
+                raise SmlError("type_length")
+        if length > len(data) - at:
+            raise SmlError("truncated")
+        return kind, length
+
+    def list_of(self, count_min: int) -> int:
+        """Return the number of elements of the list that must stand here."""
+        kind, count = self.type_length()
+        if kind != _LIST or count < count_min:
+            raise SmlError("structure")
+        return count
+
+    def primitive(self):  # type: ignore[no-untyped-def]
+        """Return the value here and its width: int, bytes, bool or None (absent)."""
+        kind, length = self.type_length()
+        if kind == _LIST or length < 0:
+            raise SmlError("structure")
+        return self._content(kind, length)
+
+    def _content(self, kind: int, length: int):  # type: ignore[no-untyped-def]
+        at = self.at
+        self.at = at + length
+        if kind == _OCTETS:
+            if length > OCTETS_MAX:
+                raise SmlError("limit")
+            return (self.data[at : at + length] if length else None), 0
+        if kind == _BOOLEAN:
+            if length != 1:
+                raise SmlError("type_length")
+            return self.data[at] != 0, 0
+        if kind not in (_SIGNED, _UNSIGNED) or not 1 <= length <= INTEGER_BYTES_MAX:
+            raise SmlError("type_length")
+        value = int.from_bytes(self.data[at : at + length], "big")
+        # MicroPython ignores from_bytes' `signed`, so the sign is extended by hand.
+        if kind == _SIGNED and self.data[at] & 0x80:
+            value -= 1 << 8 * length
+        return value, length
+
+    def unsigned(self) -> int:
+        """Return the integer that must stand here."""
+        value, width = self.primitive()
+        if not width or value < 0:
+            raise SmlError("structure")
+        return value  # type: ignore[no-any-return]
+
+    def octets(self) -> bytes | None:
+        """Return the octet string here, or None where it is absent."""
+        value, width = self.primitive()
+        if width or value is True or value is False:
+            raise SmlError("structure")
+        return value  # type: ignore[no-any-return]
+
+    def integer_or_none(self) -> int | None:
+        """Return the integer here, or None where it is absent."""
+        value, width = self.primitive()
+        if value is not None and not width:
+            raise SmlError("structure")
+        return value  # type: ignore[no-any-return]
+
+    def skip(self, depth: int) -> None:
+        """Pass over one element of any type, at this depth of nesting."""
+        left = [1]
+        while left:
+            if left[-1] == 0:
+                left.pop()
+                continue
+            left[-1] -= 1
+            kind, length = self.type_length()
+            if kind == _LIST:
+                if depth + len(left) > DEPTH_MAX:
+                    raise SmlError("depth")
+                left.append(length)
+            elif length > 0:
+                self.at += length
+
+    def time(self) -> int | None:
+        """Return the seconds of an SML_Time in any spelling, or None where it is absent."""
+        start = self.at
+        kind, count = self.type_length()
+        if kind != _LIST:  # absent, or bare seconds (Holley)
+            self.at = start
+            return self.integer_or_none()
+        if count == 2:
+            self.unsigned()  # seconds index, timestamp or local timestamp: all count seconds
+            start = self.at
+            kind, count = self.type_length()
+            if kind != _LIST:
+                self.at = start
+                return self.unsigned()
+        # A local timestamp, or a list of three without a tag (FROETEC): seconds come first.
+        if count != 3:
+            raise SmlError("structure")
+        seconds = self.unsigned()
+        self.skip(DEPTH_MAX - 1)
+        self.skip(DEPTH_MAX - 1)
+        return seconds
+
+    def value(self):  # type: ignore[no-untyped-def]
+        """Return a register's value and width; a list is read as [tag, SML_Time] or is None."""
+        start = self.at
+        kind, count = self.type_length()
+        if kind != _LIST:
+            self.at = start
+            return self.primitive()
+        inside = self.at
+        try:
+            if count == 2:
+                self.unsigned()
+                return self.time(), 0
+        except SmlError:
+            self.at = inside
+        # Nothing that we know: the entry stays, without a value.
+        self.at = start
+        self.skip(6)
+        return None, 0
+
+
+def parse(payload: bytes) -> list[GetList]:
+    """Return the GetList responses in a frame's payload, in order.
+
+    Raises SmlError for a payload that does not follow the grammar.
+    """
+    reader = _Reader(payload)
+    lists: list[GetList] = []
+    while True:
+        # Fill bytes may stand between messages, whatever the pad count says.
+        while reader.at < len(payload) and payload[reader.at] == 0:
+            reader.at += 1
+        if not _message_follows(payload, reader.at):
+            return lists
+        _message(reader, lists)
+
+
+def _message_follows(payload: bytes, at: int) -> bool:
+    # A few stray 1b behind the last message are what is left of an odd escape.
+    rest = payload[at:]
+    return rest.replace(b"\x1b", b"").replace(b"\x00", b"") != b""
+
+
+def _message(reader: _Reader, lists: list[GetList]) -> None:
+    reader.list_of(6)
+    reader.octets()  # transaction id
+    reader.unsigned()  # group
+    reader.unsigned()  # what to do on an error
+    if reader.list_of(2) != 2:
+        raise SmlError("structure")
+    if reader.unsigned() == GET_LIST_RESPONSE:
+        lists.append(_get_list(reader))
+    else:
+        reader.skip(2)
+    # The transport checksum covers this one's bytes too; two of one polynomial are no better.
+    reader.unsigned()
+    if reader.type_length() != (_OCTETS, -1):
+        raise SmlError("structure")
+
+
+def _get_list(reader: _Reader) -> GetList:
+    fields = reader.list_of(5)
+    reader.skip(3)  # client id
+    server_id = reader.octets()
+    reader.skip(3)  # list name
+    sec_index = reader.time()
+    count = reader.list_of(0)
+    if count > ENTRIES_MAX:
+        raise SmlError("limit")
+    entries = []
+    for _ in range(count):
+        entries.append(_entry(reader))  # noqa: PERF401 -- MicroPython: same, and no closure
+    for _ in range(fields - 5):  # signature, gateway time, what later versions add
+        reader.skip(3)
+    return GetList(server_id, sec_index, entries)
+
+
+def _entry(reader: _Reader) -> Entry:
+    fields = reader.list_of(6)
+    obis = reader.octets()
+    if obis is None:
+        raise SmlError("structure")
+    status, _ = reader.primitive()
+    sec_index = reader.time()
+    unit = reader.integer_or_none()
+    scaler = reader.integer_or_none()
+    value, width = reader.value()
+    for _ in range(fields - 6):  # signature, what later versions add
+        reader.skip(5)
+    return Entry(obis, status, sec_index, unit, scaler, value, width)
+
+
+def server_id_text(server_id: bytes) -> str:
+    """Return a server id as printed on the meter, or as hex with dashes where it has no such form.
+
+    Ids of scheme 09 and 0A (DIN 43863-5) read "1 EMH00 12345678": medium, maker, block as
+    two hex digits, serial number as eight decimal digits. Some meters send plain text.
+    """
+    if len(server_id) == 10 and server_id[0] in (0x09, 0x0A):
+        maker = server_id[2:5]
+        serial = int.from_bytes(server_id[6:], "big")
+        if all(65 <= byte <= 90 for byte in maker) and serial < 10**8:
+            return "%d %s%02X %08d" % (server_id[1], maker.decode(), server_id[5], serial)
+    if server_id and all(48 <= b <= 57 or 65 <= b <= 90 or 97 <= b <= 122 for b in server_id):
+        return server_id.decode()
+    return "-".join(["%02x" % byte for byte in server_id])
+
+
+def obis_text(obis: bytes) -> str:
+    """Return "1-0:16.7.0" for the six groups; *F is written where it is not 255."""
+    if len(obis) != 6:
+        return "-".join(["%02x" % byte for byte in obis])
+    text = "%d-%d:%d.%d.%d" % (obis[0], obis[1], obis[2], obis[3], obis[4])
+    return text if obis[5] == 255 else text + "*%d" % obis[5]

@@ -1,0 +1,1 @@
+"""The rim of the Raspberry Pi daemon: serial ports, MQTT, clock, command line."""

@@ -1,0 +1,88 @@
+"""The command `wattlog-agent`: run the daemon, check its configuration, decode a meter."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from wattlog import __version__
+from wattlog.config import ConfigError
+
+EXIT_USAGE = 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wattlog-agent",
+        description="Reads smart meters (SML) on serial ports and sends their readings to a "
+        "wattlog host. Without a command it runs until stopped.",
+    )
+    parser.add_argument("--version", action="version", version=f"wattlog-agent {__version__}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings, agent.toml")
+    parser.add_argument(
+        "--check-config", action="store_true", help="check the settings, print them and exit"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    decode = commands.add_parser(
+        "decode",
+        help="print what a meter says, without sending anything",
+        description="Prints every register that a meter sends. Values are as on the wire.",
+    )
+    decode.add_argument(
+        "source",
+        nargs="?",
+        default="-",
+        metavar="FILE|-|DEVICE",
+        help="a capture file, - for standard input, or a serial port (until Ctrl-C)",
+    )
+    decode.add_argument("--json", action="store_true", help="one JSON object per valid frame")
+    decode.add_argument(
+        "--interpret",
+        action="store_true",
+        help="add wattlog's reading of them: sign settled, scaled, named",
+    )
+    decode.add_argument("--count", type=int, metavar="N", help="stop after N frames")
+    decode.add_argument("--baud", type=int, default=9600, help="of a serial port (default 9600)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    try:
+        if options.command == "decode":
+            from wattlog_pi.decode import run_decode
+
+            return run_decode(options)
+        from wattlog_pi import settings
+
+        checked = settings.read(options.config or settings.default_path())
+        if options.check_config:
+            _print_settings(checked)
+            return 0
+        from wattlog_pi.app import run
+
+        return run(checked)
+    except ConfigError as err:
+        print(f"wattlog-agent: {err}", file=sys.stderr)
+        return EXIT_USAGE
+    except ModuleNotFoundError as err:
+        if err.name not in ("serial", "paho"):
+            raise
+        print(
+            f"wattlog-agent: {err.name} is not installed: pip install 'wattlog[agent]'",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+
+
+def _print_settings(settings) -> None:  # type: ignore[no-untyped-def]
+    mqtt = settings.mqtt
+    print(f"{settings.path}: ok")
+    print(f"id      {settings.edge}")
+    for meter in settings.meters:
+        print(f"meter   {meter.port} at {meter.baud} bit/s")
+    login = f" as {mqtt.username}" if mqtt.username else ""
+    print(f"broker  {mqtt.host}:{mqtt.port}{' with TLS' if mqtt.tls else ''}{login}")
+    print(f"log     up to {settings.log_bytes_max // 1024} KiB")

@@ -1,0 +1,236 @@
+"""`wattlog-agent decode`: a person's first contact with a meter."""
+
+import argparse
+import contextlib
+import json
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from wattlog.channels import BY_ID, BY_OBIS, label
+from wattlog.config import ConfigError
+from wattlog.framing import FrameDecoder
+from wattlog.reading import HINT_PIN, Interpreter, Reading
+from wattlog.sml import Entry, GetList, SmlError, obis_text, parse, server_id_text
+
+FRAME_BYTES_MAX = 8192
+READ_BYTES = 65536
+QUIET_S = 10.0  # how long a port may be silent before we say so
+
+# DLMS units (IEC 62056-62) that meters send; other numbers are shown as such.
+UNITS = {
+    7: "s",
+    8: "°",
+    9: "°C",
+    25: "J",
+    27: "W",
+    28: "VA",
+    29: "var",
+    30: "Wh",
+    31: "VAh",
+    32: "varh",
+    33: "A",
+    35: "V",
+    44: "Hz",
+    56: "%",
+    255: "",
+}
+
+# Registers that are no quantity; the quantities are in wattlog.channels.
+NAMES = {
+    "010060320101": "Maker",
+    "0100600100ff": "Device id",
+    "0100000009ff": "Device id",
+    "0100000000ff": "Device number",
+    "00006001ffff": "Serial number",
+    "8181c78203ff": "Maker",
+    "8181c78205ff": "Public key",
+    "8181c7f006ff": "Firmware",
+    "010000020000": "Firmware",
+    "0100605a0201": "Parameter checksum",
+    "0100600500ff": "Status",
+    "0100600505ff": "Status",
+}
+NAMES = {bytes.fromhex(code): name for code, name in NAMES.items()}
+SERVER_ID_OBIS = (bytes.fromhex("0100600100ff"), bytes.fromhex("0100000009ff"))
+
+
+def decimal_text(value: int, scale: int) -> str:
+    """Return value * 10**scale as exact decimal text: (1989275, -1) is "198927.5"."""
+    if scale >= 0:
+        return str(value * 10**scale)
+    digits = str(abs(value)).rjust(1 - scale, "0")
+    return ("-" if value < 0 else "") + digits[:scale] + "." + digits[scale:]
+
+
+def run_decode(options: argparse.Namespace) -> int:
+    """Decode options.source to standard output; return the exit status."""
+    decoder = FrameDecoder(FRAME_BYTES_MAX)
+    drops: dict[str, int] = {}
+    interpreter = Interpreter()
+    show = _show_json if options.json else _show_table
+    left = options.count
+    try:
+        for data in _chunks(options.source, options.baud):
+            for payload in decoder.push(data):
+                try:
+                    lists = parse(payload)
+                except SmlError as err:
+                    drops[err.reason] = drops.get(err.reason, 0) + 1
+                    continue
+                for meter_list in lists:
+                    reading = interpreter.read(meter_list) if options.interpret else None
+                    show(meter_list, reading)
+                sys.stdout.flush()
+                if left is not None:
+                    left -= 1
+                    if left <= 0:
+                        return _summary(decoder, drops, interpreter)
+        decoder.finish()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+    except BrokenPipeError:
+        # The reader has seen enough; without this Python complains once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _summary(decoder, drops, interpreter)
+
+
+def _chunks(source: str, baud: int) -> Iterator[bytes]:
+    """Yield the source's bytes; a serial port never ends."""
+    if source == "-":
+        yield from _file_chunks(sys.stdin.buffer)
+        return
+    try:
+        mode = os.stat(source).st_mode
+        if not stat.S_ISCHR(mode):
+            with open(source, "rb") as file:
+                yield from _file_chunks(file)
+            return
+    except OSError as err:
+        raise ConfigError(f"{source}: {(err.strerror or str(err)).lower()}") from None
+    yield from _port_chunks(source, baud)
+
+
+def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
+    # read1 hands over what is there: a pipe's frames are shown as they come.
+    read = getattr(file, "read1", file.read)
+    while data := read(READ_BYTES):
+        yield data
+
+
+def _port_chunks(port: str, baud: int) -> Iterator[bytes]:
+    import random
+
+    from wattlog_pi.serial_source import SerialSource
+
+    source = SerialSource(port, baud, random.Random())
+    started_s = time.monotonic()
+    is_silent = True
+    with contextlib.closing(source):
+        while True:
+            now_s = time.monotonic()
+            data = source.read(int((now_s - started_s) * 1000))
+            if source.trouble():
+                raise ConfigError(f"{port}: {source.trouble()}".removesuffix("; trying again"))
+            if data:
+                is_silent = False
+                yield data
+            elif is_silent and now_s - started_s > QUIET_S:
+                is_silent = False
+                print(
+                    f"no byte from {port} in {QUIET_S:.0f} s: is the head on the meter's LED, "
+                    "the right way up?",
+                    file=sys.stderr,
+                )
+            time.sleep(0.05)
+
+
+def _show_json(meter_list: GetList, reading: Reading | None) -> None:
+    frame: dict[str, Any] = {
+        "server_id": None if meter_list.server_id is None else meter_list.server_id.hex(),
+        "entries": [
+            {
+                "obis": entry.obis.hex(),
+                "value": _plain(entry.value),
+                "scaler": entry.scaler,
+                "unit": entry.unit,
+                "status": _plain(entry.status),
+                "sec_index": entry.sec_index,
+            }
+            for entry in meter_list.entries
+        ],
+    }
+    if reading is not None:
+        frame["reading"] = {
+            "meter": server_id_text(reading.server_id),
+            "full_dataset": reading.full_dataset,
+            "values": {
+                BY_ID[number].key: decimal_text(value, scale)
+                for number, value, scale in reading.values
+            },
+        }
+    print(json.dumps(frame))
+
+
+def _plain(value: int | bytes | bool | None) -> int | str | bool | None:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _show_table(meter_list: GetList, reading: Reading | None) -> None:
+    server_id = meter_list.server_id
+    meter = server_id_text(server_id) if server_id else "without an id"
+    seconds = "" if meter_list.sec_index is None else f", its second {meter_list.sec_index}"
+    print(f"Meter {meter}{seconds}")
+    rows = [(obis_text(e.obis), _name(e.obis), _value_text(e)) for e in meter_list.entries]
+    if reading is not None:
+        rows.append(("", "", ""))
+        for number, value, scale in reading.values:
+            channel = BY_ID[number]
+            text = f"{decimal_text(value, scale)} {channel.unit}"
+            rows.append(("= " + channel.key, label(channel), text))
+        if not reading.full_dataset:
+            rows.append(("", "Hint", HINT_PIN))
+    code_width = max((len(row[0]) for row in rows), default=0)
+    name_width = max((len(row[1]) for row in rows), default=0)
+    for code, name, text in rows:
+        print(f"  {code:<{code_width}}  {name:<{name_width}}  {text}".rstrip())
+    print()
+
+
+def _name(obis: bytes) -> str:
+    if obis in BY_OBIS:
+        return label(BY_OBIS[obis])
+    return NAMES.get(obis, "")
+
+
+def _value_text(entry: Entry) -> str:
+    value = entry.value
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, bytes):
+        if entry.obis in SERVER_ID_OBIS:
+            return server_id_text(value)
+        is_text = all(32 <= byte < 127 for byte in value)
+        return value.decode("ascii") if is_text else value.hex(" ")
+    unit = UNITS.get(entry.unit, f"(unit {entry.unit})") if entry.unit else ""
+    return f"{decimal_text(value, entry.scaler or 0)} {unit}".rstrip()
+
+
+def _summary(decoder: FrameDecoder, parse_drops: dict[str, int], interpreter: Interpreter) -> int:
+    drops = dict(decoder.drops)
+    for part in (parse_drops, interpreter.drops):
+        for reason, count in part.items():
+            drops[reason] = drops.get(reason, 0) + count
+    good = decoder.frames - sum(parse_drops.values())
+    words = [f"{good} valid frame{'' if good == 1 else 's'}"]
+    if drops:
+        words.append("dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(drops.items())))
+    if decoder.junk_bytes:
+        words.append(f"{decoder.junk_bytes} bytes outside of frames")
+    print("; ".join(words), file=sys.stderr)
+    return 0
