@@ -13,7 +13,8 @@ from wattlog.uplink import Uplink
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wattlog.memlog import MemoryLog
-    from wattlog.ports import ByteSource, Clock, Link, Randrange
+    from wattlog.ports import ByteSource, Clock, Link, Randrange, Say
+    from wattlog.reading import Reading
 
 POLL_MS = 50  # 48 bytes at 9600 baud: far below any receive buffer
 
@@ -27,7 +28,7 @@ class Meter:
         self.interpreter = Interpreter()
         self.bytes = 0
         self.parse_drops: dict[str, int] = {}
-        self.reading = None  # the newest
+        self.reading: Reading | None = None  # the newest
         self.reading_ms = 0
         self.server_id: bytes | None = None  # the meter that was last spoken of
         self.trouble: str | None = None
@@ -40,7 +41,7 @@ class Meter:
                 out[reason] = out.get(reason, 0) + part[reason]
         return out
 
-    def take(self, now_ms: int) -> list:  # type: ignore[type-arg]
+    def take(self, now_ms: int) -> "list[Reading]":
         """Read what has arrived; return the readings that it completes."""
         data = self.source.read(now_ms)
         if not data:
@@ -69,7 +70,7 @@ class Meter:
             "state": "closed" if self.trouble else "open",
             "trouble": self.trouble,
             "server_id": reading.server_id if reading else None,
-            "frames": self.decoder.frames,
+            "frames": self.decoder.frames - sum(self.parse_drops.values()),
             "drops": self.drops(),
             "bytes": self.bytes,
             "frame_age_ms": now_ms - self.reading_ms if reading else None,
@@ -100,9 +101,9 @@ class Agent:
         link: "Link",
         clock: "Clock",
         randrange: "Randrange",
-        say,
+        say: "Say",
         frame_bytes_max: int,
-    ) -> None:  # type: ignore[no-untyped-def]
+    ) -> None:
         assert 0 < boot < 1 << 32
         self.meters = [Meter(source, frame_bytes_max) for source in sources]
         self.uplink = Uplink(edge, boot, log, link, randrange, self._describe, say)
@@ -137,11 +138,13 @@ class Agent:
             meter.trouble = trouble
             self._say("%s: %s" % (meter.source.name, trouble or "open"))
             self.uplink.announce()
-        server_id = meter.reading.server_id if meter.reading else None
-        if server_id != meter.server_id:
-            meter.server_id = server_id
-            self._say("%s: this is meter %s" % (meter.source.name, server_id_text(server_id)))
-            if not meter.reading.full_dataset:
+        reading = meter.reading
+        if reading is not None and reading.server_id != meter.server_id:
+            meter.server_id = reading.server_id
+            self._say(
+                "%s: this is meter %s" % (meter.source.name, server_id_text(reading.server_id))
+            )
+            if not reading.full_dataset:
                 self._say("%s: %s" % (meter.source.name, HINT_PIN))
             self.uplink.announce()
 

@@ -21,54 +21,81 @@ Channel = namedtuple(
 COUNTER = "counter"
 GAUGE = "gauge"
 
-# 10 uWh is the finest step a meter sends (eBZ, scaler -5). A counter of 10**9 Wh is a
-# 100 A three-phase connection at full load for 1650 days.
-_WH = ("Wh", 30, 5, 0, 10**12, COUNTER)
-_W = ("W", 27, 3, -(10**6), 10**6, GAUGE)
-_V = ("V", 35, 3, 0, 1000, GAUGE)
-_A = ("A", 33, 3, -1000, 1000, GAUGE)
-_HZ = ("Hz", 44, 3, 0, 100, GAUGE)
-_DEGREE = ("°", 8, 3, -360, 360, GAUGE)
+# unit: (unit_dlms, decimals, low, high, kind)
+# 10 uWh is the finest step a meter sends (eBZ, scaler -5). 10**12 Wh would take a 100 A
+# three-phase connection 1600 years.
+QUANTITIES = {
+    "Wh": (30, 5, 0, 10**12, COUNTER),
+    "W": (27, 3, -(10**6), 10**6, GAUGE),
+    "V": (35, 3, 0, 1000, GAUGE),
+    "A": (33, 3, -1000, 1000, GAUGE),
+    "Hz": (44, 3, 0, 100, GAUGE),
+    "°": (8, 3, -360, 360, GAUGE),
+}
+
+# One line a channel: id, OBIS in hex, unit, key. It is a text because a device holds it in
+# 1 KiB and makes rows only of what its meter sends; as objects all rows take 6 KiB.
+TABLE = """
+ 1 0100010800ff Wh import_wh
+ 2 0100010801ff Wh import_t1_wh
+ 3 0100010802ff Wh import_t2_wh
+ 4 0100020800ff Wh export_wh
+ 5 0100020801ff Wh export_t1_wh
+ 6 0100020802ff Wh export_t2_wh
+10 0100100700ff W  power_w
+11 0100240700ff W  power_l1_w
+12 0100380700ff W  power_l2_w
+13 01004c0700ff W  power_l3_w
+14 01000f0700ff W  power_abs_w
+15 0100010700ff W  power_import_w
+16 0100020700ff W  power_export_w
+17 0100010701ff W  power_import_t1_w
+18 0100150700ff W  power_import_l1_w
+19 0100290700ff W  power_import_l2_w
+20 01003d0700ff W  power_import_l3_w
+21 0100200700ff V  voltage_l1_v
+22 0100340700ff V  voltage_l2_v
+23 0100480700ff V  voltage_l3_v
+31 01001f0700ff A  current_l1_a
+32 0100330700ff A  current_l2_a
+33 0100470700ff A  current_l3_a
+41 01000e0700ff Hz frequency_hz
+51 0100510701ff °  angle_u_l2_l1_deg
+52 0100510702ff °  angle_u_l3_l1_deg
+53 0100510704ff °  angle_i_u_l1_deg
+54 010051070fff °  angle_i_u_l2_deg
+55 010051071aff °  angle_i_u_l3_deg
+"""
+
+_by_obis: dict[bytes, Channel] = {}
 
 
-def _row(number: int, key: str, obis: str, base: tuple) -> Channel:  # type: ignore[type-arg]
-    return Channel(number, key, bytes.fromhex(obis), *base)
+def by_obis(obis: bytes) -> Channel | None:
+    """Return the channel of these six groups, None where wattlog does not log it."""
+    channel = _by_obis.get(obis)
+    if channel is None:
+        at = TABLE.find(" %s " % obis.hex())
+        if len(obis) != 6 or at < 0:
+            return None
+        channel = _row(TABLE[TABLE.rfind("\n", 0, at) + 1 : TABLE.find("\n", at)])
+        _by_obis[obis] = channel
+    return channel
 
 
-CHANNELS = (
-    _row(1, "import_wh", "0100010800ff", _WH),
-    _row(2, "import_t1_wh", "0100010801ff", _WH),
-    _row(3, "import_t2_wh", "0100010802ff", _WH),
-    _row(4, "export_wh", "0100020800ff", _WH),
-    _row(5, "export_t1_wh", "0100020801ff", _WH),
-    _row(6, "export_t2_wh", "0100020802ff", _WH),
-    _row(10, "power_w", "0100100700ff", _W),
-    _row(11, "power_l1_w", "0100240700ff", _W),
-    _row(12, "power_l2_w", "0100380700ff", _W),
-    _row(13, "power_l3_w", "01004c0700ff", _W),
-    _row(14, "power_abs_w", "01000f0700ff", _W),
-    _row(15, "power_import_w", "0100010700ff", _W),
-    _row(16, "power_export_w", "0100020700ff", _W),
-    _row(17, "power_import_t1_w", "0100010701ff", _W),
-    _row(18, "power_import_l1_w", "0100150700ff", _W),
-    _row(19, "power_import_l2_w", "0100290700ff", _W),
-    _row(20, "power_import_l3_w", "01003d0700ff", _W),
-    _row(21, "voltage_l1_v", "0100200700ff", _V),
-    _row(22, "voltage_l2_v", "0100340700ff", _V),
-    _row(23, "voltage_l3_v", "0100480700ff", _V),
-    _row(31, "current_l1_a", "01001f0700ff", _A),
-    _row(32, "current_l2_a", "0100330700ff", _A),
-    _row(33, "current_l3_a", "0100470700ff", _A),
-    _row(41, "frequency_hz", "01000e0700ff", _HZ),
-    _row(51, "angle_u_l2_l1_deg", "0100510701ff", _DEGREE),
-    _row(52, "angle_u_l3_l1_deg", "0100510702ff", _DEGREE),
-    _row(53, "angle_i_u_l1_deg", "0100510704ff", _DEGREE),
-    _row(54, "angle_i_u_l2_deg", "010051070fff", _DEGREE),
-    _row(55, "angle_i_u_l3_deg", "010051071aff", _DEGREE),
-)
+def by_id(number: int) -> Channel | None:
+    """Return the channel with this number, None for one that does not exist."""
+    at = TABLE.find("\n%2d " % number)
+    return None if at < 0 else _row(TABLE[at + 1 : TABLE.find("\n", at + 1)])
 
-BY_ID = {channel.id: channel for channel in CHANNELS}
-BY_OBIS = {channel.obis: channel for channel in CHANNELS}
+
+def all_channels() -> "list[Channel]":
+    """Return every channel, by rising id."""
+    return [_row(line) for line in TABLE.strip("\n").split("\n")]
+
+
+def _row(line: str) -> Channel:
+    number, obis, unit, key = line.split()
+    return Channel(int(number), key, bytes.fromhex(obis), unit, *QUANTITIES[unit])
 
 
 def label(channel: Channel) -> str:
@@ -83,16 +110,24 @@ def _word(word: str) -> str:
 
 def in_range(channel: Channel, value: int, scale: int) -> bool:
     """Tell whether value * 10**scale units lie within the channel's physical range."""
+    low: int = channel.low
+    high: int = channel.high
     if scale >= 0:
-        return channel.low <= value * 10**scale <= channel.high
-    divisor = 10**-scale
-    return channel.low * divisor <= value <= channel.high * divisor
+        return low <= value * _power_of_ten(scale) <= high
+    divisor = _power_of_ten(-scale)
+    return low * divisor <= value <= high * divisor
 
 
 def rescaled(value: int, scale: int, decimals: int) -> int | None:
     """Return value * 10**scale as an integer with so many decimals, None where not exact."""
     shift = scale + decimals
     if shift >= 0:
-        return value * 10**shift
-    quotient, rest = divmod(value, 10**-shift)
+        return value * _power_of_ten(shift)
+    quotient, rest = divmod(value, _power_of_ten(-shift))
     return None if rest else quotient
+
+
+def _power_of_ten(exponent: int) -> int:
+    # For the type checker 10**n may be a float; this is an integer for n >= 0.
+    power: int = 10**exponent
+    return power

@@ -6,6 +6,13 @@ agent, the host and the tool that builds a device's image.
 
 from collections import namedtuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    Table = dict[str, Any]
+
 Key = namedtuple("Key", ("path", "kind", "default", "low", "high", "about"))
 # One setting.
 # path     dotted name; "meter[].port" is a key of every [[meter]] table
@@ -31,7 +38,9 @@ def _say(name: str, line: int | None, text: str) -> ConfigError:
     return ConfigError("%s: %s" % (where, text))
 
 
-def parse(name: str, text: str, parse_toml, schema):  # type: ignore[no-untyped-def]
+def parse(
+    name: str, text: str, parse_toml: "Callable[[str], Table]", schema: "Sequence[Key]"
+) -> "Table":
     """Return the checked settings of a TOML text as nested dicts with every default filled in.
 
     name        what to call the text in an error (the file's path)
@@ -46,11 +55,11 @@ def parse(name: str, text: str, parse_toml, schema):  # type: ignore[no-untyped-
     return check(data, schema, name, text)
 
 
-def check(data, schema, name: str, text: str = ""):  # type: ignore[no-untyped-def]
+def check(data: "Table", schema: "Sequence[Key]", name: str, text: str = "") -> "Table":
     """Return data (nested dicts and lists of dicts) checked against schema; see parse()."""
     keys = {key.path: key for key in schema}
     _refuse_unknown(data, "", keys, name, text)
-    out: dict = {}  # type: ignore[type-arg]
+    out: Table = {}
     for key in schema:
         head, _, leaf = key.path.rpartition(".")
         if head.endswith("[]"):
@@ -67,7 +76,9 @@ def check(data, schema, name: str, text: str = ""):  # type: ignore[no-untyped-d
     return out
 
 
-def _refuse_unknown(data, prefix: str, keys, name: str, text: str) -> None:  # type: ignore[no-untyped-def]
+def _refuse_unknown(
+    data: "Table", prefix: str, keys: "dict[str, Key]", name: str, text: str
+) -> None:
     for word in sorted(data):
         value = data[word]
         path = prefix + word
@@ -88,7 +99,7 @@ def _refuse_unknown(data, prefix: str, keys, name: str, text: str) -> None:  # t
             raise _say(name, line, "unknown key %s%s" % (_plain(path), _hint(generic, keys)))
 
 
-def _value(key, table, leaf: str, path: str, name: str, text: str):  # type: ignore[no-untyped-def]
+def _value(key: "Key", table: "Table", leaf: str, path: str, name: str, text: str) -> "Any":
     if leaf not in table:
         if key.default is REQUIRED:
             head = path.rpartition(".")[0]
@@ -109,13 +120,13 @@ def _value(key, table, leaf: str, path: str, name: str, text: str):  # type: ign
     return value
 
 
-def _problem(key, value) -> str | None:  # type: ignore[no-untyped-def]
+def _problem(key: "Key", value: "Any") -> str | None:
     if isinstance(key.kind, tuple):
         if value in key.kind:
             return None
         return "must be one of %s, not %r" % (", ".join(['"%s"' % k for k in key.kind]), value)
     # bool is a subclass of int: "port = true" is a mistake, not port 1.
-    kind = {"text": str, "integer": int, "boolean": bool}[key.kind]
+    kind: Any = _KINDS[key.kind]
     if not isinstance(value, kind) or (key.kind == "integer" and isinstance(value, bool)):
         word = {"text": 'a text in quotes, like "..."', "integer": "a whole number"}
         return "must be %s, not %r" % (word.get(key.kind, "true or false"), value)
@@ -126,6 +137,9 @@ def _problem(key, value) -> str | None:  # type: ignore[no-untyped-def]
         what = "have %s to %s characters" if key.kind == "text" else "be %s to %s"
         return "must %s, not %r" % (what % (key.low, key.high), value)
     return None
+
+
+_KINDS = {"text": str, "integer": int, "boolean": bool}
 
 
 def _generic(path: str) -> str:
@@ -145,7 +159,7 @@ def _plain(path: str) -> str:
     return "%s (in [[%s]] number %d)" % (leaf, head, int(index) + 1)
 
 
-def _hint(generic: str, keys) -> str:  # type: ignore[no-untyped-def]
+def _hint(generic: str, keys: "dict[str, Key]") -> str:
     head = generic.rpartition(".")[0]
     known = [path for path in sorted(keys) if path.rpartition(".")[0] == head]
     if not known:
@@ -174,9 +188,9 @@ def line_of(text: str, path: str) -> int | None:
 
     Good enough to point a finger: it reads headers and the starts of lines, not the grammar.
     """
-    head, _, leaf = path.rpartition(".")
+    head = path.rpartition(".")[0]
     table = ""
-    counts: dict = {}  # type: ignore[type-arg]
+    counts: dict[str, int] = {}
     header_line = None
     for number, line in enumerate(text.split("\n")):
         word = line.strip()
@@ -188,7 +202,7 @@ def line_of(text: str, path: str) -> int | None:
                 header_line = number + 1
         elif word.startswith("["):
             table = word[1:].split("]")[0].strip()
-            if path == table or path.startswith(table + ".") and not head:
+            if path == table or (path.startswith(table + ".") and not head):
                 header_line = number + 1
         elif "=" in word and not word.startswith("#"):
             key = word.split("=")[0].strip().strip("\"'")

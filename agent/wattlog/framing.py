@@ -139,7 +139,7 @@ class FrameDecoder:
 
     def _is_checked(self, frame: bytes) -> bool:
         checked = memoryview(frame)[:-2]
-        if not self._kermit and crc16_x25(checked) == frame[-2] | frame[-1] << 8:
+        if crc16_x25(checked) == frame[-2] | frame[-1] << 8:
             return True
         # Some Holley meters use Kermit. Trying it on every broken frame would double the
         # chance that one passes, so the frame has to name the maker.

@@ -6,6 +6,10 @@ promise: a power cut loses it. Its size is capped; the oldest records give way a
 
 from collections import namedtuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 RECORD_OVERHEAD_BYTES = 32  # what a list slot and a bytes object cost beside the payload
 
 Stats = namedtuple("Stats", ("records", "bytes", "bytes_max", "evicted"))
@@ -35,7 +39,7 @@ class MemoryLog:
         self._bytes += size
         return self._first_seq + len(self._records) - 1
 
-    def read_after(self, seq: int):  # type: ignore[no-untyped-def]
+    def read_after(self, seq: int) -> "Iterator[tuple[int, bytes]]":
         """Yield (seq, payload) of every record kept with a greater seq, oldest first."""
         for index in range(max(0, seq - self._first_seq + 1), len(self._records)):
             yield self._first_seq + index, self._records[index]

@@ -5,6 +5,10 @@ so that equal values always give equal bytes. Decodes the same, and checks every
 the depth and the number of elements before anything is allocated.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 BYTES_MAX = 16_384
 DEPTH_MAX = 5
 ELEMENTS_MAX = 4_096
@@ -18,7 +22,7 @@ class MsgpackError(Exception):
         self.reason = reason
 
 
-def pack(value) -> bytes:  # type: ignore[no-untyped-def]
+def pack(value: object) -> bytes:
     """Return the value as MessagePack, in its shortest form."""
     out = bytearray()
     _write(out, value)
@@ -67,7 +71,7 @@ def _write_int(out: bytearray, value: int) -> None:
     _write_uint(out, value, width)
 
 
-def _write(out: bytearray, value) -> None:  # type: ignore[no-untyped-def]
+def _write(out: bytearray, value: object) -> None:
     if value is None:
         out.append(0xC0)
     elif value is False or value is True:
@@ -89,7 +93,12 @@ def _write(out: bytearray, value) -> None:  # type: ignore[no-untyped-def]
         else:
             _write_head(out, len(value), 0, 0, 0xC5)
         out.extend(value)
-    elif isinstance(value, (list, tuple)):
+    else:
+        _write_container(out, value)
+
+
+def _write_container(out: bytearray, value: object) -> None:
+    if isinstance(value, (list, tuple)):
         _write_head(out, len(value), 0x90, 16, 0xDC)
         for element in value:
             _write(out, element)
@@ -101,7 +110,7 @@ def _write(out: bytearray, value) -> None:  # type: ignore[no-untyped-def]
             _write(out, value[key])
 
 
-def unpack(data: bytes):  # type: ignore[no-untyped-def]
+def unpack(data: bytes) -> "Any":
     """Return the one value that data holds; raises MsgpackError."""
     if len(data) > BYTES_MAX:
         raise MsgpackError("too_long")
@@ -134,7 +143,7 @@ class _Reader:
         self.at = end
         return value
 
-    def read(self, depth: int):  # type: ignore[no-untyped-def]
+    def read(self, depth: int) -> "Any":
         if depth > DEPTH_MAX:
             raise MsgpackError("depth")
         self.elements += 1
@@ -145,20 +154,23 @@ class _Reader:
             return code
         if code >= 0xE0:
             return code - 256
-        if code < 0x90:
-            return self.table(code & 15, depth)
-        if code < 0xA0:
-            return self.array(code & 15, depth)
-        if code < 0xC0:
-            return self.text(code & 31)
         if code in _FIXED:
             return _FIXED[code]
         if code in _INTEGERS:
             return self.integer(code)
-        if code not in _SIZED:
+        return self.sized(code, depth)
+
+    def sized(self, code: int, depth: int) -> "Any":
+        """Return the text, bytes, array or map whose first byte is code."""
+        if code < 0xC0:  # the length is in the code itself: map 8x, array 9x, text ax and bx
+            method, size = ("map", "array", "str", "str")[code >> 4 & 3], code & 31
+            if method != "str":
+                size &= 15
+        elif code in _SIZED:
+            method, width = _SIZED[code]
+            size = self.uint(width)
+        else:
             raise MsgpackError("type")
-        method, width = _SIZED[code]
-        size = self.uint(width)
         if method == "bin":
             return self.octets(size)
         if method == "str":
@@ -186,13 +198,13 @@ class _Reader:
         if self.elements + count > ELEMENTS_MAX:
             raise MsgpackError("elements")
 
-    def array(self, count: int, depth: int) -> list:  # type: ignore[type-arg]
+    def array(self, count: int, depth: int) -> "list[Any]":
         self.room(count)
         return [self.read(depth + 1) for _ in range(count)]
 
-    def table(self, count: int, depth: int) -> dict:  # type: ignore[type-arg]
+    def table(self, count: int, depth: int) -> "dict[str, Any]":
         self.room(2 * count)
-        out: dict = {}  # type: ignore[type-arg]
+        out: dict[str, object] = {}
         for _ in range(count):
             key = self.read(depth + 1)
             if not isinstance(key, str) or key in out:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 Randrange = Callable[[int], int]
+Say = Callable[[str], None]
+Describe = Callable[[int], dict[str, object]]
 
 
 class ByteSource(Protocol):

@@ -6,11 +6,15 @@ sent is not what was meant. Nothing else in the core knows a maker.
 
 from collections import namedtuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wattlog.sml import Entry
+
 Quirk = namedtuple("Quirk", ("name", "maker", "applies", "fix"))
 # name      what it cures
 # maker     three letters as in the server id, b"" for all
 # applies   applies(entry, direction) -> bool
-# fix       fix(entry, direction) -> the value that was meant
+# fix       fix(entry) -> the value that was meant
 
 POWER = b"\x01\x00\x10\x07\x00\xff"
 POWER_ABSOLUTE = b"\x01\x00\x0f\x07\x00\xff"
@@ -55,32 +59,35 @@ class Direction:
         return bool(status & FNN_EXPORT)
 
 
-def _is_unsigned_sent_as_signed(entry, direction: Direction) -> bool:  # type: ignore[no-untyped-def]
+def _is_unsigned_sent_as_signed(entry: "Entry", direction: Direction) -> bool:
     # Around zero the status may lag a sample: a true -1 W must not turn into 654 W.
-    small = 2 * 10 ** -(entry.scaler or 0) if (entry.scaler or 0) <= 0 else 0
+    small: int = 2 * 10 ** -min(0, entry.scaler or 0)
+    is_negative: bool = entry.value < -small
     return (
-        entry.unit == UNIT_W
-        and 1 <= entry.width <= 3
-        and entry.value < -small
+        is_negative
+        and entry.unit == UNIT_W
+        and entry.width <= 3
         and direction.is_export(entry.obis) is False
     )
 
 
-def _unsigned(entry, direction: Direction) -> int:  # type: ignore[no-untyped-def]
-    return entry.value + (1 << 8 * entry.width)  # type: ignore[no-any-return]
+def _unsigned(entry: "Entry") -> int:
+    value: int = entry.value + (1 << 8 * entry.width)
+    return value
 
 
-def _is_magnitude_while_exporting(entry, direction: Direction) -> bool:  # type: ignore[no-untyped-def]
-    return (
-        entry.obis in (POWER, POWER_ABSOLUTE)
-        and entry.value > 0
-        and direction.is_export(entry.obis) is True
-        and not (entry.obis == POWER and direction.has_negative)
-    )
+def _is_magnitude_while_exporting(entry: "Entry", direction: Direction) -> bool:
+    if entry.obis not in (POWER, POWER_ABSOLUTE) or entry.value <= 0:
+        return False
+    # A meter that sends its own minus at times means what it says: its status may lag.
+    if entry.obis == POWER and direction.has_negative:
+        return False
+    return direction.is_export(entry.obis) is True
 
 
-def _negated(entry, direction: Direction) -> int:  # type: ignore[no-untyped-def]
-    return -entry.value  # type: ignore[no-any-return]
+def _negated(entry: "Entry") -> int:
+    value: int = -entry.value
+    return value
 
 
 # The evidence stands as a comment above each row: on a device it would cost memory.
@@ -94,9 +101,11 @@ QUIRKS = (
 )
 
 
-def meant(entry, maker: bytes, direction: Direction) -> int:  # type: ignore[no-untyped-def]
+def meant(entry: "Entry", maker: bytes, direction: Direction) -> int:
     """Return the register's integer value with the first quirk that applies cured."""
     for quirk in QUIRKS:
         if quirk.maker in (b"", maker) and quirk.applies(entry, direction):
-            return quirk.fix(entry, direction)  # type: ignore[no-any-return]
-    return entry.value  # type: ignore[no-any-return]
+            fixed: int = quirk.fix(entry)
+            return fixed
+    value: int = entry.value
+    return value

@@ -6,7 +6,12 @@ Values stay the meter's own integers with their decimal scale; signs are settled
 from collections import namedtuple
 
 from wattlog import quirks
-from wattlog.channels import BY_OBIS, in_range
+from wattlog.channels import by_obis, in_range
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wattlog.channels import Channel
+    from wattlog.sml import Entry, GetList
 
 Reading = namedtuple("Reading", ("server_id", "sec_index", "values", "full_dataset"))
 # server_id     bytes, never empty
@@ -19,7 +24,7 @@ HINT_PIN = "this meter sends whole kWh and no power: enter its PIN and switch In
 SCALE_MIN = -12
 SCALE_MAX = 12
 
-_POWER_ID = BY_OBIS[quirks.POWER].id
+_POWER_ID = 10  # channels: power_w
 _OBIS_FNN = b"\x01\x00\x60\x32\x01\x01"  # 96.50.1*1, manufacturer: only in the list of 2012
 _OBIS_MAKER_EDL = b"\x81\x81\xc7\x82\x03\xff"
 _MAKER_NAMES = (_OBIS_FNN, _OBIS_MAKER_EDL)
@@ -43,7 +48,7 @@ class Interpreter:
         self._server_id: bytes | None = None
         self._has_negative = False
 
-    def read(self, meter_list):  # type: ignore[no-untyped-def]
+    def read(self, meter_list: "GetList") -> "Reading | None":
         """Return the Reading of a sml.GetList, or None (counted) for one without a server id."""
         server_id = meter_list.server_id
         if not server_id or len(server_id) > 32:
@@ -57,7 +62,7 @@ class Interpreter:
         values: dict[int, tuple[int, int]] = {}
         substitutes: dict[bytes, tuple[int, int]] = {}
         for entry in meter_list.entries:
-            channel = BY_OBIS.get(entry.obis)
+            channel = by_obis(entry.obis)
             if channel is None or entry.value is None:
                 continue
             reason = _unusable(channel, entry)
@@ -80,7 +85,7 @@ class Interpreter:
         rows = [(number, values[number][0], values[number][1]) for number in sorted(values)]
         return Reading(server_id, meter_list.sec_index, rows, _POWER_ID in values)
 
-    def _direction(self, meter_list) -> quirks.Direction:  # type: ignore[no-untyped-def]
+    def _direction(self, meter_list: "GetList") -> quirks.Direction:
         status = None
         negative = False
         is_fnn = False
@@ -100,17 +105,18 @@ class Interpreter:
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
 
-def _maker(meter_list) -> bytes:  # type: ignore[no-untyped-def]
+def _maker(meter_list: "GetList") -> bytes:
     """Return the three letters of the maker, from the server id or the register that names it."""
     if meter_list.server_id[0] in (0x09, 0x0A):
-        return meter_list.server_id[2:5]  # type: ignore[no-any-return]
+        maker: bytes = meter_list.server_id[2:5]
+        return maker
     for entry in meter_list.entries:
         if entry.obis in _MAKER_NAMES and isinstance(entry.value, bytes):
             return entry.value
     return b""
 
 
-def _unusable(channel, entry) -> str | None:  # type: ignore[no-untyped-def]
+def _unusable(channel: "Channel", entry: "Entry") -> str | None:
     """Return the reason why the register cannot be a value of its channel, or None."""
     if not entry.width:
         return "type"

@@ -6,6 +6,10 @@ sending again gives the same bytes without packing again.
 
 from wattlog import msgpack
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from wattlog.reading import Reading
+
 FORMAT_WIRE = 1
 TOPIC_ROOT = "wattlog/1"
 BATCH = "b"
@@ -13,7 +17,7 @@ ACK = "a"
 STATUS = "s"
 
 RECORDS_MAX = 64  # in one batch
-BATCH_BYTES_MAX = 4_096
+BATCH_BYTES_MAX = 2_048  # a device needs it twice in one piece: the records and their batch
 VALUES_MAX = 64
 REASON_BYTES_MAX = 120
 
@@ -31,7 +35,7 @@ def pack_sync(uptime_ms: int, epoch_ms: int) -> bytes:
     return msgpack.pack((_SYNC, uptime_ms, epoch_ms))
 
 
-def pack_reading(uptime_ms: int, reading) -> bytes:  # type: ignore[no-untyped-def]
+def pack_reading(uptime_ms: int, reading: "Reading") -> bytes:
     """Return the record of one reading.Reading taken at this uptime."""
     assert len(reading.values) <= VALUES_MAX
     flat: list[int] = []
@@ -50,7 +54,7 @@ def pack_batch(edge: str, boot: int, first_seq: int, packed: list[bytes]) -> byt
 
 
 def unpack_ack(payload: bytes) -> tuple[int, int, int, str | None] | None:
-    """Return (boot, first_seq, count, reason or None) of an acknowledgement, None if it is not one."""
+    """Return (boot, first_seq, count, reason or None) of an acknowledgement, else None."""
     try:
         value = msgpack.unpack(payload)
     except msgpack.MsgpackError:

@@ -9,6 +9,10 @@ from collections import namedtuple
 
 from wattlog.compat import const
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Value = int | bytes | bool | None
+
 DEPTH_MAX = 10  # real frames nest 7 deep
 ENTRIES_MAX = 128  # real lists have up to 30
 OCTETS_MAX = 256  # the longest real one is a 50-byte signature
@@ -91,14 +95,14 @@ class _Reader:
             raise SmlError("structure")
         return count
 
-    def primitive(self):  # type: ignore[no-untyped-def]
+    def primitive(self) -> "tuple[Value, int]":
         """Return the value here and its width: int, bytes, bool or None (absent)."""
         kind, length = self.type_length()
         if kind == _LIST or length < 0:
             raise SmlError("structure")
         return self._content(kind, length)
 
-    def _content(self, kind: int, length: int):  # type: ignore[no-untyped-def]
+    def _content(self, kind: int, length: int) -> "tuple[Value, int]":
         at = self.at
         self.at = at + length
         if kind == _OCTETS:
@@ -119,24 +123,24 @@ class _Reader:
 
     def unsigned(self) -> int:
         """Return the integer that must stand here."""
-        value, width = self.primitive()
-        if not width or value < 0:
+        value = self.integer_or_none()
+        if value is None or value < 0:
             raise SmlError("structure")
-        return value  # type: ignore[no-any-return]
+        return value
 
     def octets(self) -> bytes | None:
         """Return the octet string here, or None where it is absent."""
-        value, width = self.primitive()
-        if width or value is True or value is False:
-            raise SmlError("structure")
-        return value  # type: ignore[no-any-return]
+        value, _ = self.primitive()
+        if value is None or isinstance(value, bytes):
+            return value
+        raise SmlError("structure")
 
     def integer_or_none(self) -> int | None:
         """Return the integer here, or None where it is absent."""
         value, width = self.primitive()
-        if value is not None and not width:
-            raise SmlError("structure")
-        return value  # type: ignore[no-any-return]
+        if value is None or (width and isinstance(value, int)):
+            return value
+        raise SmlError("structure")
 
     def skip(self, depth: int) -> None:
         """Pass over one element of any type, at this depth of nesting."""
@@ -176,7 +180,7 @@ class _Reader:
         self.skip(DEPTH_MAX - 1)
         return seconds
 
-    def value(self):  # type: ignore[no-untyped-def]
+    def value(self) -> "tuple[Value, int]":
         """Return a register's value and width; a list is read as [tag, SML_Time] or is None."""
         start = self.at
         kind, count = self.type_length()
@@ -246,7 +250,7 @@ def _get_list(reader: _Reader) -> GetList:
         raise SmlError("limit")
     entries = []
     for _ in range(count):
-        entries.append(_entry(reader))  # noqa: PERF401 -- MicroPython: same, and no closure
+        entries.append(_entry(reader))
     for _ in range(fields - 5):  # signature, gateway time, what later versions add
         reader.skip(3)
     return GetList(server_id, sec_index, entries)

@@ -9,7 +9,7 @@ from wattlog import records
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.ports import Link, Log, Randrange
+    from wattlog.ports import Describe, Link, Log, Randrange, Say
 
 BACKOFF_MS_MIN = 1_000
 BACKOFF_MS_MAX = 30_000
@@ -63,8 +63,15 @@ class Uplink:
     """
 
     def __init__(
-        self, edge: str, boot: int, log: "Log", link: "Link", randrange: "Randrange", describe, say
-    ) -> None:  # type: ignore[no-untyped-def]
+        self,
+        edge: str,
+        boot: int,
+        log: "Log",
+        link: "Link",
+        randrange: "Randrange",
+        describe: "Describe",
+        say: "Say",
+    ) -> None:
         self.state = DOWN
         self.connects = 0
         self.resent = 0
@@ -133,23 +140,8 @@ class Uplink:
         self._due_ms = now_ms + self._link_backoff.next_ms()
 
     def _step(self, now_ms: int) -> int:
-        if self.state == DOWN:
-            if now_ms < self._due_ms:
-                return self._due_ms
-            self._link.open(self.farewell())
-            self.state = CONNECTING
-            self._due_ms = now_ms + CONNECT_MS_MAX
-        if self.state == CONNECTING:
-            if not self._link.is_up():
-                if now_ms >= self._due_ms:
-                    raise LinkError("no answer within %d s" % (CONNECT_MS_MAX // 1000))
-                return self._due_ms
-            self.connects += 1
-            self.state = CLAIMING
-            self._due_ms = now_ms + CLAIM_MS
-            self._link.publish(self._topic(records.STATUS), self._pack("claim"), False)
-        if not self._link.is_up():
-            raise LinkError("the broker closed the connection")
+        if not self._connect(now_ms):
+            return self._due_ms
         self._receive(now_ms)
         if self.state == CLAIMING:
             if now_ms < self._due_ms:
@@ -160,6 +152,27 @@ class Uplink:
         if now_ms >= self._status_due_ms:
             self._send_status(now_ms, None)
         return min(self._status_due_ms, self._pump(now_ms))
+
+    def _connect(self, now_ms: int) -> bool:
+        """Get the link up, claiming the id where it is new; False while that takes its time."""
+        if self.state == DOWN:
+            if now_ms < self._due_ms:
+                return False
+            self._link.open(self.farewell())
+            self.state = CONNECTING
+            self._due_ms = now_ms + CONNECT_MS_MAX
+        if not self._link.is_up():
+            if self.state != CONNECTING:
+                raise LinkError("the broker closed the connection")
+            if now_ms >= self._due_ms:
+                raise LinkError("no answer within %d s" % (CONNECT_MS_MAX // 1000))
+            return False
+        if self.state == CONNECTING:
+            self.connects += 1
+            self.state = CLAIMING
+            self._due_ms = now_ms + CLAIM_MS
+            self._link.publish(self._topic(records.STATUS), self._pack("claim"), False)
+        return True
 
     def _take(self, now_ms: int) -> None:
         """Nobody else holds the id: it is ours."""
@@ -214,8 +227,8 @@ class Uplink:
             outbid = state == "claim" and isinstance(other, int) and other > self._boot
             if answered or outbid:
                 self._say_once(
-                    'another agent with the id "%s" is connected to this broker: give each its own '
-                    "id; readings are kept here until it is gone" % self._edge
+                    'another agent with the id "%s" is connected to this broker: give each its '
+                    "own id; readings are kept here until it is gone" % self._edge
                 )
                 self._link.close()
                 self.state = DOWN

@@ -36,7 +36,7 @@ def run(settings: Settings) -> int:
         signal.signal(number, lambda *_: stopping.set())
     boot = int.from_bytes(os.urandom(4), "big") or 1
     rng = random.Random(boot)
-    sources = [SerialSource(meter.port, meter.baud, rng) for meter in settings.meters]
+    sources = [SerialSource(meter.port, meter.baud, rng.randrange) for meter in settings.meters]
     agent = Agent(
         settings.edge,
         boot,

@@ -4,9 +4,13 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wattlog import __version__
 from wattlog.config import ConfigError
+
+if TYPE_CHECKING:
+    from wattlog_pi.settings import Settings
 
 EXIT_USAGE = 2
 
@@ -77,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _print_settings(settings) -> None:  # type: ignore[no-untyped-def]
+def _print_settings(settings: "Settings") -> None:
     mqtt = settings.mqtt
     print(f"{settings.path}: ok")
     print(f"id      {settings.edge}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from wattlog.channels import BY_ID, BY_OBIS, label
+from wattlog.channels import Channel, by_id, by_obis, label
 from wattlog.config import ConfigError
 from wattlog.framing import FrameDecoder
 from wattlog.reading import HINT_PIN, Interpreter, Reading
@@ -40,7 +40,7 @@ UNITS = {
 }
 
 # Registers that are no quantity; the quantities are in wattlog.channels.
-NAMES = {
+_NAMES_HEX = {
     "010060320101": "Maker",
     "0100600100ff": "Device id",
     "0100000009ff": "Device id",
@@ -54,7 +54,7 @@ NAMES = {
     "0100600500ff": "Status",
     "0100600505ff": "Status",
 }
-NAMES = {bytes.fromhex(code): name for code, name in NAMES.items()}
+NAMES = {bytes.fromhex(code): name for code, name in _NAMES_HEX.items()}
 SERVER_ID_OBIS = (bytes.fromhex("0100600100ff"), bytes.fromhex("0100000009ff"))
 
 
@@ -122,11 +122,9 @@ def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _port_chunks(port: str, baud: int) -> Iterator[bytes]:
-    import random
-
     from wattlog_pi.serial_source import SerialSource
 
-    source = SerialSource(port, baud, random.Random())
+    source = SerialSource(port, baud, lambda _: 0)
     started_s = time.monotonic()
     is_silent = True
     with contextlib.closing(source):
@@ -168,7 +166,7 @@ def _show_json(meter_list: GetList, reading: Reading | None) -> None:
             "meter": server_id_text(reading.server_id),
             "full_dataset": reading.full_dataset,
             "values": {
-                BY_ID[number].key: decimal_text(value, scale)
+                _channel(number).key: decimal_text(value, scale)
                 for number, value, scale in reading.values
             },
         }
@@ -188,7 +186,7 @@ def _show_table(meter_list: GetList, reading: Reading | None) -> None:
     if reading is not None:
         rows.append(("", "", ""))
         for number, value, scale in reading.values:
-            channel = BY_ID[number]
+            channel = _channel(number)
             text = f"{decimal_text(value, scale)} {channel.unit}"
             rows.append(("= " + channel.key, label(channel), text))
         if not reading.full_dataset:
@@ -201,9 +199,14 @@ def _show_table(meter_list: GetList, reading: Reading | None) -> None:
 
 
 def _name(obis: bytes) -> str:
-    if obis in BY_OBIS:
-        return label(BY_OBIS[obis])
-    return NAMES.get(obis, "")
+    channel = by_obis(obis)
+    return label(channel) if channel else NAMES.get(obis, "")
+
+
+def _channel(number: int) -> Channel:
+    channel = by_id(number)
+    assert channel is not None, "a reading holds channels only"
+    return channel
 
 
 def _value_text(entry: Entry) -> str:
@@ -229,7 +232,9 @@ def _summary(decoder: FrameDecoder, parse_drops: dict[str, int], interpreter: In
     good = decoder.frames - sum(parse_drops.values())
     words = [f"{good} valid frame{'' if good == 1 else 's'}"]
     if drops:
-        words.append("dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(drops.items())))
+        words.append(
+            "dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(drops.items()))
+        )
     if decoder.junk_bytes:
         words.append(f"{decoder.junk_bytes} bytes outside of frames")
     print("; ".join(words), file=sys.stderr)

@@ -81,7 +81,7 @@ class _Session:
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         try:
-            self.received.put_nowait((message.topic, message.payload))
+            self.received.put_nowait((message.topic, bytes(message.payload)))
         except queue.Full:
             return  # acknowledgements are repeated; see RECEIVED_MAX
 

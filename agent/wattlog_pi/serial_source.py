@@ -1,9 +1,10 @@
-"""A meter's serial port through pyserial: read without waiting, opened again when it is gone."""
+"""A meter's serial port through pyserial: never waited for, opened again when it is gone."""
 
 import errno
-import random
 
 import serial
+
+from wattlog.ports import Randrange
 
 from wattlog.uplink import Backoff
 
@@ -15,12 +16,12 @@ RETRY_MS_MAX = 30_000
 class SerialSource:
     """A ByteSource over one serial device, 8N1."""
 
-    def __init__(self, port: str, baud: int, rng: random.Random) -> None:
+    def __init__(self, port: str, baud: int, randrange: Randrange) -> None:
         self.name = port
         self._baud = baud
         self._port: serial.Serial | None = None
         self._trouble: str | None = None
-        self._backoff = Backoff(RETRY_MS_MIN, RETRY_MS_MAX, rng.randrange)
+        self._backoff = Backoff(RETRY_MS_MIN, RETRY_MS_MAX, randrange)
         self._due_ms = 0
 
     def read(self, now_ms: int) -> bytes:
