@@ -52,8 +52,8 @@ class Link(Protocol):
     def is_up(self) -> bool:
         """Tell whether we are connected and subscribed; raise LinkError when that failed."""
 
-    def publish(self, topic: str, payload: bytes, retain: bool) -> None:
-        """Send one message, QoS 0; raise LinkError."""
+    def publish(self, topic: str, payload: bytes | memoryview, retain: bool) -> None:
+        """Send one message, QoS 0; raise LinkError. The payload is the caller's again after."""
 
     def receive(self) -> tuple[str, bytes] | None:
         """Return the next (topic, payload) that has arrived, or None; raise LinkError."""

@@ -17,9 +17,11 @@ ACK = "a"
 STATUS = "s"
 
 RECORDS_MAX = 64  # in one batch
-BATCH_BYTES_MAX = 2_048  # a device needs it twice in one piece: the records and their batch
+BATCH_BYTES_MAX = 2_048
 VALUES_MAX = 64
-REASON_BYTES_MAX = 120
+HEAD_BYTES_MAX = 56  # edge 33, numbers 5 + 9, array heads 1 + 3, version 1, and some
+RECORD_BYTES_MAX = 768
+assert HEAD_BYTES_MAX + RECORD_BYTES_MAX <= BATCH_BYTES_MAX, "a record must fit a batch"
 
 _SYNC = 0
 _READING = 1
@@ -41,16 +43,34 @@ def pack_reading(uptime_ms: int, reading: "Reading") -> bytes:
     flat: list[int] = []
     for row in reading.values:
         flat.extend(row)
-    return msgpack.pack((_READING, uptime_ms, reading.server_id, reading.sec_index, flat))
+    packed = msgpack.pack((_READING, uptime_ms, reading.server_id, reading.sec_index, flat))
+    assert len(packed) <= RECORD_BYTES_MAX
+    return packed
 
 
-def pack_batch(edge: str, boot: int, first_seq: int, packed: list[bytes]) -> bytes:
-    """Return the batch of these packed records, the first of which has first_seq."""
-    assert 1 <= len(packed) <= RECORDS_MAX
-    head = [msgpack.pack(value) for value in (FORMAT_WIRE, edge, boot, first_seq)]
-    head.insert(0, msgpack.pack_array_head(5))
-    head.append(msgpack.pack_array_head(len(packed)))
-    return b"".join(head + packed)
+def batch_head(edge: str, boot: int, first_seq: int, count: int) -> bytes:
+    """Return what stands before count packed records in a batch."""
+    assert 1 <= count <= RECORDS_MAX
+    parts = [msgpack.pack(value) for value in (FORMAT_WIRE, edge, boot, first_seq)]
+    return msgpack.pack_array_head(5) + b"".join(parts) + msgpack.pack_array_head(count)
+
+
+def pack_batch(
+    buf: bytearray, edge: str, boot: int, first_seq: int, packed: "list[bytes]"
+) -> memoryview:
+    """Write the batch of these packed records into buf; return its bytes there.
+
+    buf has BATCH_BYTES_MAX bytes and is made once: on a device that has run for months there
+    may be memory left, but not so much of it in one piece.
+    """
+    view = memoryview(buf)
+    parts = [batch_head(edge, boot, first_seq, len(packed))]
+    parts.extend(packed)
+    at = 0
+    for part in parts:
+        view[at : at + len(part)] = part
+        at += len(part)
+    return view[:at]
 
 
 def unpack_ack(payload: bytes) -> tuple[int, int, int, str | None] | None:

@@ -87,7 +87,8 @@ class Uplink:
         self._ack_backoff = Backoff(ACK_MS_MIN, ACK_MS_MAX, randrange)
         self._due_ms = 0  # DOWN: connect; CONNECTING: give up; CLAIMING: take the id
         self._status_due_ms = 0
-        self._batch: bytes | None = None  # in flight, until acknowledged
+        self._buf = bytearray(records.BATCH_BYTES_MAX)
+        self._batch: memoryview | None = None  # in flight, until acknowledged; lies in _buf
         self._first_seq = 0
         self._count = 0
         self._resend_due_ms = 0
@@ -263,12 +264,12 @@ class Uplink:
         self._resend_due_ms = now_ms + self._ack_backoff.next_ms()
         return self._resend_due_ms
 
-    def _next_batch(self) -> bytes | None:
+    def _next_batch(self) -> memoryview | None:
         packed: list[bytes] = []
-        size = 0
+        size = records.HEAD_BYTES_MAX
         for seq, payload in self._log.read_after(self._acked_seq):
             size += len(payload)
-            if packed and (len(packed) == records.RECORDS_MAX or size > records.BATCH_BYTES_MAX):
+            if len(packed) == records.RECORDS_MAX or size > records.BATCH_BYTES_MAX:
                 break
             if not packed:
                 self._first_seq = seq
@@ -276,4 +277,4 @@ class Uplink:
         if not packed:
             return None
         self._count = len(packed)
-        return records.pack_batch(self._edge, self._boot, self._first_seq, packed)
+        return records.pack_batch(self._buf, self._edge, self._boot, self._first_seq, packed)

@@ -114,11 +114,11 @@ class MqttLink:
             raise LinkError(session.failure)
         return session.is_up
 
-    def publish(self, topic: str, payload: bytes, retain: bool) -> None:
+    def publish(self, topic: str, payload: bytes | memoryview, retain: bool) -> None:
         """Hand one message to paho's thread, QoS 0."""
         if not self.is_up() or self._session is None:
             raise LinkError("not connected")
-        result = self._session.client.publish(topic, payload, qos=0, retain=retain)
+        result = self._session.client.publish(topic, bytes(payload), qos=0, retain=retain)
         if result.rc != paho.MQTT_ERR_SUCCESS:
             raise LinkError(paho.error_string(result.rc).lower())
 

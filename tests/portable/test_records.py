@@ -4,11 +4,14 @@ from wattlog import records
 from wattlog.msgpack import BYTES_MAX, ELEMENTS_MAX, pack, unpack
 from wattlog.reading import Reading
 
+BUF = bytearray(records.BATCH_BYTES_MAX)
 SERVER_ID = bytes.fromhex("0a0145534d0000bc614e")
 READING = Reading(SERVER_ID, 6825892, [(1, 1989275, -1), (10, -28, 0)], True)
 
 GOLDEN_READING = (
-    "95 01 cd03e8 c40a0a0145534d0000bc614e ce006827a4 96 01 ce001e5a9b ff 0a e4 00".replace(" ", "")
+    "95 01 cd03e8 c40a0a0145534d0000bc614e ce006827a4 96 01 ce001e5a9b ff 0a e4 00".replace(
+        " ", ""
+    )
 )
 GOLDEN_BATCH = "95 01 a66365 6c6c6172 cedeadbeef 07 92".replace(" ", "")
 
@@ -35,21 +38,21 @@ def test_a_sync_record():
 
 def test_a_batch_is_its_records_behind_a_head():
     packed = [records.pack_sync(5, 1795296211440), records.pack_reading(1000, READING)]
-    batch = records.pack_batch("cellar", 0xDEADBEEF, 7, packed)
+    batch = bytes(records.pack_batch(BUF, "cellar", 0xDEADBEEF, 7, packed))
     assert batch.hex() == GOLDEN_BATCH + packed[0].hex() + packed[1].hex()
     assert unpack(batch) == [1, "cellar", 0xDEADBEEF, 7, [unpack(packed[0]), unpack(packed[1])]]
 
 
 def test_the_largest_batch_is_within_what_a_host_takes():
     # Without values a record is at its smallest, with all of them at its largest.
-    record_bytes_max = 64 + records.VALUES_MAX * (1 + 9 + 1)
-    assert records.BATCH_BYTES_MAX + record_bytes_max + 64 <= BYTES_MAX
+    assert 64 + records.VALUES_MAX * (1 + 9 + 1) <= records.RECORD_BYTES_MAX
+    assert records.BATCH_BYTES_MAX <= BYTES_MAX
+    assert len(records.batch_head("x" * 32, 0xFFFFFFFF, 1 << 40, 64)) <= records.HEAD_BYTES_MAX
     # An element takes a byte at least.
-    assert records.BATCH_BYTES_MAX + record_bytes_max + 64 <= ELEMENTS_MAX
+    assert records.BATCH_BYTES_MAX <= ELEMENTS_MAX
     values = [(number, -(1 << 63), -12) for number in range(1, 33)]
     packed = records.pack_reading(1 << 40, Reading(b"x" * 32, 1 << 31, values, True))
-    assert len(packed) <= record_bytes_max
-    assert unpack(records.pack_batch("x" * 32, 0xFFFFFFFF, 1 << 40, [packed]))[4] == [
+    assert unpack(bytes(records.pack_batch(BUF, "x" * 32, 0xFFFFFFFF, 1 << 40, [packed])))[4] == [
         unpack(packed)
     ]
 
