@@ -89,6 +89,8 @@ class Agent:
     clock        the wall clock
     randrange    randrange(n) -> 0..n-1
     say          say(text): one line for a person
+    frame_bytes_max  the longest SML frame that is read
+    batch_buf    where batches are built; see Uplink
     """
 
     def __init__(
@@ -103,10 +105,11 @@ class Agent:
         randrange: "Randrange",
         say: "Say",
         frame_bytes_max: int,
+        batch_buf: bytearray,
     ) -> None:
         assert 0 < boot < 1 << 32
         self.meters = [Meter(source, frame_bytes_max) for source in sources]
-        self.uplink = Uplink(edge, boot, log, link, randrange, self._describe, say)
+        self.uplink = Uplink(edge, boot, log, link, randrange, self._describe, say, batch_buf)
         self._platform = platform
         self._log = log
         self._clock = clock

@@ -17,11 +17,12 @@ ACK = "a"
 STATUS = "s"
 
 RECORDS_MAX = 64  # in one batch
-BATCH_BYTES_MAX = 2_048
+BATCH_BYTES_MIN = 1_024  # the smallest buffer that a rim may give for batches
+BATCH_BYTES_MAX = 4_096
 VALUES_MAX = 64
 HEAD_BYTES_MAX = 56  # edge 33, numbers 5 + 9, array heads 1 + 3, version 1, and some
 RECORD_BYTES_MAX = 768
-assert HEAD_BYTES_MAX + RECORD_BYTES_MAX <= BATCH_BYTES_MAX, "a record must fit a batch"
+assert HEAD_BYTES_MAX + RECORD_BYTES_MAX <= BATCH_BYTES_MIN, "a record must fit a batch"
 
 _SYNC = 0
 _READING = 1
@@ -60,8 +61,8 @@ def pack_batch(
 ) -> memoryview:
     """Write the batch of these packed records into buf; return its bytes there.
 
-    buf has BATCH_BYTES_MAX bytes and is made once: on a device that has run for months there
-    may be memory left, but not so much of it in one piece.
+    buf is made once, at the start: on a device that has run for months there may be memory
+    left, but not so much of it in one piece.
     """
     view = memoryview(buf)
     parts = [batch_head(edge, boot, first_seq, len(packed))]

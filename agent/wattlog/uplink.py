@@ -60,6 +60,7 @@ class Uplink:
     randrange  randrange(n) -> 0..n-1
     describe   describe(now_ms) -> dict, what a status message says beside who we are
     say        say(text): one line for a person, once per change
+    batch_buf  where a batch is built: BATCH_BYTES_MIN to BATCH_BYTES_MAX bytes
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Uplink:
         randrange: "Randrange",
         describe: "Describe",
         say: "Say",
+        batch_buf: bytearray,
     ) -> None:
+        assert records.BATCH_BYTES_MIN <= len(batch_buf) <= records.BATCH_BYTES_MAX
         self.state = DOWN
         self.connects = 0
         self.resent = 0
@@ -87,7 +90,7 @@ class Uplink:
         self._ack_backoff = Backoff(ACK_MS_MIN, ACK_MS_MAX, randrange)
         self._due_ms = 0  # DOWN: connect; CONNECTING: give up; CLAIMING: take the id
         self._status_due_ms = 0
-        self._buf = bytearray(records.BATCH_BYTES_MAX)
+        self._buf = batch_buf
         self._batch: memoryview | None = None  # in flight, until acknowledged; lies in _buf
         self._first_seq = 0
         self._count = 0
@@ -269,7 +272,7 @@ class Uplink:
         size = records.HEAD_BYTES_MAX
         for seq, payload in self._log.read_after(self._acked_seq):
             size += len(payload)
-            if len(packed) == records.RECORDS_MAX or size > records.BATCH_BYTES_MAX:
+            if len(packed) == records.RECORDS_MAX or size > len(self._buf):
                 break
             if not packed:
                 self._first_seq = seq

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 
+from wattlog import records
 from wattlog.agent import Agent
 from wattlog.memlog import MemoryLog
 from wattlog_pi.mqtt_link import MqttLink
@@ -48,6 +49,7 @@ def run(settings: Settings) -> int:
         rng.randrange,
         log.info,
         FRAME_BYTES_MAX,
+        bytearray(records.BATCH_BYTES_MAX),
     )
     log.info("agent %s started: %s", settings.edge, ", ".join(s.name for s in sources))
     _loop(agent, stopping)

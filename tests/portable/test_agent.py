@@ -1,5 +1,6 @@
 """One agent: bytes in, records logged, status told."""
 
+from wattlog import records
 from wattlog.agent import POLL_MS, Agent
 from wattlog.memlog import MemoryLog
 from wattlog.msgpack import unpack
@@ -84,6 +85,7 @@ class World:
             lambda n: 0,
             self.said.append,
             2048,
+            bytearray(records.BATCH_BYTES_MIN),
         )
 
     def records(self):

@@ -4,7 +4,7 @@ from wattlog import records
 from wattlog.msgpack import BYTES_MAX, ELEMENTS_MAX, pack, unpack
 from wattlog.reading import Reading
 
-BUF = bytearray(records.BATCH_BYTES_MAX)
+BUF = bytearray(records.BATCH_BYTES_MIN)
 SERVER_ID = bytes.fromhex("0a0145534d0000bc614e")
 READING = Reading(SERVER_ID, 6825892, [(1, 1989275, -1), (10, -28, 0)], True)
 

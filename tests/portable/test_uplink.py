@@ -74,7 +74,14 @@ class World:
         self.said = []
         self.now_ms = 0
         self.uplink = Uplink(
-            EDGE, BOOT, self.log, self.link, lambda n: 0, lambda now: {"n": now}, self.said.append
+            EDGE,
+            BOOT,
+            self.log,
+            self.link,
+            lambda n: 0,
+            lambda now: {"n": now},
+            self.said.append,
+            bytearray(records.BATCH_BYTES_MIN),
         )
 
     def step(self, pass_ms=0):
@@ -217,7 +224,7 @@ def test_a_backlog_goes_out_in_bounded_batches():
         for batch in world.link.take(T_BATCH):
             _, _, _, first_seq, rows = unpack(batch)
             assert len(rows) <= records.RECORDS_MAX
-            assert len(batch) <= records.BATCH_BYTES_MAX
+            assert len(batch) <= records.BATCH_BYTES_MIN
             sent.extend(range(first_seq, first_seq + len(rows)))
             world.ack(first_seq, len(rows))
     assert sent == list(range(1, 101))
