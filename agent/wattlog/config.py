@@ -18,7 +18,7 @@ Key = namedtuple("Key", ("path", "kind", "default", "low", "high", "about"))
 # path     dotted name; "meter[].port" is a key of every [[meter]] table
 # kind     "text", "integer", "boolean" or a tuple of the allowed texts
 # default  value when absent; REQUIRED where there is none
-# low, high  inclusive bounds: of an integer's value, of a text's length
+# low, high  inclusive bounds, None for none: of an integer's value, of a text's length
 # about    what it is, in words that finish the sentence "this is ..."
 
 
@@ -131,12 +131,16 @@ def _problem(key: "Key", value: "Any") -> str | None:
         word = {"text": 'a text in quotes, like "..."', "integer": "a whole number"}
         return "must be %s, not %r" % (word.get(key.kind, "true or false"), value)
     size = len(value) if key.kind == "text" else value
-    if key.kind != "boolean" and not (
+    if key.kind == "boolean" or (
         (key.low is None or size >= key.low) and (key.high is None or size <= key.high)
     ):
-        what = "have %s to %s characters" if key.kind == "text" else "be %s to %s"
-        return "must %s, not %r" % (what % (key.low, key.high), value)
-    return None
+        return None
+    if key.low is None or key.high is None:
+        bound = "at most %s" % key.high if key.low is None else "at least %s" % key.low
+    else:
+        bound = "%s to %s" % (key.low, key.high)
+    what = "have %s characters" if key.kind == "text" else "be %s"
+    return "must %s, not %r" % (what % bound, value)
 
 
 _KINDS = {"text": str, "integer": int, "boolean": bool}
@@ -202,7 +206,7 @@ def line_of(text: str, path: str) -> int | None:
                 header_line = number + 1
         elif word.startswith("["):
             table = word[1:].split("]")[0].strip()
-            if path == table or (path.startswith(table + ".") and not head):
+            if table == path or table.startswith(path + "."):
                 header_line = number + 1
         elif "=" in word and not word.startswith("#"):
             key = word.split("=")[0].strip().strip("\"'")

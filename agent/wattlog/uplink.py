@@ -18,6 +18,7 @@ CLAIM_MS = 3_000
 ACK_MS_MIN = 5_000
 ACK_MS_MAX = 30_000
 STATUS_EVERY_MS = 10_000
+BATCH_EVERY_MS = 1_000  # what comes within it shares a batch, and the host a commit
 RECEIVE_MAX = 32  # messages looked at in one step
 
 DOWN = "down"
@@ -95,6 +96,7 @@ class Uplink:
         self._first_seq = 0
         self._count = 0
         self._resend_due_ms = 0
+        self._batch_due_ms = 0
         self._acked_seq = 0
 
     def step(self, now_ms: int) -> int:
@@ -256,9 +258,12 @@ class Uplink:
     def _pump(self, now_ms: int) -> int:
         """Keep one batch in flight; return when it is to be sent again."""
         if self._batch is None:
-            self._batch = self._next_batch()
+            if now_ms < self._batch_due_ms:
+                return self._batch_due_ms
+            self._batch, is_all = self._next_batch()
             if self._batch is None:
                 return now_ms + STATUS_EVERY_MS
+            self._batch_due_ms = now_ms + BATCH_EVERY_MS if is_all else now_ms
         elif now_ms < self._resend_due_ms:
             return self._resend_due_ms
         else:
@@ -267,17 +272,21 @@ class Uplink:
         self._resend_due_ms = now_ms + self._ack_backoff.next_ms()
         return self._resend_due_ms
 
-    def _next_batch(self) -> memoryview | None:
+    def _next_batch(self) -> "tuple[memoryview | None, bool]":
+        """Return the next batch, None for an empty log; and whether it took all there was."""
+        is_all = True
         packed: list[bytes] = []
         size = records.HEAD_BYTES_MAX
         for seq, payload in self._log.read_after(self._acked_seq):
             size += len(payload)
             if len(packed) == records.RECORDS_MAX or size > len(self._buf):
+                is_all = False
                 break
             if not packed:
                 self._first_seq = seq
             packed.append(payload)
         if not packed:
-            return None
+            return None, True
         self._count = len(packed)
-        return records.pack_batch(self._buf, self._edge, self._boot, self._first_seq, packed)
+        batch = records.pack_batch(self._buf, self._edge, self._boot, self._first_seq, packed)
+        return batch, is_all

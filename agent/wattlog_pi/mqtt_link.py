@@ -55,8 +55,8 @@ class _Session:
         try:
             self.client.connect(self._settings.host, self._settings.port, KEEPALIVE_S)
             self.client.loop_forever(retry_first_connection=False)
-        except (OSError, ValueError) as err:
-            self._fail(f"{where}: {getattr(err, 'strerror', None) or err}")
+        except Exception as err:  # noqa: BLE001 - whatever ends this thread, the agent must know
+            self._fail(f"{where}: {getattr(err, 'strerror', None) or err or type(err).__name__}")
         self._fail(f"{where}: the connection was closed")
 
     def _fail(self, why: str) -> None:

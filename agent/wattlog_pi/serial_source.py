@@ -1,6 +1,7 @@
 """A meter's serial port through pyserial: never waited for, opened again when it is gone."""
 
 import errno
+import re
 
 import serial
 
@@ -66,24 +67,24 @@ class SerialSource:
 _WORDS = {
     errno.ENOENT: "there is no such port",
     errno.EACCES: "no permission: add this user to the group dialout, then log in again",
-    errno.EBUSY: "the port is used by another program",
     errno.EAGAIN: "the port is used by another program",
+    errno.EBUSY: "the port is used by another program",
     errno.EIO: "input/output error",
     errno.ENXIO: "no such device",
+    errno.ENODEV: "no such device",
     errno.ENOTTY: "this is not a serial port",
+    errno.EISDIR: "this is not a serial port",
     errno.EINVAL: "this is not a serial port",
 }
+# pyserial wraps its causes; their number is then only in the text, as "[Errno 11]" or "(25, '".
+_ERRNO_IN_TEXT = re.compile(r"(?:\[Errno |\()(\d+)[\],]")
 
 
 def _words(err: Exception) -> str:
     """Return pyserial's error in words; its own texts repeat themselves."""
-    number = getattr(err, "errno", None)
-    if number is None:
-        # pyserial hides the cause of a failed lock and of a line that hung up in its text.
-        text = str(err)
-        for code in (errno.EAGAIN, errno.EIO, errno.ENXIO, errno.ENOTTY):
-            if f"[Errno {code}]" in text:
-                number = code
-        if number is None:
-            return "the line hung up" if "returned no data" in text else text
-    return _WORDS.get(number, str(err))
+    found = _ERRNO_IN_TEXT.search(str(err))
+    number = int(found[1]) if found else getattr(err, "errno", None)
+    if number in _WORDS:
+        return _WORDS[number]
+    # A line whose other end is gone can be read at once and holds nothing.
+    return "the line hung up" if "returned no data" in str(err) else str(err)

@@ -1,0 +1,113 @@
+"""The Pi's MQTT connection, against a real broker."""
+
+import threading
+
+import pytest
+from waiting import wait_until
+
+from wattlog.uplink import LinkError
+from wattlog_pi.mqtt_link import MqttLink
+from wattlog_pi.settings import MqttSettings
+
+
+def settings(port, **more):
+    values = {"username": None, "password": None, "tls": False, "ca_file": None}
+    return MqttSettings(host="127.0.0.1", port=port, **(values | more))
+
+
+@pytest.fixture
+def link(mosquitto):
+    link = MqttLink(settings(mosquitto.port), "cellar", 5)
+    yield link
+    link.close()
+
+
+def trouble(link):
+    """Wait for the link's failure and return its words."""
+
+    def failed():
+        try:
+            assert not link.is_up()
+        except LinkError as err:
+            return str(err)
+        return None
+
+    return wait_until(failed)
+
+
+def test_messages_of_its_own_topics_arrive(link, mosquitto):
+    link.open(b"will")
+    wait_until(link.is_up)
+    link.publish("wattlog/1/cellar/s", memoryview(b"\x80hello")[:3], False)
+    link.publish("wattlog/1/cellar/b", b"batch", False)
+    link.publish("wattlog/1/cellar/a", b"ack", False)
+    assert wait_until(link.receive) == ("wattlog/1/cellar/s", b"\x80he")
+    assert wait_until(link.receive) == ("wattlog/1/cellar/a", b"ack")
+    assert link.receive() is None
+
+
+def test_a_broker_that_is_not_there(free_port):
+    link = MqttLink(settings(free_port()), "cellar", 5)
+    link.open(b"")
+    assert "connection refused" in trouble(link).lower()
+    link.close()
+
+
+def test_a_broker_that_goes_away(link, mosquitto):
+    link.open(b"")
+    wait_until(link.is_up)
+    mosquitto.kill()
+    assert str(mosquitto.port) in trouble(link) or "127.0.0.1" in trouble(link)
+    with pytest.raises(LinkError):
+        link.publish("wattlog/1/cellar/b", b"x", False)
+    mosquitto.start()
+    link.open(b"")
+    assert wait_until(link.is_up)
+
+
+def test_a_broker_that_refuses(mosquitto, tmp_path):
+    config = mosquitto._config_path
+    config.write_text(config.read_text().replace("allow_anonymous true", "allow_anonymous false"))
+    mosquitto.stop()
+    mosquitto.start()
+    link = MqttLink(settings(mosquitto.port, username="cellar", password="wrong"), "cellar", 5)
+    link.open(b"")
+    assert "not authorized" in trouble(link)
+    assert "wrong" not in trouble(link)
+    link.close()
+
+
+def test_a_ca_file_that_is_not_there(mosquitto):
+    link = MqttLink(settings(mosquitto.port, tls=True, ca_file="/nowhere/ca.pem"), "cellar", 5)
+    with pytest.raises(LinkError, match="CA file /nowhere/ca.pem"):
+        link.open(b"")
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_towards_a_broker_without_is_refused(mosquitto):
+    link = MqttLink(settings(mosquitto.port, tls=True), "cellar", 5)
+    link.open(b"")
+    trouble(link)
+    link.close()
+
+
+def test_the_last_will_is_sent_when_the_agent_dies(mosquitto):
+    watcher = MqttLink(settings(mosquitto.port), "cellar", 6)
+    watcher.open(b"")
+    wait_until(watcher.is_up)
+    link = MqttLink(settings(mosquitto.port), "cellar", 5)
+    link.open(b"gone")
+    wait_until(link.is_up)
+    link._session.client.socket().shutdown(2)  # as a power cut would
+    assert wait_until(watcher.receive) == ("wattlog/1/cellar/s", b"gone")
+    watcher.close()
+
+
+def test_sessions_leave_no_thread_behind(link):
+    before = threading.active_count()
+    for _ in range(5):
+        link.open(b"")
+        wait_until(link.is_up)
+    link.close()
+    wait_until(lambda: threading.active_count() <= before)
