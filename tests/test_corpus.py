@@ -4,9 +4,9 @@ import json
 import subprocess
 
 import pytest
+
 from layers import ROOT
 from toolbox import require
-
 from wattlog.framing import FrameDecoder
 from wattlog.sml import SmlError, parse
 

@@ -6,6 +6,7 @@ from wattlog.msgpack import pack, unpack
 from wattlog.uplink import (
     ACK_MS_MAX,
     ACK_MS_MIN,
+    BATCH_EVERY_MS,
     BACKOFF_MS_MAX,
     CLAIM_MS,
     CONNECT_MS_MAX,
@@ -151,11 +152,26 @@ def test_one_batch_is_in_flight_at_a_time():
     world.log.append(b"\xc0")
     world.step()
     world.log.append(b"\xc0")
-    world.step(100)
+    world.step(BATCH_EVERY_MS)
     assert first_seqs(world.link.take(T_BATCH)) == [1]
     world.ack(1, 1)
-    world.step(100)
+    world.step(1)
     assert first_seqs(world.link.take(T_BATCH)) == [2]
+
+
+def test_what_comes_within_a_second_shares_a_batch():
+    world = up()
+    world.log.append(b"\xc0")
+    world.step()
+    world.ack(1, 1)
+    world.log.append(b"\xc0")
+    assert world.step(10) == CLAIM_MS + BATCH_EVERY_MS
+    world.log.append(b"\xc0")
+    world.step(BATCH_EVERY_MS - 11)
+    assert first_seqs(world.link.take(T_BATCH)) == [1]
+    world.step(1)
+    (batch,) = world.link.take(T_BATCH)
+    assert unpack(batch)[3:] == [2, [None, None]]
 
 
 def test_a_batch_that_is_not_answered_is_sent_again_byte_for_byte():
@@ -208,7 +224,7 @@ def test_a_refused_batch_is_counted_said_and_passed_over():
     world.step()
     world.ack(1, 1, "it is poison")
     world.log.append(b"\xc0")
-    world.step()
+    world.step(BATCH_EVERY_MS)
     assert world.uplink.refused == 1
     assert "it is poison" in world.said[-1]
     assert first_seqs(world.link.take(T_BATCH)) == [1, 2]
@@ -239,7 +255,7 @@ def test_records_evicted_while_in_flight_are_not_sent_twice():
     for _ in range(4):
         world.log.append(b"\xc0")  # seq 1 and 2 give way
     world.ack(1, 1)
-    world.step()
+    world.step(BATCH_EVERY_MS)
     assert first_seqs(world.link.take(T_BATCH)) == [1, 3]
 
 

@@ -10,7 +10,9 @@ LOOK_EVERY_S = 0.02
 WAIT_S_MAX = 20.0
 
 
-def wait_until(condition: Callable[[], Found], what: str = "it", s_max: float = WAIT_S_MAX) -> Found:
+def wait_until(
+    condition: Callable[[], Found], what: str = "it", s_max: float = WAIT_S_MAX
+) -> Found:
     """Return what condition() returns once that is true; fail after s_max."""
     for _ in range(int(s_max / LOOK_EVERY_S)):
         found = condition()

@@ -1,0 +1,77 @@
+# wattlog: `make run` shows a simulated house, `make test` checks everything; both set up what they need.
+# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+TOOLS := micropython mosquitto umqtt wasm
+STAMPS := $(TOOLS:%=.tools/%.stamp)
+
+# Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
+ARGS ?=
+
+# Settings of `make run`; only what is given is passed on, so that the defaults live in one place.
+RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
+	$(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") $(if $(MQTT_PORT),--mqtt-port "$(MQTT_PORT)") \
+	$(if $(DATA),--data "$(DATA)")
+
+.PHONY: help setup run test test-mpy check lint type fmt bench clean FORCE
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+setup: .venv/dev.stamp $(STAMPS)  ## make .venv and .tools (again and again without harm)
+	@echo "wattlog is set up: commands in $(BIN), tools in .tools/bin"
+
+run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= HTTP_PORT= MQTT_PORT= DATA=
+	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)
+
+test: .venv/dev.stamp $(STAMPS)  ## all tests on CPython and MicroPython; ARGS= goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-mpy: .venv/dev.stamp $(STAMPS)  ## only the portable tests on MicroPython
+	@$(BIN)/python -m pytest tests/test_micropython.py $(ARGS)
+
+check: lint type test  ## what CI runs: lint, type, test
+
+lint: .venv/dev.stamp  ## ruff: form and rules
+	@$(BIN)/ruff format --quiet --check --diff .
+	@$(BIN)/ruff check --quiet .
+
+type: .venv/dev.stamp  ## mypy --strict
+	@$(BIN)/mypy --no-error-summary
+
+fmt: .venv/dev.stamp  ## format the source
+	@$(BIN)/ruff check --quiet --fix-only --select I .
+	@$(BIN)/ruff format --quiet .
+
+bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
+	@$(BIN)/wattlog-tools bench $(ARGS)
+
+clean:  ## remove everything that make made, except recorded data
+	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find agent firmware host tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A checkout that was moved, or whose Python went away, needs a new .venv: its commands name paths.
+ifneq ($(shell cat .venv/where 2>/dev/null):$(wildcard .venv/bin/python),$(CURDIR):.venv/bin/python)
+.venv/run.stamp: FORCE
+endif
+
+.venv/run.stamp: pyproject.toml tools/setup/venv.sh tools/setup/common.sh
+	@tools/setup/venv.sh run
+
+.venv/dev.stamp: .venv/run.stamp
+	@tools/setup/venv.sh dev
+
+# No stamp appears while a tool cannot be had, so the next make tries again; the tests that need it
+# skip with the reason kept in .tools/*.missing. With CI set this is an error.
+.tools/%.stamp: tools/setup/%.sh tools/setup/common.sh
+	@tools/setup/tool.sh $*
+
+.tools/micropython.stamp .tools/mosquitto.stamp: tools/setup/get-deb-tool.sh
+.tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
+.tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

@@ -1,0 +1,9 @@
+"""The rim of the IR head: an ESP32 under MicroPython between the meter and the broker."""
+
+import gc
+
+# Collect every few KiB, and from the first import on: garbage left between what stays would cut
+# the free heap into pieces, and a heap half empty could not hold one buffer of 2 KiB.
+GC_EVERY_BYTES = 2_048
+
+gc.threshold(GC_EVERY_BYTES)  # type: ignore[attr-defined]

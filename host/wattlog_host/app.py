@@ -1,0 +1,227 @@
+"""The supervisor: wires lock, store, broker, link, intake and page, and stops them in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from typing import Any
+
+import uvicorn
+
+import wattlog
+from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
+from wattlog_host.clock import local_text, now_ms
+from wattlog_host.intake import Intake
+from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
+from wattlog_host.mqtt import MqttLink
+from wattlog_host.settings import Settings, is_loopback
+from wattlog_host.store.records import StoreError
+from wattlog_host.store.store import Store
+from wattlog_host.stream import Hub
+from wattlog_host.web.app import make_app
+
+LOG = logging.getLogger(__name__)
+
+RESTART_S_MIN = 1.0
+RESTART_S_MAX = 30.0
+STOP_HTTP_S = 2
+CONNECTIONS_HTTP_MAX = 200
+
+
+class StartError(Exception):
+    """The host cannot start; str() is one line that says what to change."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own idea of signals: the supervisor decides the order of the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def run(settings: Settings) -> None:
+    """Run the host until SIGTERM or SIGINT; raise StartError where it cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_stray)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    http = _listen(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(http.close)
+        store = await _open_store(settings)
+        stack.push_async_callback(_close_store, store)
+        if settings.mqtt_embedded:
+            await stack.enter_async_context(_embedded_broker(settings))
+        await _serve(settings, store, http, stop)
+
+
+async def _serve(
+    settings: Settings, store: Store, http: socket.socket, stop: asyncio.Event
+) -> None:
+    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
+    view.events.extend(await store.events(EVENTS_SHOWN))
+    view.on_latest(await store.latest(), now_ms())
+    view.host.database_bytes = store.size_bytes()
+    hub = Hub(lambda: view.snapshot(now_ms()))
+    outage = _Outage(view, lambda text: intake.say("broker", text))
+    link = MqttLink(settings, outage.on_change)
+    intake = Intake(store, view, link.publish, hub.changed, now_ms)
+    intake.say("host", _start_text(store, view.host.started_ms))
+    server = _Server(
+        uvicorn.Config(
+            make_app(view, hub, _checker(store), now_ms, settings.http_hostnames),
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            limit_concurrency=CONNECTIONS_HTTP_MAX,
+            timeout_graceful_shutdown=STOP_HTTP_S,
+        )
+    )
+    acts: dict[str, Callable[[], Awaitable[None]]] = {
+        "intake": intake.run,
+        "mqtt": lambda: link.run(intake.on_message),
+        "events": hub.run,
+    }
+    tasks = [asyncio.create_task(_supervised(name, act)) for name, act in acts.items()]
+    serving = asyncio.create_task(server.serve(sockets=[http]))
+    LOG.info("page: %s", _address(settings))
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    hub.close()
+    server.should_exit = True
+    await serving
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    # What was taken from the broker is still written; its agents are not answered any more.
+    await intake.flush()
+
+
+class _Outage:
+    """Turns the link's changes into events: nothing at the first connect, then both ways."""
+
+    def __init__(self, view: LiveView, say: Callable[[str], None]) -> None:
+        self._view = view
+        self._say = say
+        self._was_lost = False
+
+    def on_change(self, trouble: str | None) -> None:
+        """Note that the connection is lost (why) or there (None)."""
+        self._view.host.broker_trouble = trouble
+        if trouble is not None:
+            self._say(f"no broker connection: {trouble}")
+        elif self._was_lost:
+            self._say("broker connection is back")
+        self._was_lost = trouble is not None
+
+
+async def _supervised(name: str, act: Callable[[], Awaitable[None]]) -> None:
+    """Run act for ever; should it fail, say so in one line and start it again, ever later."""
+    wait_s = RESTART_S_MIN
+    while True:
+        try:
+            await act()
+        except Exception as err:
+            trace = LOG.isEnabledFor(logging.DEBUG)
+            LOG.error("%s failed and is started again: %r", name, err, exc_info=trace)
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, RESTART_S_MAX)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return the page's listening socket."""
+    host, port = settings.http_listen, settings.http_port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, kind, protocol)
+    except OSError as err:
+        raise StartError(f"http.listen: {host}: {err.strerror}") from err
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(128)
+    except OSError as err:
+        made.close()
+        raise StartError(
+            f"cannot serve the page at {host}:{port}: {err.strerror}; set another http.port"
+        ) from err
+    made.setblocking(False)
+    if not is_loopback(host):
+        LOG.warning(
+            "the page is open to everyone who can reach %s:%s; it has no password yet", host, port
+        )
+    return made
+
+
+@contextlib.asynccontextmanager
+async def _embedded_broker(settings: Settings) -> AsyncIterator[None]:
+    host, port = settings.mqtt_host, settings.mqtt_port
+    broker = EmbeddedBroker(host, port)
+    try:
+        await broker.start()
+    except BrokerUnusable as err:
+        raise StartError(
+            f"cannot run the embedded broker at {host}:{port}: {err}; set another mqtt.port, "
+            "or embedded = false to use the broker that is there"
+        ) from err
+    try:
+        yield
+    finally:
+        await broker.stop()
+
+
+async def _open_store(settings: Settings) -> Store:
+    try:
+        return await asyncio.to_thread(Store, settings.database, wattlog.__version__, now_ms())
+    except StoreError as err:
+        raise StartError(str(err)) from err
+
+
+async def _close_store(store: Store) -> None:
+    try:
+        await store.close(now_ms())
+    except StoreError as err:
+        LOG.warning("the end of this run could not be noted: %s", err)
+
+
+def _checker(store: Store) -> Callable[[], Awaitable[str | None]]:
+    async def check() -> str | None:
+        try:
+            await store.check()
+        except StoreError as err:
+            return f"database: {err}"
+        return None
+
+    return check
+
+
+def _start_text(store: Store, started_ms: int) -> str:
+    previous = store.previous
+    if previous is None:
+        return "host started for the first time"
+    if previous.ended_ms is not None:
+        return "host started"
+    if previous.last_data_ms is None:
+        return "host stopped unexpectedly before any data came; started again"
+    last = local_text(previous.last_data_ms, started_ms)
+    gap_s = max(0, started_ms - previous.last_data_ms) // 1000
+    return f"host stopped unexpectedly; last data {last}; back after {gap_s} s"
+
+
+def _address(settings: Settings) -> str:
+    host = settings.http_listen
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}/"
+
+
+def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log in one line what no task waits for; a library's leftovers are no traceback."""
+    LOG.debug("stray: %s: %r", context.get("message"), context.get("exception"))

@@ -1,0 +1,106 @@
+"""The link to the broker: connects for ever, hands messages on, publishes acknowledgements."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+
+import aiomqtt
+
+from wattlog_host.settings import Settings
+
+LOG = logging.getLogger(__name__)
+
+SUBSCRIPTIONS = ("wattlog/1/+/b", "wattlog/1/+/s")
+WAIT_S_MIN = 1.0
+WAIT_S_MAX = 30.0
+KEEPALIVE_S = 20
+TIMEOUT_S = 10.0
+# Messages that paho has read and nobody has taken; each is taken at once.
+QUEUE_MESSAGES_MAX = 1_024
+
+_NEVER = "not connected yet"
+_CREDENTIALS = ("Not authorized", "Bad user name or password", "Bad username or password")
+
+
+class MqttLink:
+    """One connection at a time, for as long as run() runs."""
+
+    def __init__(self, settings: Settings, on_change: Callable[[str | None], None]) -> None:
+        """Take whom to tell of a change: None is connected, else why not."""
+        self._settings = settings
+        self._on_change = on_change
+        self._client: aiomqtt.Client | None = None
+        self.trouble: str | None = _NEVER
+
+    async def run(self, on_message: Callable[[str, bytes], None]) -> None:
+        """Stay connected and hand on (topic, payload) until cancelled; tell each outage once."""
+        wait_s = WAIT_S_MIN
+        while True:
+            try:
+                async with self._make_client() as client:
+                    for topic in SUBSCRIPTIONS:
+                        granted = await client.subscribe(topic)
+                        if any(_is_failure(code) for code in granted):
+                            raise aiomqtt.MqttError(f"the broker refuses to let us read {topic}")
+                    self._client = client
+                    wait_s = WAIT_S_MIN
+                    self._tell(None)
+                    async for message in client.messages:
+                        if isinstance(message.payload, bytes):
+                            on_message(str(message.topic), message.payload)
+            except (aiomqtt.MqttError, OSError, ValueError) as err:
+                self._tell(self._explain(err))
+            finally:
+                self._client = None
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, WAIT_S_MAX)
+
+    async def publish(self, topic: str, payload: bytes) -> bool:
+        """Send if connected; tell whether it was handed to the network."""
+        if self._client is None:
+            return False
+        try:
+            await self._client.publish(topic, payload, timeout=TIMEOUT_S)
+        except (aiomqtt.MqttError, OSError, ValueError):
+            return False
+        return True
+
+    def _make_client(self) -> aiomqtt.Client:
+        settings = self._settings
+        # The library's own lines tell of every discarded message; ours tell of the outage.
+        quiet = logging.getLogger("wattlog_host.paho")
+        quiet.setLevel(logging.CRITICAL + 1)
+        return aiomqtt.Client(
+            settings.mqtt_host,
+            settings.mqtt_port,
+            username=settings.mqtt_username,
+            password=settings.mqtt_password,
+            logger=quiet,
+            timeout=TIMEOUT_S,
+            keepalive=KEEPALIVE_S,
+            max_queued_incoming_messages=QUEUE_MESSAGES_MAX,
+            # The system's authorities, or only the given one; there is no "insecure".
+            tls_context=ssl.create_default_context(cafile=settings.mqtt_ca_file)
+            if settings.mqtt_tls
+            else None,
+        )
+
+    def _tell(self, trouble: str | None) -> None:
+        """Pass on a change; the same outage may find new words, and is still the same."""
+        changed = (trouble is None) != (self.trouble is None) or self.trouble == _NEVER
+        self.trouble = trouble
+        if changed:
+            self._on_change(trouble)
+
+    def _explain(self, err: Exception) -> str:
+        where = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
+        if any(word in str(err) for word in _CREDENTIALS):
+            return f"the broker at {where} refuses mqtt.username or its password"
+        if str(err).startswith("Disconnected"):
+            return f"the broker at {where} closed the connection"
+        return f"the broker at {where}: {err}"
+
+
+def _is_failure(code: object) -> bool:
+    return int(getattr(code, "value", code)) >= 0x80  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,152 @@
+"""host.toml: the table of settings and what they become."""
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wattlog.config import ConfigError, Key, line_of, parse
+
+SCHEMA = (
+    Key("data", "text", None, 1, 4096, "the folder for the database"),
+    Key("http.listen", "text", "127.0.0.1", 1, 255, "the address that serves the page"),
+    Key("http.port", "integer", 8080, 1, 65535, "the port that serves the page"),
+    Key("http.hostnames", "text", "", 0, 1000, "the names, with commas, the page is reached by"),
+    Key("mqtt.embedded", "boolean", True, None, None, "whether the host brings its own broker"),
+    Key("mqtt.host", "text", "127.0.0.1", 1, 255, "the broker's address"),
+    Key("mqtt.port", "integer", 1883, 1, 65535, "the broker's port"),
+    Key("mqtt.username", "text", None, 1, 255, "the host's name at the broker"),
+    Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
+    Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
+    Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
+    Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+)
+
+FILE_NAME = "host.toml"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set; password is never printed."""
+
+    name: str
+    data: Path
+    database: Path
+    http_listen: str
+    http_port: int
+    http_hostnames: tuple[str, ...]
+    mqtt_embedded: bool
+    mqtt_host: str
+    mqtt_port: int
+    mqtt_username: str | None
+    mqtt_password: str | None
+    mqtt_tls: bool
+    mqtt_ca_file: Path | None
+
+    def lines(self) -> list[str]:
+        """Return the settings in effect as TOML lines, without secrets."""
+        shown = [f'data = "{self.data}"', "", "[http]"]
+        shown += [f'listen = "{self.http_listen}"', f"port = {self.http_port}"]
+        shown += [f'hostnames = "{",".join(self.http_hostnames)}"', "", "[mqtt]"]
+        shown += [f"embedded = {str(self.mqtt_embedded).lower()}", f'host = "{self.mqtt_host}"']
+        shown += [f"port = {self.mqtt_port}", f"tls = {str(self.mqtt_tls).lower()}"]
+        if self.mqtt_username is not None:
+            shown.append(f'username = "{self.mqtt_username}"')
+        if self.mqtt_password is not None:
+            shown.append("# password: read from its file")
+        if self.mqtt_ca_file is not None:
+            shown.append(f'ca_file = "{self.mqtt_ca_file}"')
+        return [*shown, "", "[store]", f'url = "{_SQLITE}{self.database}"']
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the file at path, of the service's own file, or the defaults.
+
+    Raises ConfigError, whose text is one line, for anything that cannot be used.
+    """
+    if path is None and (folder := environ.get("CONFIGURATION_DIRECTORY")):
+        standard = Path(folder) / FILE_NAME
+        path = standard if standard.exists() else None
+    if path is None:
+        return _settings("defaults", "", environ)
+    return _settings(str(path), _read(path, str(path)), environ)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach what listens there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as err:
+        raise ConfigError(f"{what}: cannot read {path}: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{what}: {path} is not UTF-8 text") from err
+
+
+def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
+    values = parse(name, text, tomllib.loads, SCHEMA)
+    http, mqtt = values["http"], values["mqtt"]
+
+    def refuse(key: str, why: str) -> ConfigError:
+        line = line_of(text, key)
+        where = name if line is None else f"{name} line {line}"
+        return ConfigError(f"{where}: {key} {why}")
+
+    data = Path(values["data"] or _standard_data(environ)).expanduser().absolute()
+    _check_mqtt(mqtt, refuse)
+    password = None
+    if mqtt["password_file"] is not None:
+        file = Path(mqtt["password_file"]).expanduser()
+        lines = _read(file, f"{name} line {line_of(text, 'mqtt.password_file')}").splitlines()
+        if not lines or not lines[0]:
+            raise refuse("mqtt.password_file", f"{file} is empty; its first line is the password")
+        password = lines[0]
+    ca_file = None if mqtt["ca_file"] is None else Path(mqtt["ca_file"]).expanduser()
+    if ca_file is not None and not ca_file.is_file():
+        raise refuse("mqtt.ca_file", f"is not a file: {ca_file}")
+    url = values["store"]["url"]
+    if url is not None and not (url.startswith(_SQLITE) and len(url) > len(_SQLITE)):
+        raise refuse("store.url", 'must be like "sqlite:////path/to/file.db"')
+    database = data / "wattlog.db" if url is None else Path(url.removeprefix(_SQLITE)).absolute()
+    hostnames = tuple(
+        word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
+    )
+    return Settings(
+        name, data, database, http["listen"], http["port"], hostnames,
+        mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
+        mqtt["tls"], ca_file,
+    )  # fmt: skip
+
+
+def _check_mqtt(mqtt: Mapping[str, Any], refuse: Any) -> None:
+    """Raise where two settings of [mqtt] contradict each other."""
+    if mqtt["embedded"]:
+        if not is_loopback(mqtt["host"]):
+            raise refuse(
+                "mqtt.host",
+                "must be 127.0.0.1 for the embedded broker, which knows no passwords; for agents "
+                "on other machines set embedded = false and use a broker with credentials",
+            )
+        for key in ("tls", "username", "password_file", "ca_file"):
+            if mqtt[key]:
+                raise refuse(f"mqtt.{key}", "needs a broker of its own: set embedded = false")
+    if mqtt["ca_file"] is not None and not mqtt["tls"]:
+        raise refuse("mqtt.ca_file", "has no use without tls = true")
+    if mqtt["password_file"] is not None and mqtt["username"] is None:
+        raise refuse("mqtt.password_file", "has no use without username")
+
+
+def _standard_data(environ: Mapping[str, str]) -> str:
+    # A systemd unit with StateDirectory= may name several folders; the first is the main one.
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return state or os.path.join("~", ".local", "share", "wattlog")

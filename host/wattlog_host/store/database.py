@@ -1,0 +1,95 @@
+"""Opening the database: its lock, its engine's settings, and bringing it to our revision."""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+
+from wattlog_host.store.records import StoreError
+
+BUSY_TIMEOUT_MS = 2_000
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+_PRAGMAS = (
+    # Readers never wait for the writer. FULL: an acknowledged batch survives a power cut.
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+)
+
+
+def lock(path: Path) -> int:
+    """Take the lock beside the database for as long as this process lives; return its handle.
+
+    Two hosts on one file would each take the other's readings for their own; the kernel gives
+    the lock back however we end. Raises StoreError where it is held or cannot be made.
+    """
+    file = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as err:
+        raise StoreError(f"cannot write to the data folder {path.parent}: {err.strerror}") from err
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        os.close(handle)
+        raise StoreError(
+            f"another wattlog-host uses {path.parent}; stop it or set another data folder"
+        ) from err
+    return handle
+
+
+def engine(path: Path, *, writes: bool) -> sa.Engine:
+    """Return an engine for the file; a writing one takes the write lock when it begins."""
+    made = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+        pool_size=1 if writes else 2,
+        max_overflow=0,
+    )
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(made, "connect")
+    def _configure(dbapi: sqlite3.Connection, _: Any) -> None:
+        # The driver's own idea of when to begin leaves SELECTs outside the transaction.
+        dbapi.isolation_level = None
+        for pragma in _PRAGMAS:
+            dbapi.execute(pragma)
+
+    @event.listens_for(made, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return made
+
+
+def upgrade(made: sa.Engine, path: Path) -> None:
+    """Bring the database to this program's revision; raise StoreError where it is newer."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    # Without this alembic warns that it must guess how paths are separated.
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    try:
+        with made.begin() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if revision is not None and revision not in known:
+                raise StoreError(
+                    f"the database {path} is of a newer wattlog (revision {revision}); "
+                    "install that version or use another data folder"
+                )
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except sa.exc.DatabaseError as err:
+        raise StoreError(f"cannot use the database {path}: {err.orig}") from err

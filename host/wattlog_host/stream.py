@@ -1,0 +1,88 @@
+"""Server-sent events: one rendering of the view for all who watch, and a bound for each."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+WATCHERS_MAX = 100
+MESSAGES_MAX = 4
+INTERVAL_S_MIN = 0.5
+KEEPALIVE_S = 15.0
+
+_KEEPALIVE = b": still here\n\n"
+
+
+class TooManyWatchers(Exception):
+    """No further stream is opened."""
+
+
+class Hub:
+    """Hands the newest view to every watcher; one that does not keep up is let go."""
+
+    def __init__(self, render: Callable[[], dict[str, Any]]) -> None:
+        """Take what makes the view."""
+        self._render = render
+        self._queues: set[asyncio.Queue[bytes | None]] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def changed(self) -> None:
+        """Note that the view is no longer what was last sent."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send the view when it changed, at most every INTERVAL_S_MIN, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._queues:
+                message = self._message()
+                for queue in list(self._queues):
+                    self._put(queue, message)
+            await asyncio.sleep(INTERVAL_S_MIN)
+
+    def close(self) -> None:
+        """End every stream, so that the server need not wait for them."""
+        self._closed = True
+        for queue in list(self._queues):
+            self._let_go(queue)
+
+    def watch(self) -> AsyncIterator[bytes]:
+        """Return the stream of one watcher, the present view first."""
+        if len(self._queues) >= WATCHERS_MAX or self._closed:
+            raise TooManyWatchers
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MESSAGES_MAX)
+        queue.put_nowait(self._message())
+        self._queues.add(queue)
+        return self._stream(queue)
+
+    async def _stream(self, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(KEEPALIVE_S):
+                        message = await queue.get()
+                except TimeoutError:
+                    message = _KEEPALIVE
+                if message is None:
+                    return
+                yield message
+        finally:
+            self._queues.discard(queue)
+
+    def _message(self) -> bytes:
+        # Compact and without a line break: one data line is one event.
+        return f"data: {json.dumps(self._render(), separators=(',', ':'))}\n\n".encode()
+
+    def _put(self, queue: asyncio.Queue[bytes | None], message: bytes) -> None:
+        try:
+            queue.put_nowait(message)
+        except asyncio.QueueFull:
+            self._let_go(queue)
+
+    def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
+        self._queues.discard(queue)
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(None)

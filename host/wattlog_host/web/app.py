@@ -1,0 +1,107 @@
+"""The routes: the page, its data as JSON, its events, its health."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from wattlog_host.clock import local_iso
+from wattlog_host.live import LiveView, MeterView
+from wattlog_host.stream import Hub, TooManyWatchers
+from wattlog_host.units import by_obis, kwh, watts
+from wattlog_host.web.guard import Guard
+from wattlog_host.web.words import FILTERS
+
+_HERE = Path(__file__).parent
+
+
+def make_app(
+    view: LiveView,
+    hub: Hub,
+    check_store: Callable[[], Awaitable[str | None]],
+    clock_ms: Callable[[], int],
+    hostnames: tuple[str, ...],
+) -> Starlette:
+    """Return the web application; check_store tells what is wrong with the store, or None."""
+    pages = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters.update(FILTERS)
+
+    async def page(_: Request) -> Response:
+        text = pages.get_template("page.html").render(view=view.snapshot(clock_ms()))
+        return HTMLResponse(text)
+
+    async def status(_: Request) -> Response:
+        return JSONResponse(view.snapshot(clock_ms()))
+
+    async def healthz(_: Request) -> Response:
+        troubles = (view.host.broker_trouble, view.host.store_trouble, await check_store())
+        reasons = [text for text in troubles if text is not None]
+        if reasons:
+            return PlainTextResponse("\n".join(dict.fromkeys(reasons)) + "\n", 503)
+        return PlainTextResponse("ok\n")
+
+    async def latest_reading(request: Request) -> Response:
+        name = request.query_params.get("meter")
+        meter = view.meter_of(name)
+        if meter is None:
+            reason = "no reading yet" if name is None or not view.meters else "unknown meter"
+            return JSONResponse({"error": reason}, 404)
+        return JSONResponse(_latest(meter, clock_ms()))
+
+    async def events(request: Request) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        try:
+            stream = hub.watch()
+        except TooManyWatchers:
+            return PlainTextResponse("too many watchers\n", 503)
+        return StreamingResponse(stream, media_type="text/event-stream")
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/status", status),
+            Route("/healthz", healthz),
+            Route("/api/latest_reading", latest_reading),
+            Route("/events", events),
+            Mount("/static", StaticFiles(directory=_HERE / "static")),
+        ],
+        middleware=[Middleware(Guard, hostnames=hostnames)],
+    )
+
+
+def _latest(meter: MeterView, now_ms: int) -> dict[str, Any]:
+    latest = meter.latest
+    values = latest.values
+    return {
+        "timestamp": local_iso(latest.time_ms),
+        "meter_id": latest.label,
+        "power_watts": watts(values, "power_w"),
+        "energy_in_kwh": kwh(values, "import_wh"),
+        "energy_out_kwh": kwh(values, "export_wh"),
+        "power_phase_1_watts": watts(values, "power_l1_w"),
+        "power_phase_2_watts": watts(values, "power_l2_w"),
+        "power_phase_3_watts": watts(values, "power_l3_w"),
+        "raw_payload": by_obis(values),
+        "age_s": meter.age_ms(now_ms) / 1000,
+        "time_source": latest.time_source,
+    }

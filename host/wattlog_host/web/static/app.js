@@ -1,0 +1,198 @@
+// Keeps the page true: the server sends the whole view when it changes, this module writes it
+// into the elements that the server rendered. It only ever sets text, never markup. When the
+// set of meters, phases, agents or ports differs from what is on the page, the page is loaded
+// anew, so that there is one description of the markup only: templates/page.html.
+
+const ABSENT = "–";
+const THIN = "\u202f";
+const RELOAD_MS_MIN = 5000;
+const RETRY_MS = 5000;
+
+const DIRECTIONS = {
+  importing: "importing from the grid",
+  exporting: "exporting to the grid",
+  balanced: "neither importing nor exporting",
+};
+
+function number(value) {
+  if (value === null || value === undefined) return ABSENT;
+  const [whole, places] = String(value).split(".");
+  const sign = whole.startsWith("-") ? "\u2212" : "";
+  const digits = whole.replace("-", "").replace(/\B(?=(\d{3})+$)/g, THIN);
+  return sign + digits + (places === undefined ? "" : "." + places);
+}
+
+function duration(seconds) {
+  if (seconds === null || seconds === undefined) return ABSENT;
+  const whole = Math.floor(seconds);
+  const days = Math.floor(whole / 86400);
+  const hours = Math.floor((whole % 86400) / 3600);
+  const minutes = Math.floor((whole % 3600) / 60);
+  if (days) return `${days} d ${hours} h`;
+  if (hours) return `${hours} h ${minutes} min`;
+  return minutes ? `${minutes} min ${whole % 60} s` : `${whole % 60} s`;
+}
+
+function size(count) {
+  if (count === null || count === undefined) return ABSENT;
+  if (count < 1024) return `${count} B`;
+  let value = count / 1024;
+  for (const unit of ["KiB", "MiB"]) {
+    if (value < 1024) return `${value.toFixed(1)} ${unit}`;
+    value /= 1024;
+  }
+  return `${value.toFixed(1)} GiB`;
+}
+
+function reasons(counts) {
+  if (counts === null || counts === undefined) return ABSENT;
+  const bad = Object.entries(counts).filter(([, count]) => count);
+  return bad.length ? bad.map(([name, count]) => `${name} ${number(count)}`).join(", ") : "none";
+}
+
+const FORMATS = {
+  number,
+  magnitude: (value) => number(value === null ? null : String(value).replace("-", "")),
+  direction: (value) => (value === null ? "power unknown" : DIRECTIONS[value]),
+  duration,
+  size,
+  reasons,
+  text: (value) => value ?? ABSENT,
+  meter: (value) => (value ? `meter ${value}` : "no meter recognised yet"),
+};
+
+let view = null;
+let viewAt = 0;
+
+function lookUp(data, path) {
+  return path.split(".").reduce((at, key) => (at === null || at === undefined ? null : at[key] ?? null), data);
+}
+
+function setText(element, text) {
+  // Writing the same text again would make a screen reader say it again.
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function fill(root, data) {
+  for (const element of root.querySelectorAll("[data-show]")) {
+    const [path, wanted] = element.dataset.show.split("=");
+    const value = lookUp(data, path);
+    element.hidden = wanted === undefined ? value === null || value === "" : value !== wanted;
+  }
+  for (const element of root.querySelectorAll("[data-field]")) {
+    const how = element.dataset.as;
+    if (how === "age" || how === "ago" || how === "agewords") continue;
+    const value = lookUp(data, element.dataset.field);
+    if (how === "progress") element.value = value ?? 0;
+    else setText(element, how ? FORMATS[how](value) : value ?? "");
+  }
+}
+
+// Ages grow between two views, and keep growing when no view comes any more.
+function tick(root, data) {
+  const elapsed = (performance.now() - viewAt) / 1000;
+  for (const element of root.querySelectorAll('[data-as="age"], [data-as="ago"]')) {
+    const value = lookUp(data, element.dataset.field);
+    const words = value !== null && element.dataset.as === "ago" ? " ago" : "";
+    setText(element, duration(value === null ? null : value + elapsed) + words);
+  }
+  if (root.dataset.meter === undefined) return;
+  const stale = data.age_s + elapsed > data.stale_after_s;
+  root.classList.toggle("stale", stale);
+  for (const element of root.querySelectorAll('[data-as="agewords"]')) {
+    setText(element, stale ? "no data since" : "reading of");
+  }
+}
+
+function roots() {
+  const meters = new Map(view.meters.map((meter) => [meter.server_id, meter]));
+  const agents = new Map(view.agents.map((agent) => [agent.id, agent]));
+  const pairs = [];
+  for (const root of document.querySelectorAll("[data-meter]")) pairs.push([root, meters.get(root.dataset.meter)]);
+  for (const root of document.querySelectorAll("[data-agent]")) pairs.push([root, agents.get(root.dataset.agent)]);
+  for (const root of document.querySelectorAll(".troubles, .host")) pairs.push([root, view]);
+  return pairs.filter(([, data]) => data !== undefined);
+}
+
+function shapeOfPage() {
+  const meters = [...document.querySelectorAll("[data-meter]")].map((one) => [one.dataset.meter, one.dataset.phases]);
+  const agents = [...document.querySelectorAll("[data-agent]")].map((one) => [
+    one.dataset.agent,
+    [...one.querySelectorAll("[data-port]")].map((port) => port.dataset.port),
+  ]);
+  return JSON.stringify([meters, agents]);
+}
+
+function shapeOfView() {
+  const meters = view.meters.map((meter) => [meter.server_id, String(meter.phases.length)]);
+  const agents = view.agents.map((agent) => [agent.id, agent.ports.map((port) => port.port)]);
+  return JSON.stringify([meters, agents]);
+}
+
+function reload() {
+  const last = Number(sessionStorage.getItem("reloaded") ?? 0);
+  if (Date.now() - last < RELOAD_MS_MIN) return;
+  sessionStorage.setItem("reloaded", String(Date.now()));
+  location.reload();
+}
+
+function showEvents() {
+  const rows = view.events.map((event) => {
+    const row = document.createElement("li");
+    const time = document.createElement("time");
+    const text = document.createElement("span");
+    time.dateTime = event.time;
+    time.textContent = event.time_text;
+    text.textContent = event.text;
+    row.append(time, " ", text);
+    return row;
+  });
+  document.getElementById("events").replaceChildren(...rows);
+}
+
+let eventsShown = "";
+
+function show() {
+  if (shapeOfPage() !== shapeOfView()) reload();
+  for (const [root, data] of roots()) {
+    fill(root, data);
+    tick(root, data);
+    if (root.dataset.meter !== undefined) {
+      root.classList.remove("importing", "exporting", "balanced", "unknown");
+      root.classList.add(data.direction ?? "unknown");
+    }
+    if (root.dataset.agent !== undefined) {
+      root.classList.remove("online", "offline", "unknown");
+      root.classList.add(data.state);
+    }
+  }
+  const events = JSON.stringify(view.events);
+  if (events !== eventsShown) showEvents();
+  eventsShown = events;
+}
+
+function say(text, kind) {
+  const pill = document.getElementById("link");
+  setText(pill, text);
+  pill.className = `pill ${kind}`;
+}
+
+function watch() {
+  const source = new EventSource("/events");
+  source.addEventListener("message", (message) => {
+    view = JSON.parse(message.data);
+    viewAt = performance.now();
+    say("live", "live");
+    show();
+  });
+  source.addEventListener("error", () => {
+    say("host does not answer", "lost");
+    // The browser retries a lost connection by itself, but gives up on an error answer.
+    if (source.readyState === EventSource.CLOSED) setTimeout(watch, RETRY_MS);
+  });
+}
+
+setInterval(() => {
+  if (view !== null) for (const [root, data] of roots()) tick(root, data);
+}, 1000);
+watch();

@@ -1,0 +1,200 @@
+"""The whole way of a reading on the device's interpreter: a meter on a terminal at 9600 baud, the
+firmware under 32-bit MicroPython with an ESP32's heap, a real broker, the real host, its database.
+"""
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing, contextmanager
+from json import dumps, loads
+
+import pytest
+
+from boards import MAIN, Board
+from toolbox import micropython_facts
+from waiting import wait_until
+from wattlog.channels import all_channels
+from wattlog_sim.house import COMMISSIONED_EPOCH_S, WS_PER_WH_E1, House
+
+EDGE = "cellar"
+SEED = 3
+SOLAR_PEAK_W = 0
+# No step of the firmware may take longer, or the fake watchdog ends the process. 3 s is the
+# link's deadline; the rest is what a loaded test machine takes.
+WATCHDOG_MS = 6_000
+BROKER_STOPPED_S = 3
+HOST_TOML = """\
+data = "{folder}/data"
+[http]
+port = {http_port}
+[mqtt]
+embedded = false
+port = {mqtt_port}
+"""
+CHANNEL = {channel.key: channel for channel in all_channels()}
+READINGS = """\
+SELECT sec_index, channel, value FROM reading JOIN reading_value ON reading.id = reading_id
+"""
+
+
+class World:
+    """Meter, head, broker and host of one test."""
+
+    def __init__(self, folder, broker, free_port):
+        self.broker = broker
+        self.folder = folder
+        self.database = folder / "data/wattlog.db"
+        self.http_port = free_port()
+        self.line = folder / "meter"
+        self.processes = {}
+
+    def start(self):
+        config = self.folder / "host.toml"
+        config.write_text(
+            HOST_TOML.format(
+                folder=self.folder, http_port=self.http_port, mqtt_port=self.broker.port
+            )
+        )
+        meter = ["--link", self.line, "--seed", SEED, "--solar", SOLAR_PEAK_W]
+        self._spawn("host", [sys.executable, "-m", "wattlog_host", "--config", config])
+        self._spawn("meter", [sys.executable, "-m", "wattlog_tools", "meter", *meter])
+        wait_until(self.line.is_symlink, "the meter's port")
+        settings = {
+            "agent.id": EDGE,
+            "wifi.ssid": "home",
+            "mqtt.host": "127.0.0.1",
+            "mqtt.port": self.broker.port,
+            "meter.rx": 16,
+            "meter.tx": 17,
+        }
+        self.settings = self.folder / "wattlog.json"
+        self.settings.write_text(dumps(settings))
+        board = Board(self.folder / "board")
+        environment = board.environment(BOARD_UART1=self.line, BOARD_WDT_MS=WATCHDOG_MS)
+        self._spawn("head", board.command(MAIN, str(self.settings)), environment)
+
+    def _spawn(self, name, command, environment=None):
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self.processes[name] = subprocess.Popen(
+                [str(word) for word in command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self):
+        for process in reversed(self.processes.values()):
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def log(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def readings(self):
+        """What the host has stored: {sec_index: {channel: value}}."""
+        for name, process in self.processes.items():
+            assert process.poll() is None, f"{name} ended:\n{self.log(name)}"
+        found = {}
+        if self.database.exists():
+            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
+                try:
+                    rows = database.execute(READINGS).fetchall()
+                except sqlite3.OperationalError:
+                    return {}  # the host is still making its tables, or is writing
+            for sec_index, channel, value in rows:
+                found.setdefault(sec_index, {})[channel] = value
+        return found
+
+    def wait_for_readings_after(self, sec_index, count):
+        """Wait for so many seconds of the meter's own counter behind this one; return the last."""
+
+        def newest():
+            newer = [second for second in self.readings() if second > sec_index]
+            return max(newer) if len(newer) >= count else None
+
+        return wait_until(newest, f"{count} readings after {sec_index}")
+
+    @contextmanager
+    def broker_stopped(self):
+        """Have the broker do nothing at all, though its connections stay."""
+        os.kill(self.broker.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.broker.pid, signal.SIGCONT)
+
+    def get(self, path):
+        try:
+            url = f"http://127.0.0.1:{self.http_port}{path}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return loads(answer.read())
+        except (urllib.error.URLError, OSError):
+            return None
+
+
+@pytest.fixture
+def world(tmp_path, mosquitto, free_port):
+    it = World(tmp_path, mosquitto, free_port)
+    try:
+        it.start()
+        yield it
+    finally:
+        it.stop()
+
+
+def sent_by_the_meter(sec_index):
+    """What the simulated house says about this second: {channel id: stored integer}."""
+    house = House(SEED, SOLAR_PEAK_W)
+    epoch_s = COMMISSIONED_EPOCH_S + sec_index
+    phases_w = house.phases_w(epoch_s)
+    import_ws, export_ws = house.energy_ws(epoch_s)
+    wanted = {"power_w": sum(phases_w)}
+    wanted |= {f"power_l{phase + 1}_w": power_w for phase, power_w in enumerate(phases_w)}
+    values = {
+        CHANNEL[key].id: value * 10 ** CHANNEL[key].decimals for key, value in wanted.items()
+    }
+    for key, energy_ws in (("import_wh", import_ws), ("export_wh", export_ws)):
+        channel = CHANNEL[key]
+        values[channel.id] = energy_ws // WS_PER_WH_E1 * 10 ** (channel.decimals - 1)
+    return values
+
+
+def test_a_frame_passes_from_the_uart_into_the_database_whatever_the_broker_does(world):
+    newest = world.wait_for_readings_after(0, 3)
+    latest = wait_until(lambda: world.get("/api/latest_reading"), "the page")
+
+    world.broker.kill()
+    wait_until(lambda: "the broker closed the connection" in world.log("head"), "the loss is said")
+    world.broker.start()
+    # A broker that takes connections and says nothing: the deadline has to end the waiting.
+    with world.broker_stopped():
+        wait_until(lambda: "no answer" in world.log("head"), "the silence is said")
+    newest = world.wait_for_readings_after(newest, 4)
+
+    with world.broker_stopped():
+        silence_ends_s = time.monotonic() + BROKER_STOPPED_S
+        wait_until(lambda: time.monotonic() > silence_ends_s)
+    world.wait_for_readings_after(newest, BROKER_STOPPED_S + 1)
+
+    readings = world.readings()
+    for sec_index, values in readings.items():
+        assert values == sent_by_the_meter(sec_index), sec_index
+    seconds = sorted(readings)
+    gaps = [second for second in range(seconds[0], seconds[-1]) if second not in readings]
+    assert gaps == [], "nothing is lost while the broker is away"
+    assert latest["energy_in_kwh"] > 0
+    free_bytes = [int(word) for word in re.findall(r"(\d+) bytes of heap free", world.log("head"))]
+    print(f"{len(readings)} readings; of {micropython_facts()['HEAP']} heap free: {free_bytes}")
+    assert free_bytes, world.log("head")

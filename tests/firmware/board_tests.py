@@ -1,0 +1,198 @@
+"""Tests of the firmware that run on the fake board, under MicroPython; test_board.py runs them."""
+
+import gc
+import io
+import os
+import struct
+import sys
+import time
+
+import network
+import ntptime
+import run as runner
+
+from wattlog.timebase import Uptime
+from wattlog_esp32 import settings
+from wattlog_esp32.board import NtpClock, UartSource, Wifi
+
+FOLDER = [""]
+GOOD = {
+    "agent.id": "cellar",
+    "wifi.ssid": "home",
+    "mqtt.host": "broker",
+    "meter.rx": 16,
+    "meter.tx": 17,
+}
+WHOLE = (
+    '{"agent.id": "cellar", "wifi.ssid": "home", "mqtt.host": "broker", '
+    '"meter.rx": 16, "meter.tx": 17}'
+)
+YEAR_2026_MS = 1_767_225_600_000
+
+
+def shortest(_limit):
+    return 0
+
+
+class Said:
+    def __init__(self):
+        self.lines = []
+
+    def __call__(self, text):
+        self.lines.append(text)
+
+
+def complaint(call, argument):
+    try:
+        call(argument)
+    except settings.ConfigError as err:
+        return str(err)
+    return None
+
+
+def read_text(text):
+    path = FOLDER[0] + "/settings.json"
+    with open(path, "w") as file:
+        file.write(text)
+    return settings.read(path)
+
+
+def test_good_settings_get_their_defaults():
+    config = read_text(WHOLE + "\n")
+    assert config["agent.id"] == "cellar"
+    assert config["mqtt.port"] == 1883
+    assert config["mqtt.username"] is None
+    assert config["meter.baud"] == 9600
+
+
+def test_settings_that_were_cut_off_are_refused_wherever_the_cut_is():
+    # Without this, 1.25 takes the rest for a whole object, with the defaults for what is gone.
+    for end in range(len(WHOLE)):
+        text = complaint(read_text, WHOLE[:end])
+        assert text is not None and text.endswith("is not one whole JSON object"), end
+
+
+def test_a_file_that_is_not_there_is_one_line():
+    text = complaint(settings.read, FOLDER[0] + "/nothing.json")
+    assert "nothing.json cannot be read" in text
+
+
+WRONG = (
+    ("agent.id", None, "agent.id is missing"),
+    ("agent.id", "", "agent.id must have 1 to 32 bytes"),
+    ("agent.id", "Cellar", "agent.id may hold a-z"),
+    ("agent.id", "k" * 33, "agent.id must have 1 to 32 bytes"),
+    ("wifi.ssid", "ü" * 17, "wifi.ssid must have 1 to 32 bytes"),
+    ("mqtt.port", 0, "mqtt.port must be 1 to 65535"),
+    ("mqtt.port", True, "mqtt.port must be a whole number"),
+    ("mqtt.port", "1883", "mqtt.port must be a whole number"),
+    ("mqtt.tls", 1, "mqtt.tls must be true or false"),
+    ("mqtt.tls", True, "this firmware has no TLS"),
+    ("mqtt.user", "me", "unknown key mqtt.user"),
+    ("meter.rx", None, "meter.rx is missing"),
+)
+
+
+def test_a_wrong_setting_is_one_line_that_names_it():
+    for key, value, words in WRONG:
+        given = dict(GOOD)
+        if value is None:
+            del given[key]
+        else:
+            given[key] = value
+        text = complaint(lambda given: settings.check(given, "file"), given)
+        assert text is not None and words in text, (key, value, text)
+
+
+def make_clock(said):
+    uptime = Uptime(1 << 30, 0)
+    return uptime, NtpClock("pool", uptime, shortest, said)
+
+
+def test_the_board_starts_without_the_time():
+    assert time.gmtime(0)[:3] == (2000, 1, 1)
+    assert time.gmtime(time.time())[0] == 2000
+    assert isinstance(time.time(), int)
+    _, clock = make_clock(Said())
+    assert clock.epoch_ms() is None
+
+
+def test_a_silent_time_server_is_asked_less_and_less():
+    said = Said()
+    _, clock = make_clock(said)
+    os.putenv("BOARD_NTP", "off")
+    asked = []
+    settime = ntptime.settime
+
+    def counting():
+        asked.append(now_ms)
+        settime()
+
+    ntptime.settime = counting
+    try:
+        for now_ms in range(0, 200_000, 1000):
+            clock.step(now_ms)
+    finally:
+        ntptime.settime = settime
+        os.unsetenv("BOARD_NTP")
+    assert asked == [0, 5_000, 15_000, 35_000, 75_000, 155_000], asked
+    assert clock.epoch_ms() is None
+    assert said.lines[0] == "time server pool does not answer"
+
+
+def test_the_time_counts_from_1970_and_walks_with_the_uptime():
+    said = Said()
+    uptime, clock = make_clock(said)
+    uptime.update(7_000)
+    clock.step(uptime.uptime_ms)
+    first_ms = clock.epoch_ms()
+    assert YEAR_2026_MS < first_ms < 2 * YEAR_2026_MS
+    assert said.lines == ["the time is known"]
+    uptime.update(9_500)
+    assert clock.epoch_ms() == first_ms + 2_500
+
+
+def test_the_wifi_tries_again_until_it_is_there():
+    said = Said()
+    down = FOLDER[0] + "/wifi_down"
+    with open(down, "w") as file:
+        file.write("")
+    os.putenv("BOARD_WIFI_DOWN", down)
+    wifi = Wifi("home", "secret", "cellar", shortest, said)
+    joins = []
+    for now_ms in range(0, 75_000, 1_000):
+        wlan = wifi._wlan
+        wlan._joined = False
+        wifi.step(now_ms)
+        if wlan._joined:
+            joins.append(now_ms)
+        assert not wifi.is_up()
+    assert joins == [0, 10_000, 30_000, 70_000], joins
+    assert said.lines == ["Wi-Fi home: not there (status 201)"] * 3
+    os.remove(down)
+    os.unsetenv("BOARD_WIFI_DOWN")
+    wifi.step(200_000)
+    assert not wifi.is_up()
+    wifi.step(200_050)
+    assert wifi.is_up()
+    assert said.lines[-1] == "Wi-Fi home: connected"
+
+
+def test_a_name_as_long_as_an_edge_may_be_is_a_host_name():
+    network.hostname("k" * 32)
+
+
+def test_the_uart_gives_what_is_there_and_never_waits():
+    source = UartSource(1, 9600, 16, 17)
+    assert source.read(0) == b""
+    with open(os.getenv("BOARD_METER"), "wb") as meter:
+        meter.write(b"\x1b\x0a\x0d\xff" * 200)
+    assert source.read(0) == b"\x1b\x0a\x0d\xff" * 128
+    assert source.read(0) == b"\x1b\x0a\x0d\xff" * 72
+    assert source.read(0) == b""
+    assert source.trouble() is None
+
+
+def run(folder):
+    FOLDER[0] = folder
+    sys.exit(runner.run(sys.modules[__name__]))

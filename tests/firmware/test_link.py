@@ -1,0 +1,225 @@
+"""The link's guard around umqtt.simple, on MicroPython with the ESP32's socket rules, against a
+broker that does what it should not. Every failure is a LinkError in words, and none takes long.
+"""
+
+import re
+import socket
+import subprocess
+import threading
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from boards import Board
+
+DRIVER = Path(__file__).parent / "drive_link.py"
+RUN_S_MAX = 20
+DEADLINE_MS = 300  # drive_link.py's
+# The deadline and what a busy test machine adds.
+TOOK_MS_MAX = 3_000
+
+CONNECT, PUBLISH, SUBSCRIBE, PING, DISCONNECT = 0x10, 0x30, 0x80, 0xC0, 0xE0
+CONNECTED = b"\x20\x02\x00\x00"
+ACK_TOPIC = b"wattlog/1/cellar/a"
+
+
+def message(topic, payload):
+    """A PUBLISH of QoS 0."""
+    size = 2 + len(topic) + len(payload)
+    length = bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])
+    return b"\x30" + length + len(topic).to_bytes(2, "big") + topic + payload
+
+
+class Peer(threading.Thread):
+    """A broker of one connection after the other; each does as its script says.
+
+    A script is a function that gets a packet, as one recv() gave it, and returns the answer:
+    bytes, None to hang up, (bytes,) to say this and hang up, or WAIT to read nothing more.
+    """
+
+    WAIT = object()
+
+    def __init__(self, *scripts):
+        super().__init__(daemon=True)
+        self.packets = []
+        self._scripts = scripts
+        self._done = threading.Event()
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen()
+        self.port = self._listener.getsockname()[1]
+
+    def run(self):
+        for script in self._scripts:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with closing(connection):
+                try:
+                    self._talk(connection, script)
+                except ConnectionError:
+                    continue
+
+    def _talk(self, connection, script):
+        while packet := connection.recv(65536):
+            self.packets.append(packet)
+            answer = script(packet)
+            if answer is None:
+                return
+            if answer is self.WAIT:
+                self._done.wait(RUN_S_MAX)
+                return
+            if isinstance(answer, tuple):
+                connection.sendall(*answer)
+                return
+            connection.sendall(answer)
+
+    def stop(self):
+        self._done.set()
+        # shutdown() ends an accept() that waits; close() alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.join(RUN_S_MAX)
+
+
+def well_behaved(packet):
+    """The right answer to CONNECT and SUBSCRIBE, nothing to all else."""
+    if packet[0] == CONNECT:
+        return CONNECTED
+    if packet[0] & 0xF0 == SUBSCRIBE:
+        return b"\x90\x03" + packet[2:4] + b"\x00"
+    return b""
+
+
+def after_subscribing(last_answer):
+    """A broker that behaves, and follows its second SUBACK with this, or hangs up for None."""
+    seen = []
+
+    def script(packet):
+        answer = well_behaved(packet)
+        if packet[0] & 0xF0 == SUBSCRIBE:
+            seen.append(packet)
+            if len(seen) == 2:
+                return (answer,) if last_answer is None else answer + last_answer
+        return answer
+
+    return script
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    return Board(tmp_path_factory.mktemp("board"), (DRIVER,))
+
+
+@pytest.fixture
+def drive(board):
+    """drive(scenario, script…): run the scenario against peers; return (printed, packets)."""
+
+    @contextmanager
+    def peer_of(scripts):
+        peer = Peer(*scripts)
+        peer.start()
+        try:
+            yield peer
+        finally:
+            peer.stop()
+
+    def run(scenario, *scripts):
+        with peer_of(scripts) as peer:
+            done = subprocess.run(
+                board.command("drive_link", f"{peer.port} {scenario}"),
+                env=board.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=RUN_S_MAX,
+                check=False,
+                text=True,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, peer.packets
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("scenario", "script", "words"),
+    [
+        ("connect", lambda packet: Peer.WAIT, "no answer"),
+        ("connect", lambda packet: None, "the broker closed the connection"),
+        ("connect", lambda packet: b"\x20\x02\x00\x05", "refuses us: check user name and password"),
+        ("connect", lambda packet: b"\x20\x02\x00\x03", r"refuses us \(code 3\)"),
+        ("connect", lambda packet: b"\x20\x02", "no answer"),
+        ("connect", lambda packet: b"HTTP/1.1 400 Bad Request\r\n", "does not speak MQTT"),
+        ("connect", lambda packet: CONNECTED * 2, "no answer"),
+        ("listen", after_subscribing(b"\xf0\x00"), "the broker sent what nobody asked for"),
+        ("listen", after_subscribing(b"\x30\x64\x00"), "no answer"),
+        ("listen", after_subscribing(b"\x30\x03\x00\x40" + b"a" * 64), "does not speak MQTT"),
+        ("listen", after_subscribing(b"\x30" + b"\xff" * 100_000), "no answer|out of memory"),
+        ("listen", after_subscribing(b"\x34\x03\x00\x01aQQ"), "does not speak MQTT"),
+        ("listen", after_subscribing(None), "the broker closed the connection"),
+        (
+            "flood",
+            lambda packet: Peer.WAIT if packet[0] == PUBLISH else well_behaved(packet),
+            "no answer",
+        ),
+    ],
+)  # fmt: skip
+def test_whatever_the_broker_does_is_a_link_error_in_words_and_in_time(
+    drive, scenario, script, words
+):
+    printed, _ = drive(scenario, script)
+    assert re.search(rf"^LinkError 127.0.0.1:PORT: ({words})$", printed, re.MULTILINE), printed
+    assert int(re.search(r"took_ms (\d+)", printed)[1]) < TOOK_MS_MAX
+    assert printed.endswith("up False\n"), "a failed link is down, with its socket closed"
+
+
+def test_every_packet_is_one_write_and_nothing_asks_for_an_acknowledgement(drive):
+    def script(packet):
+        return message(ACK_TOPIC, b"got it") if packet[0] & 0xF0 == PUBLISH else well_behaved(packet)
+
+    printed, packets = drive("publish", script)
+    assert printed == "up True\n" + "('wattlog/1/cellar/a', b'got it')\n" * 2
+    connect, status, ack, small, *large, bye = packets
+    assert connect.startswith(b"\x10") and connect[1] == len(connect) - 2
+    for part in (b"wattlog-cellar-0000beef", b"wattlog/1/cellar/s", b"the will", b"secret"):
+        assert part in connect
+    assert connect[9] == 0xC0 | 0x20 | 0x04 | 0x02, "login, retained will of QoS 0, clean session"
+    assert (status[0], ack[0]) == (0x82, 0x82)
+    assert status.endswith(b"wattlog/1/cellar/s\x00")
+    assert ack.endswith(ACK_TOPIC + b"\x00")
+    assert small == message(b"wattlog/1/cellar/b", b"small"), "QoS 0: no packet id"
+    sent = b"".join(large)
+    assert sent == b"\x31" + message(b"wattlog/1/cellar/b", (b"large" * 400)[:-1])[1:]
+    assert bye == b"\xe0\x00"
+
+
+def test_a_message_that_is_too_long_costs_nobody_the_connection(drive):
+    answer = message(ACK_TOPIC, b"x" * 5_000) + message(ACK_TOPIC, b"next") + b"\xf0"
+    printed, _ = drive("listen", after_subscribing(answer))
+    assert "('wattlog/1/cellar/a', b'')\n('wattlog/1/cellar/a', b'next')\n" in printed
+
+
+def test_a_message_on_a_topic_that_is_not_ours_has_no_name(drive):
+    printed, _ = drive("listen", after_subscribing(message(b"\xff\xfe", b"x") + b"\xf0"))
+    assert "('', b'x')\n" in printed
+
+
+def test_a_lost_link_connects_again(drive):
+    # Lost while nobody waits for a message: the new connection must not inherit that.
+    printed, _ = drive("reconnect", after_subscribing(None), well_behaved)
+    lost = "lost 127.0.0.1:PORT: the broker closed the connection"
+    assert re.sub(r":\d+:", ":PORT:", printed) == f"up True\n{lost}\nup False\nup True\n"
+
+
+def test_silence_is_asked_about_and_then_is_the_end(drive):
+    printed, packets = drive("grow_old", well_behaved)
+    assert printed.startswith("up True\nNone\nLinkError 127.0.0.1:PORT: silent for 46 s\n")
+    assert packets[3:] == [b"\xc0\x00"], "one ping"
+
+
+def test_without_a_network_nothing_is_tried(drive):
+    printed, packets = drive("offline", well_behaved)
+    assert printed.startswith("LinkError no Wi-Fi\n")
+    assert packets == []

@@ -1,0 +1,178 @@
+"""Batches as an agent packs them, and a running host in a process of its own."""
+
+import http.client
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+# Only so that a failure ends: nothing is measured.
+PATIENCE_S = 30
+
+METER = bytes.fromhex("0a0149534b0003382939")
+SYNC_EPOCH_MS = 1_790_000_000_000
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    """Return the condition's first true answer about a program of another process."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline_s:
+            pytest.fail("waited in vain")
+        select.select([], [], [], 0.02)
+
+
+class Wire:
+    """Messages as an agent packs them."""
+
+    meter = METER
+    sync_epoch_ms = SYNC_EPOCH_MS
+
+    def reading(self, uptime_ms=1000, values=(1, 1989275, -1), meter=METER, sec_index=7):
+        return [1, uptime_ms, meter, sec_index, list(values)]
+
+    def sync(self, uptime_ms=0, epoch_ms=SYNC_EPOCH_MS):
+        return [0, uptime_ms, epoch_ms]
+
+    def batch(self, *records, edge="cellar", boot=17, first_seq=1):
+        return msgpack.packb([1, edge, boot, first_seq, list(records)])
+
+    def status(self, state="online", edge="cellar", boot=17, **more):
+        return msgpack.packb({"v": 1, "state": state, "edge": edge, "boot": boot, **more})
+
+    def meter_status(self, **more):
+        return {
+            "port": "/dev/ttyUSB0",
+            "state": "open",
+            "trouble": None,
+            "server_id": METER,
+            "frames": 5,
+            "drops": {"crc": 2},
+            "bytes": 4000,
+            "frame_age_ms": 300,
+            "full_dataset": True,
+            "hint": None,
+            **more,
+        }
+
+
+@pytest.fixture(scope="session")
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[[Callable[[], Any]], Any]:
+    return wait_until
+
+
+class Host:
+    """A wattlog-host with a folder and ports of its own."""
+
+    def __init__(self, folder: Path, http_port: int, mqtt_port: int, more_mqtt: str = ""):
+        self.http_port = http_port
+        self.mqtt_port = mqtt_port
+        self.log_path = folder / "host.log"
+        self.config_path = folder / "host.toml"
+        self.config_path.write_text(
+            f'data = "{folder / "data"}"\n[http]\nport = {http_port}\n'
+            f"[mqtt]\nport = {mqtt_port}\n{more_mqtt}"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, healthy: bool = True) -> None:
+        """Return once the page answers, and by default once all is well."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wattlog_host", "--config", self.config_path],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: self._answers(healthy))
+
+    def _answers(self, healthy: bool) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            pytest.fail("the host ended:\n" + self.log())
+        try:
+            return self.get("/healthz")[0] == 200 or not healthy
+        except OSError:
+            return False
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path)[1])
+
+    def events(self) -> list[str]:
+        return [event["text"] for event in self.json("/status")["events"]]
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Return the exit status."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.send_signal(number)
+        return process.wait(PATIENCE_S)
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def make_host(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable[..., Host]]:
+    """Call it for a host that is not started; mqtt_port is another broker's, or its own."""
+    made: list[Host] = []
+
+    def make(mqtt_port: int | None = None) -> Host:
+        more = "" if mqtt_port is None else "embedded = false\n"
+        host = Host(tmp_path, free_port(), mqtt_port or free_port(), more)
+        made.append(host)
+        return host
+
+    yield make
+    for host in made:
+        host.close()
+
+
+@pytest.fixture
+def run_host(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run wattlog-host to its end."""
+
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "wattlog_host", *map(str, arguments)],
+            env={**os.environ, "HOME": str(tmp_path), **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+
+    return run

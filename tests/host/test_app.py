@@ -1,0 +1,184 @@
+"""The whole host in a process of its own, seen by an agent and by a visitor."""
+
+import asyncio
+import http.client
+import json
+import signal
+
+import aiomqtt
+import msgpack
+import pytest
+
+# Only so that a failure ends.
+PATIENCE_S = 30
+
+
+def as_agent(port, act, edge="cellar"):
+    """Run act(client) with a client that hears its acknowledgements."""
+
+    async def run():
+        async with asyncio.timeout(PATIENCE_S):
+            async with aiomqtt.Client("127.0.0.1", port, identifier=f"wattlog-{edge}") as client:
+                await client.subscribe(f"wattlog/1/{edge}/a")
+                return await act(client)
+
+    return asyncio.run(run())
+
+
+def send(port, *payloads, edge="cellar"):
+    """Publish batches and return their acknowledgements, in order of sending."""
+
+    async def act(client):
+        acks = []
+        for payload in payloads:
+            await client.publish(f"wattlog/1/{edge}/b", payload)
+            acks.append(msgpack.unpackb((await anext(client.messages)).payload))
+        return acks
+
+    return as_agent(port, act, edge)
+
+
+class Stream:
+    """The page's event stream."""
+
+    def __init__(self, host):
+        self.connection = http.client.HTTPConnection("127.0.0.1", host.http_port, timeout=PATIENCE_S)
+        self.connection.request("GET", "/events")
+        self.response = self.connection.getresponse()
+
+    def next_view(self):
+        while line := self.response.readline():
+            if line.startswith(b"data: "):
+                return json.loads(line[6:])
+        return None
+
+    def close(self):
+        self.connection.close()
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def host(request, make_host):
+    if request.param == "mosquitto":
+        made = make_host(request.getfixturevalue("mosquitto").port)
+    else:
+        made = make_host()
+    made.start()
+    return made
+
+
+def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
+    watching = Stream(host)
+    assert watching.next_view()["meters"] == []
+    batch = wire.batch(wire.sync(), wire.reading(1000, (1, 1989275, -1, 10, -2314, -1)))
+    assert send(host.mqtt_port, batch) == [[1, 17, 1, 2, None]]
+    latest = host.json("/api/latest_reading")
+    assert (latest["energy_in_kwh"], latest["power_watts"]) == (198.9275, -231.4)
+    while not (meters := watching.next_view()["meters"]):
+        pass
+    watching.close()
+    assert meters[0]["import_kwh"] == "198.9275"
+    assert "198.9275" in host.get("/")[1]
+    assert host.events()[0].startswith("meter ")
+    assert host.end() == 0
+    assert "Traceback" not in host.log()
+    assert "WARNING" not in host.log()
+
+
+def test_poison_is_refused_with_its_reason_and_blocks_nothing(host, wire):
+    bad = msgpack.packb([1, "cellar", 17, 1, [[9]]])
+    good = wire.batch(wire.reading(), first_seq=2)
+    assert send(host.mqtt_port, bad, good) == [
+        [1, 17, 1, 1, "record 1: unknown kind"],
+        [1, 17, 2, 1, None],
+    ]
+    assert host.json("/status")["counters"]["dead_letters"] == {"unknown kind": 1}
+
+
+def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, wait_until):
+    payload = wire.batch(wire.sync(), wire.reading())
+    send(host.mqtt_port, payload)
+    before = host.json("/api/latest_reading")
+    host.end(signal.SIGKILL)
+    host.start()
+    after = host.json("/api/latest_reading")
+    assert (after["timestamp"], after["energy_in_kwh"]) == (before["timestamp"], before["energy_in_kwh"])
+    assert any(text.startswith("host stopped unexpectedly; last data ") for text in host.events())
+    assert send(host.mqtt_port, payload) == [[1, 17, 1, 2, None]]
+    counters = host.json("/status")["counters"]
+    assert (counters["readings"], counters["duplicates"]) == (1, 1)
+    assert host.end() == 0
+    host.start()
+    assert host.events()[0] == "host started"
+
+
+def test_an_agent_comes_goes_and_is_restarted(host, wire, wait_until):
+    async def online(boot):
+        async with aiomqtt.Client(
+            "127.0.0.1",
+            host.mqtt_port,
+            identifier=f"wattlog-cellar-{boot}",
+            will=aiomqtt.Will("wattlog/1/cellar/s", wire.status("offline", boot=boot), retain=True),
+        ) as client:
+            await client.publish("wattlog/1/cellar/s", wire.status(boot=boot), retain=True)
+            await client.subscribe("wattlog/1/cellar/s")
+            await anext(client.messages)
+            client._client._sock.shutdown(2)  # a cable that is pulled out
+            with pytest.raises(aiomqtt.MqttError):
+                while True:
+                    await anext(client.messages)
+
+    asyncio.run(online(1))
+    wait_until(lambda: "agent cellar offline" in host.events())
+    asyncio.run(online(2))
+    wait_until(lambda: "agent cellar restarted" in host.events())
+    assert [agent["id"] for agent in host.json("/status")["agents"]] == ["cellar"]
+
+
+def test_a_broker_that_is_killed_is_said_once_and_found_again(make_host, mosquitto, wire, wait_until):
+    host = make_host(mosquitto.port)
+    host.start()
+    mosquitto.kill()
+    wait_until(lambda: host.get("/healthz")[0] == 503)
+    assert "127.0.0.1" in host.get("/healthz")[1]
+    mosquitto.start()
+    wait_until(lambda: host.get("/healthz")[0] == 200)
+    assert send(mosquitto.port, wire.batch(wire.reading())) == [[1, 17, 1, 1, None]]
+    texts = [text for text in host.events() if "broker" in text]
+    assert texts[0] == "broker connection is back"
+    assert len(texts) == 2
+    assert host.end() == 0
+    assert "Traceback" not in host.log()
+
+
+def test_without_a_broker_the_page_is_there_and_says_so(make_host, free_port, wait_until):
+    host = make_host(free_port())
+    host.start(healthy=False)
+    wait_until(lambda: "refused" in host.get("/healthz")[1])
+    assert "No connection to the broker" in host.get("/")[1]
+    assert host.end() == 0
+
+
+def test_open_streams_do_not_hold_up_the_end(make_host):
+    host = make_host()
+    host.start()
+    watching = [Stream(host) for _ in range(3)]
+    for one in watching:
+        one.next_view()
+    assert host.end() == 0
+    for one in watching:
+        while one.next_view() is not None:
+            pass
+        one.close()
+
+
+def test_a_second_host_on_the_same_data_is_one_line(make_host, run_host, tmp_path, free_port):
+    host = make_host()
+    host.start()
+    other = tmp_path / "other.toml"
+    other.write_text(
+        f'data = "{tmp_path / "data"}"\n[http]\nport = {free_port()}\n[mqtt]\nport = {free_port()}\n'
+    )
+    ended = run_host("--config", other)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "another wattlog-host uses" in ended.stderr

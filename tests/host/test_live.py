@@ -1,0 +1,120 @@
+"""The view: honest ages, what is told and what is not."""
+
+import pytest
+
+from wattlog_host.live import EDGES_MAX, HostView, LiveView
+from wattlog_host.store.records import Latest
+from wattlog_host.wire import decode_batch, decode_status
+
+NOW_MS = 1_795_000_000_000
+
+
+@pytest.fixture
+def view():
+    return LiveView(HostView("1", NOW_MS), {})
+
+
+def latest(wire, time_ms=NOW_MS, values=None):
+    return Latest(wire.meter, "1 ISK00 53946681", "cellar", time_ms, "sync", values or {})
+
+
+def told(view, *payloads):
+    return [text for p in payloads for _, text in view.on_status(decode_status(p), NOW_MS)]
+
+
+STORIES = (
+    ("an agent comes", lambda w: [w.status()], ["agent cellar online"]),
+    ("it says so again", lambda w: [w.status(), w.status()], ["agent cellar online"]),
+    ("it goes", lambda w: [w.status(), w.status("offline")],
+     ["agent cellar online", "agent cellar offline"]),
+    ("a will of an earlier start comes late",
+     lambda w: [w.status(boot=2), w.status("offline", boot=1)], ["agent cellar online"]),
+    ("an agent that was never seen is away", lambda w: [w.status("offline")], []),
+    ("a claim is between agents", lambda w: [w.status("claim")], []),
+    ("it is restarted", lambda w: [w.status(boot=1), w.status(boot=2)],
+     ["agent cellar online", "agent cellar restarted"]),
+    ("it is restarted while away",
+     lambda w: [w.status(boot=1), w.status("offline", boot=1), w.status(boot=2)],
+     ["agent cellar online", "agent cellar offline", "agent cellar restarted"]),
+    ("a port fails and works again",
+     lambda w: [w.status(meters=[w.meter_status(trouble=t)]) for t in (None, "gone", "gone", None)],
+     ["agent cellar online", "agent cellar: /dev/ttyUSB0: gone",
+      "agent cellar: /dev/ttyUSB0 works again"]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("story", "texts"), [s[1:] for s in STORIES], ids=[s[0] for s in STORIES])
+def test_what_is_told_of_an_agent(view, wire, story, texts):
+    assert told(view, *story(wire)) == texts
+
+
+def test_a_batch_after_a_late_last_will_of_the_same_start_shows_that_the_agent_lives(view, wire):
+    told(view, wire.status(), wire.status("offline"))
+    view.on_batch(decode_batch(wire.batch(wire.reading())), NOW_MS)
+    assert view.edges["cellar"].state == "offline"
+    view.on_batch(decode_batch(wire.batch(wire.reading())), NOW_MS + 1)
+    assert view.edges["cellar"].state == "online"
+
+
+AGES = (
+    ("just now", NOW_MS, 0, False),
+    ("from the log", NOW_MS - 60_000, 60_000, True),
+    ("a clock that runs ahead", NOW_MS + 600_000, 0, False),
+)
+
+
+@pytest.mark.parametrize(("time_ms", "age_ms", "stale"), [a[1:] for a in AGES], ids=[a[0] for a in AGES])
+def test_the_age_is_that_of_the_reading(view, wire, time_ms, age_ms, stale):
+    view.on_latest([latest(wire, NOW_MS - 100_000)], NOW_MS)
+    view.on_latest([latest(wire, time_ms)], NOW_MS)
+    (meter,) = view.snapshot(NOW_MS)["meters"]
+    assert (meter["age_s"], meter["stale"]) == (age_ms / 1000, stale)
+
+
+def test_a_clock_that_runs_ahead_cannot_hide_that_nothing_comes(view, wire):
+    view.on_latest([latest(wire, 0)], NOW_MS)
+    view.on_latest([latest(wire, NOW_MS + 600_000)], NOW_MS)
+    (meter,) = view.snapshot(NOW_MS + 100_000)["meters"]
+    assert (meter["age_s"], meter["stale"]) == (100, True)
+
+
+def test_a_meter_that_is_read_seldom_is_stale_after_three_of_its_intervals(view, wire):
+    for index in range(3):
+        view.on_latest([latest(wire, NOW_MS + 20_000 * index)], NOW_MS + 20_000 * index)
+    view_at = [view.snapshot(NOW_MS + 40_000 + age)["meters"][0]["stale"] for age in (60_000, 60_001)]
+    assert view_at == [False, True]
+
+
+def test_absent_is_none_and_never_0(view, wire):
+    view.on_latest([latest(wire)], NOW_MS)
+    view.on_batch(decode_batch(wire.batch(wire.reading())), NOW_MS)
+    shown = view.snapshot(NOW_MS)
+    meter, agent = shown["meters"][0], shown["agents"][0]
+    for key in ("power_w", "direction", "import_kwh", "export_kwh", "port"):
+        assert meter[key] is None, key
+    for key in ("version", "platform", "uptime_s", "status_age_s"):
+        assert agent[key] is None, key
+    assert (agent["state"], agent["log"]) == ("unknown", {"fill_percent": None})
+
+
+def test_digits_are_exact(view, wire):
+    values = {1: 19_892_750_000, 4: 0, 10: -231_400, 11: 1}
+    view.on_latest([latest(wire, values=values)], NOW_MS)
+    (meter,) = view.snapshot(NOW_MS)["meters"]
+    assert (meter["import_kwh"], meter["export_kwh"]) == ("198.9275", "0.0000")
+    assert (meter["power_w"], meter["direction"]) == ("-231.4", "exporting")
+    assert meter["phases"] == [
+        {"name": "L1", "power_w": "0.001", "voltage_v": None, "current_a": None}
+    ]
+
+
+def test_the_port_of_a_meter_is_found_by_its_number(view, wire):
+    view.on_latest([latest(wire)], NOW_MS)
+    told(view, wire.status(meters=[wire.meter_status(hint="enter the PIN")]))
+    port = view.snapshot(NOW_MS)["meters"][0]["port"]
+    assert (port["frames"], port["drops"], port["hint"]) == (5, {"crc": 2}, "enter the PIN")
+
+
+def test_the_number_of_agents_in_memory_is_bounded(view, wire):
+    told(view, *[wire.status(edge=f"a{n}") for n in range(EDGES_MAX + 1)])
+    assert (len(view.edges), view.dropped["too many agents"]) == (EDGES_MAX, 1)

@@ -1,0 +1,139 @@
+"""A mistake in host.toml is one line that names file, line and key, and exit status 2."""
+
+import os
+import socket
+from contextlib import closing
+
+import pytest
+
+from wattlog_host import cli, settings
+
+MISTAKES = (
+    ("an unknown table", "[htp]\nport = 1", 1, "htp"),
+    ("an unknown key", "[http]\nprot = 1", 2, "did you mean port?"),
+    ("a wrong type", '[http]\nport = "80"', 2, "http.port must be a whole number"),
+    ("a port too high", "[http]\nport = 70000", 2, "http.port must be 1 to 65535"),
+    ("a table as a number", "http = 80", 1, "http must be a table"),
+    ("no TOML", "[http\n", None, "not valid TOML"),
+    ("an embedded broker for all", '[mqtt]\nhost = "0.0.0.0"', 2, "use a broker with credentials"),
+    ("an embedded broker by name", '[mqtt]\nhost = "box.lan"', 2, "use a broker with credentials"),
+    ("an embedded broker with TLS", "[mqtt]\ntls = true", 2, "set embedded = false"),
+    ("a password without a name", '[mqtt]\nembedded = false\npassword_file = "/x"', 3,
+     "no use without username"),
+    ("a password file that is not there",
+     '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "/no/such"', 4, "cannot read /no/such"),
+    ("an empty password file",
+     '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "/dev/null"', 4, "is empty"),
+    ("an authority without TLS", '[mqtt]\nembedded = false\nca_file = "/x"', 3,
+     "no use without tls = true"),
+    ("an authority that is not there", '[mqtt]\nembedded = false\ntls = true\nca_file = "/no"', 4,
+     "is not a file"),
+    ("another database", '[store]\nurl = "postgresql://x/y"', 2, "must be like"),
+    ("a database without a file", '[store]\nurl = "sqlite:///"', 2, "must be like"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "words"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+@pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
+def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys, text, line, words, check):
+    path = tmp_path / "host.toml"
+    path.write_text(text)
+    assert cli.main(["--config", str(path), *(["--check-config"] if check else [])]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert str(path) in err
+    assert words in err
+    if line is not None:
+        assert f"line {line}:" in err
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path, capsys):
+    assert cli.main(["--config", str(tmp_path / "no.toml")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_check_config_shows_what_is_in_effect_and_no_secret(tmp_path, capsys):
+    (tmp_path / "password").write_text("verysecret\n")
+    path = tmp_path / "host.toml"
+    path.write_text(
+        f'data = "{tmp_path}"\n[mqtt]\nembedded = false\nhost = "box.lan"\nusername = "host"\n'
+        f'password_file = "{tmp_path / "password"}"\n'
+    )
+    assert cli.main(["--config", str(path), "--check-config"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{path}: ok\n")
+    assert 'host = "box.lan"' in out
+    assert "verysecret" not in out
+    chosen = settings.load(path, {})
+    assert chosen.mqtt_password == "verysecret"
+    assert chosen.database == tmp_path / "wattlog.db"
+
+
+STANDARD_PLACES = (
+    ("the service's folder", {"STATE_DIRECTORY": "/var/lib/wattlog:/x"}, "/var/lib/wattlog"),
+    ("the user's folder", {}, os.path.expanduser("~/.local/share/wattlog")),
+)
+
+
+@pytest.mark.parametrize(("environ", "folder"), [p[1:] for p in STANDARD_PLACES])
+def test_without_a_file_the_data_is_in_its_standard_place(environ, folder):
+    assert str(settings.load(None, environ).data) == folder
+
+
+def test_the_service_reads_its_own_file(tmp_path):
+    (tmp_path / "host.toml").write_text("[http]\nport = 81")
+    assert settings.load(None, {"CONFIGURATION_DIRECTORY": str(tmp_path)}).http_port == 81
+    assert settings.load(None, {"CONFIGURATION_DIRECTORY": str(tmp_path / "no")}).http_port == 8080
+
+
+def test_every_setting_is_shown_by_check_config_or_is_a_secret():
+    shown = "\n".join(settings.load(None, {}).lines())
+    for key in settings.SCHEMA:
+        name = key.path.rpartition(".")[2]
+        assert f"{name} = " in shown or name in ("username", "password_file", "ca_file"), key.path
+
+
+def config(tmp_path, http_port, mqtt_port):
+    path = tmp_path / "host.toml"
+    path.write_text(
+        f'data = "{tmp_path / "data"}"\n[http]\nport = {http_port}\n[mqtt]\nport = {mqtt_port}\n'
+    )
+    return path
+
+
+def assert_one_line(ended, *words):
+    lines = [line for line in ended.stderr.splitlines() if " INFO " not in line]
+    assert ended.returncode == 2, ended.stderr
+    assert len(lines) == 1, ended.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_page_port_in_use_is_one_line(tmp_path, run_host, free_port):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run_host("--config", config(tmp_path, port, free_port()))
+    assert_one_line(ended, f"127.0.0.1:{port}", "Address already in use", "http.port")
+
+
+def test_a_broker_port_in_use_is_one_line(tmp_path, run_host, free_port):
+    with closing(socket.socket()) as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = run_host("--config", config(tmp_path, free_port(), port))
+    assert_one_line(ended, f"127.0.0.1:{port}", "address already in use", "mqtt.port")
+
+
+def test_a_data_folder_that_cannot_be_is_one_line(tmp_path, run_host, free_port):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    ended = run_host("--config", config(tmp_path, free_port(), free_port()))
+    assert_one_line(ended, "cannot write to the data folder", str(tmp_path / "data"))
+
+
+def test_version_is_said(run_host):
+    ended = run_host("--version")
+    assert (ended.returncode, ended.stdout.split()[0]) == (0, "wattlog")

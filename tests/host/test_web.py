@@ -1,0 +1,257 @@
+"""The page and the API without a broker."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from wattlog_host import stream
+from wattlog_host.live import HostView, LiveView
+from wattlog_host.store.records import Event, Latest
+from wattlog_host.stream import Hub, TooManyWatchers
+from wattlog_host.web import words
+from wattlog_host.web.app import make_app
+from wattlog_host.wire import decode_status
+
+NOW_MS = 1_795_000_000_000
+
+
+class Page:
+    def __init__(self):
+        self.view = LiveView(HostView("0.1.0", NOW_MS - 5000, broker_trouble=None), {})
+        self.store_trouble = None
+        self.hub = Hub(lambda: self.view.snapshot(NOW_MS))
+        app = make_app(self.view, self.hub, self._check, lambda: NOW_MS, ("meters.example",))
+        self.client = TestClient(app, base_url="http://127.0.0.1:8080")
+
+    async def _check(self):
+        return self.store_trouble
+
+    def get(self, path, **headers):
+        return self.client.get(path, headers=headers)
+
+
+@pytest.fixture
+def page():
+    return Page()
+
+
+def latest(wire, **values):
+    channels = {"import": 1, "export": 4, "power": 10, "l1": 11, "l2": 12, "l3": 13}
+    return Latest(
+        wire.meter, "1 ISK00 53946681", "cellar", NOW_MS - 1500, "sync",
+        {channels[key]: value for key, value in values.items()},
+    )  # fmt: skip
+
+
+def test_before_the_first_reading_there_is_a_reason(page):
+    answer = page.get("/api/latest_reading")
+    assert (answer.status_code, answer.json()) == (404, {"error": "no reading yet"})
+    assert "Waiting for the first agent" in page.get("/").text
+
+
+def test_the_latest_reading_has_the_known_shape(page, wire):
+    page.view.on_latest(
+        [latest(wire, **{"import": 19_892_750_000}, power=-231_400, l1=5000)], NOW_MS
+    )
+    answer = page.get("/api/latest_reading").json()
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", answer["timestamp"])
+    assert json.loads(answer.pop("raw_payload")) == {
+        "1-0:1.8.0*255": "198927.5",
+        "1-0:16.7.0*255": "-231.4",
+        "1-0:36.7.0*255": "5",
+    }
+    del answer["timestamp"]
+    assert answer == {
+        "meter_id": "1 ISK00 53946681",
+        "power_watts": -231.4,
+        "energy_in_kwh": 198.9275,
+        "energy_out_kwh": None,
+        "power_phase_1_watts": 5.0,
+        "power_phase_2_watts": None,
+        "power_phase_3_watts": None,
+        "age_s": 1.5,
+        "time_source": "sync",
+    }
+
+
+def test_a_meter_is_chosen_by_number_or_label(page, wire):
+    page.view.on_latest([latest(wire)], NOW_MS)
+    for name in (wire.meter.hex(), wire.meter.hex().upper(), "1 isk00 53946681"):
+        assert page.client.get("/api/latest_reading", params={"meter": name}).status_code == 200
+    answer = page.client.get("/api/latest_reading", params={"meter": "x"})
+    assert (answer.status_code, answer.json()) == (404, {"error": "unknown meter"})
+
+
+def test_health_is_ok_or_says_why_not(page):
+    assert (page.get("/healthz").status_code, page.get("/healthz").text) == (200, "ok\n")
+    page.view.host.broker_trouble = "broker away"
+    page.store_trouble = "disk gone"
+    answer = page.get("/healthz")
+    assert (answer.status_code, answer.text) == (503, "broker away\ndisk gone\n")
+
+
+def test_status_is_everything_the_page_shows(page, wire):
+    page.view.on_latest([latest(wire)], NOW_MS)
+    assert page.get("/status").json() == json.loads(json.dumps(page.view.snapshot(NOW_MS)))
+
+
+def test_nothing_an_agent_says_becomes_markup(page, wire):
+    evil = "<script>alert(1)</script>"
+    meter = wire.meter_status(port=evil, trouble=evil, hint=evil, drops={evil: 1})
+    status = wire.status(version=evil, platform=evil, meters=[meter])
+    page.view.on_status(decode_status(status), NOW_MS)
+    page.view.on_latest([latest(wire)], NOW_MS)
+    page.view.events.appendleft(Event(NOW_MS, "x", None, evil))
+    text = page.get("/").text
+    assert "<script>" not in text
+    assert text.count("&lt;script&gt;") >= 6
+
+
+def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
+    page.view.on_latest([latest(wire, **{"import": 19_892_750_000})], NOW_MS)
+    text = page.get("/").text
+    assert '<span data-field="power_w" data-as="magnitude">–</span>' in text
+    assert '<span data-field="export_kwh" data-as="number">–</span>' in text
+    assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/static/app.js", "/no-such", "/api/latest_reading"])
+def test_every_answer_carries_the_security_headers(page, path):
+    headers = page.get(path).headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(page):
+    text = page.get("/").text
+    assert not re.search(r"(src|href)=\"(?!/)", text)
+    assert not re.search(r"<style|style=|<script(?![^>]*src=)|\son\w+=", text)
+
+
+HOSTS = (
+    ("127.0.0.1:8080", 200),
+    ("localhost:8080", 200),
+    ("LOCALHOST", 200),
+    ("[::1]:8080", 200),
+    ("[::1]", 200),
+    ("192.168.1.5", 200),
+    ("meters.example:8080", 200),
+    ("evil.example", 421),
+    ("evil.example:8080", 421),
+    ("localhost.evil.example", 421),
+    ("", 421),
+)
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS)
+def test_only_names_of_ours_are_served(page, host, status):
+    assert page.get("/status", host=host).status_code == status
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+def test_the_page_is_only_for_reading(page, method):
+    assert page.client.request(method, "/").status_code == 405
+
+
+def test_head_is_a_way_of_reading(page):
+    assert page.client.head("/").status_code == 200
+
+
+def test_a_path_cannot_leave_the_static_folder(page):
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py"):
+        assert page.get(path).status_code == 404
+
+
+WORDS = (
+    (words.number, None, "–"),
+    (words.number, "0", "0"),
+    (words.number, "1234567.80", "1\u202f234\u202f567.80"),
+    (words.number, "-1234.5", "\u22121\u202f234.5"),
+    (words.magnitude, "-0.5", "0.5"),
+    (words.duration, None, "–"),
+    (words.duration, 59.9, "59 s"),
+    (words.duration, 3599, "59 min 59 s"),
+    (words.duration, 90_000, "1 d 1 h"),
+    (words.ago, None, "–"),
+    (words.size, 1023, "1023 B"),
+    (words.size, 5 * 2**30, "5.0 GiB"),
+    (words.reasons, {}, "none"),
+    (words.reasons, {"crc": 2, "tlv": 0}, "crc 2"),
+    (words.direction, "exporting", "exporting to the grid"),
+)
+
+
+@pytest.mark.parametrize(("say", "value", "text"), WORDS)
+def test_how_the_page_says_things(say, value, text):
+    assert say(value) == text
+
+
+# --- the stream ----------------------------------------------------------------------------
+
+
+def test_a_watcher_gets_the_view_at_once_and_again_when_it_changes(monkeypatch):
+    monkeypatch.setattr(stream, "INTERVAL_S_MIN", 0)
+    count = iter(range(9))
+
+    async def run():
+        hub = Hub(lambda: {"n": next(count)})
+        task = asyncio.create_task(hub.run())
+        watching = hub.watch()
+        first = await anext(watching)
+        hub.changed()
+        second = await anext(watching)
+        hub.close()
+        rest = [message async for message in watching]
+        task.cancel()
+        return first, second, rest
+
+    assert asyncio.run(run()) == (b'data: {"n":0}\n\n', b'data: {"n":1}\n\n', [])
+
+
+def test_a_quiet_stream_is_kept_alive(monkeypatch):
+    monkeypatch.setattr(stream, "KEEPALIVE_S", 0)
+
+    async def run():
+        watching = Hub(dict).watch()
+        await anext(watching)
+        return await anext(watching)
+
+    assert asyncio.run(run()).startswith(b":")
+
+
+def test_a_slow_watcher_is_let_go_and_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(stream, "INTERVAL_S_MIN", 0)
+
+    async def run():
+        hub = Hub(dict)
+        task = asyncio.create_task(hub.run())
+        slow, quick = hub.watch(), hub.watch()
+        got = [await anext(quick)]
+        for _ in range(3 * stream.MESSAGES_MAX):
+            hub.changed()
+            got.append(await anext(quick))
+        task.cancel()
+        return len(got), [message async for message in slow]
+
+    assert asyncio.run(run()) == (3 * stream.MESSAGES_MAX + 1, [])
+
+
+def test_the_number_of_watchers_is_bounded(monkeypatch):
+    monkeypatch.setattr(stream, "WATCHERS_MAX", 2)
+
+    async def run():
+        hub = Hub(dict)
+        kept = [hub.watch(), hub.watch()]
+        with pytest.raises(TooManyWatchers):
+            hub.watch()
+        await anext(kept[0])
+        await kept[0].aclose()
+        hub.watch()
+
+    asyncio.run(run())

@@ -1,0 +1,297 @@
+"""Which file may import what, and what the ESP32's MicroPython lacks: the table and its reader.
+
+tests/test_layers.py applies it. A new file needs one row. Sections:
+
+[core]     agent/wattlog on the device and on CPython; the number is its floor, and it may import
+           only from lower floors. Integers only; no clock, no I/O, no async, no print.
+[checker]  only for people and mypy: never imported where the core runs.
+[device]   MicroPython on the ESP32 (and on the unix port, in tests).
+[board]    the fake board: modules of the ESP32 for MicroPython's unix port, which only it can run.
+[both]     fakes that run on MicroPython and on CPython.
+[cpython]  the rest; its rows list our own and third-party modules, CPython's own are free.
+
+`x.*` stands for the package x and all its modules. An indented line goes on with the row above.
+"""
+
+import ast
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TREES = ("agent", "firmware", "host", "tools")
+
+TABLE = """
+[core]
+agent/wattlog/__init__.py     0
+agent/wattlog/compat.py       0  binascii micropython
+agent/wattlog/crc.py          1  array wattlog.compat
+agent/wattlog/msgpack.py      1
+agent/wattlog/channels.py     1  collections
+agent/wattlog/quirks.py       1  collections
+agent/wattlog/config.py       1  collections
+agent/wattlog/framing.py      2  wattlog.crc
+agent/wattlog/sml.py          2  collections wattlog.compat
+agent/wattlog/reading.py      2  collections wattlog.channels wattlog.quirks
+agent/wattlog/timebase.py     2
+agent/wattlog/records.py      2  wattlog.msgpack
+agent/wattlog/memlog.py       3  collections
+agent/wattlog/uplink.py       3  wattlog.records
+agent/wattlog/agent.py        4  wattlog wattlog.framing wattlog.reading wattlog.records
+                                 wattlog.sml wattlog.timebase wattlog.uplink
+
+[checker]
+agent/wattlog/ports.py
+
+[device]
+firmware/wattlog_esp32/__init__.py  gc
+firmware/wattlog_esp32/settings.py  json
+firmware/wattlog_esp32/board.py     machine micropython network ntptime time wattlog.uplink
+firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
+                                    wattlog.uplink
+firmware/wattlog_esp32/main.py      gc machine micropython os random sys time wattlog wattlog.agent
+                                    wattlog.memlog wattlog.timebase wattlog_esp32.board
+                                    wattlog_esp32.link wattlog_esp32.settings
+
+[board]
+tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
+tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
+tools/wattlog_sim/board/network.py     os
+tools/wattlog_sim/board/ntptime.py     errno os time
+tools/wattlog_sim/board/socket.py      io socket sys
+tools/wattlog_sim/board/time.py        sys time
+
+[both]
+tools/wattlog_sim/__init__.py
+tools/wattlog_sim/house.py       collections
+tools/wattlog_sim/sml_writer.py  wattlog.crc
+tools/wattlog_sim/registers.py   wattlog_sim.house wattlog_sim.sml_writer
+tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.registers
+                                 wattlog_sim.sml_writer
+
+[cpython]
+agent/wattlog_pi/__init__.py
+agent/wattlog_pi/__main__.py       wattlog_pi.cli
+agent/wattlog_pi/app.py            wattlog.agent wattlog.memlog wattlog.records
+                                   wattlog_pi.mqtt_link wattlog_pi.serial_source
+                                   wattlog_pi.settings
+agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
+                                   wattlog_pi.settings
+agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.framing wattlog.reading
+                                   wattlog.sml wattlog_pi.serial_source
+agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
+agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
+agent/wattlog_pi/settings.py       wattlog.config
+
+host/wattlog_host/__init__.py
+host/wattlog_host/__main__.py      wattlog_host.cli
+host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_host.clock
+                                   wattlog_host.intake wattlog_host.live wattlog_host.mqtt
+                                   wattlog_host.settings wattlog_host.store.records
+                                   wattlog_host.store.store wattlog_host.stream
+                                   wattlog_host.web.app
+host/wattlog_host/broker.py        amqtt.*
+host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
+host/wattlog_host/clock.py
+host/wattlog_host/ingest.py        wattlog.channels wattlog_host.units wattlog_host.wire
+host/wattlog_host/intake.py        wattlog_host.live wattlog_host.store.records wattlog_host.wire
+host/wattlog_host/live.py          wattlog.sml wattlog_host.clock wattlog_host.store.records
+                                   wattlog_host.units wattlog_host.wire
+host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
+host/wattlog_host/settings.py      wattlog.config
+host/wattlog_host/stream.py
+host/wattlog_host/units.py         wattlog.channels
+host/wattlog_host/wire.py          msgpack
+host/wattlog_host/store/__init__.py
+host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.ingest
+                                     wattlog_host.store.records wattlog_host.store.tables
+                                     wattlog_host.wire
+host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
+host/wattlog_host/store/records.py   wattlog_host.wire
+host/wattlog_host/store/store.py     sqlalchemy.* wattlog_host.store.batches
+                                     wattlog_host.store.database wattlog_host.store.records
+                                     wattlog_host.store.tables
+host/wattlog_host/store/tables.py    sqlalchemy.*
+host/wattlog_host/store/migrations/__init__.py
+host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
+host/wattlog_host/store/migrations/versions/__init__.py
+host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
+host/wattlog_host/web/__init__.py
+host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.clock wattlog_host.live
+                                   wattlog_host.stream wattlog_host.units wattlog_host.web.guard
+                                   wattlog_host.web.words
+host/wattlog_host/web/guard.py     starlette.*
+host/wattlog_host/web/words.py
+
+tools/setup/fetch_umqtt.py
+tools/wattlog_tools/__init__.py
+tools/wattlog_tools/__main__.py    wattlog_tools.cli
+tools/wattlog_tools/bench.py       smllib.* wattlog.framing wattlog.sml wattlog_sim.house
+                                   wattlog_sim.meters wattlog_tools.console
+tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
+tools/wattlog_tools/console.py
+tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
+                                   wattlog_tools.console
+tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter
+                                   wattlog_tools.supervisor
+tools/wattlog_tools/supervisor.py  wattlog_tools.console
+"""
+
+Row = namedtuple("Row", ("section", "floor", "imports"))
+PORTABLE_SECTIONS = ("core", "device", "board", "both")
+
+# What the core may use of MicroPython itself: nothing that is a clock, a socket or chance.
+CORE_MODULES = {
+    "array", "binascii", "collections", "errno", "gc", "hashlib", "micropython", "struct",
+}  # fmt: skip
+# What a file that runs on the device may use beyond that; frozen into every ESP32 firmware.
+DEVICE_MODULES = CORE_MODULES | {
+    "asyncio", "esp32", "io", "json", "machine", "network", "ntptime", "os", "platform", "random",
+    "re", "select", "socket", "ssl", "sys", "time", "tls", "umqtt", "umqtt.simple", "vfs",
+}  # fmt: skip
+# What the fake board needs of the unix port.
+BOARD_MODULES = DEVICE_MODULES | {"ffi", "termios", "uctypes"}
+
+
+def parse_table(text: str) -> dict[str, Row]:
+    """Read TABLE: {path: Row}. Raises ValueError for a line it does not understand."""
+    rows: dict[str, Row] = {}
+    section = ""
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if line.startswith("["):
+            section = line.strip("[] ")
+            continue
+        if line[0].isspace():  # goes on with the row above
+            path = list(rows)[-1]
+            rows[path] = rows[path]._replace(imports=(*rows[path].imports, *words))
+            continue
+        path, *imports = words
+        floor = int(imports.pop(0)) if section == "core" else None
+        if path in rows:
+            raise ValueError(f"two rows for {path}")
+        rows[path] = Row(section, floor, tuple(imports))
+    return rows
+
+
+def source_files() -> list[str]:
+    """Every Python file below the four trees, relative to the project root."""
+    return sorted(
+        path.relative_to(ROOT).as_posix() for tree in TREES for path in (ROOT / tree).rglob("*.py")
+    )
+
+
+def module_name(path: str) -> str:
+    """agent/wattlog/crc.py is wattlog.crc, and a package's __init__.py is the package."""
+    name = path.partition("/")[2].removesuffix(".py").replace("/", ".")
+    return name.removesuffix(".__init__")
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and (
+        (isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING")
+        or (isinstance(node.test, ast.Attribute) and node.test.attr == "TYPE_CHECKING")
+    )
+
+
+def run_time_nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes an interpreter acts on: annotations and TYPE_CHECKING branches are left out."""
+    found = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns") or (name == "body" and is_type_checking(node)):
+                continue
+            children = value if isinstance(value, list) else [value]
+            waiting.extend(child for child in children if isinstance(child, ast.AST))
+    return found
+
+
+def imports_of(source: str, known: set[str]) -> set[str]:
+    """The modules imported at run time; `from p import m` is p.m where p.m is a module."""
+    found: set[str] = set()
+    for node in run_time_nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = "." * node.level + (node.module or "")
+            for alias in node.names:
+                member = f"{package}.{alias.name}"
+                found.add(member if member in known else package)
+    return found
+
+
+def allows(row: Row, module: str) -> bool:
+    """Does the row let its file import this module?"""
+    for allowed in row.imports:
+        package = allowed.removesuffix(".*")
+        if module == package or (allowed != package and module.startswith(package + ".")):
+            return True
+    top = module.partition(".")[0]
+    return row.section in ("cpython", "checker") and top in sys.stdlib_module_names
+
+
+def forbidden_imports(path: str, row: Row, source: str, rows: dict[str, Row]) -> list[str]:
+    """What is wrong with the imports of one file, as sentences."""
+    modules = {module_name(other): other for other in rows}
+    wrong = []
+    for module in sorted(imports_of(source, set(modules))):
+        if module.startswith("."):
+            wrong.append(f"{path}: relative import of {module}")
+        elif not allows(row, module):
+            wrong.append(f"{path}: imports {module}, which its row does not allow")
+        other = rows.get(modules.get(module, ""))
+        if other is None:
+            continue
+        if row.section in PORTABLE_SECTIONS and other.section not in PORTABLE_SECTIONS:
+            wrong.append(f"{path}: runs on the device, but {module} does not")
+        if row.section == "core" and (other.section != "core" or other.floor >= row.floor):
+            wrong.append(f"{path}: {module} is not on a lower floor of the core")
+    return wrong
+
+
+def wrong_rows(rows: dict[str, Row]) -> list[str]:
+    """Rows that allow what no row of their section may allow."""
+    ours = {module_name(path) for path in rows}
+    limits = {
+        "core": CORE_MODULES,
+        "device": DEVICE_MODULES,
+        "board": BOARD_MODULES,
+        "both": DEVICE_MODULES,
+    }
+    wrong = []
+    for path, row in rows.items():
+        if row.section not in ("checker", "cpython", *limits):
+            wrong.append(f"{path}: unknown section [{row.section}]")
+        for module in row.imports:
+            known = module.removesuffix(".*") in ours
+            if row.section in limits and not known and module not in limits[row.section]:
+                wrong.append(f"{path}: {module} does not exist in [{row.section}]")
+    return wrong
+
+
+def find_cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, as a path that ends where it began; else []."""
+    done: set[str] = set()
+
+    def visit(module: str, trail: list[str]) -> list[str]:
+        if module in trail:
+            return [*trail[trail.index(module) :], module]
+        if module in done:
+            return []
+        for imported in sorted(graph.get(module, ())):
+            ring = visit(imported, [*trail, module])
+            if ring:
+                return ring
+        done.add(module)
+        return []
+
+    for module in sorted(graph):
+        ring = visit(module, [])
+        if ring:
+            return ring
+    return []

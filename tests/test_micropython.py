@@ -1,0 +1,97 @@
+"""The portable tests on MicroPython: 1.25 with an ESP32's heap, and the newest for WebAssembly.
+
+A module of tests/portable that says NEEDS_UNIX = True uses files or the environment, which the
+WebAssembly port does not have; it runs on 1.25 only.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from layers import ROOT
+from mpy import PORTABLE, PORTABLE_TESTS
+from toolbox import WASM_RUN, micropython_facts, require, unavailable
+
+MODULES = sorted(path.stem for path in PORTABLE_TESTS.glob("test_*.py"))
+RUNNER = PORTABLE_TESTS / "run.py"
+RUN_S_MAX = 120
+# Where there is no compiler to bytecode, the source is compiled in this heap, at about this cost.
+SOURCE_HEAP_FACTOR = 3
+
+
+def heap_kib(facts, factor=1):
+    return f"heapsize={int(facts['HEAP'].removesuffix('k')) * factor}k"
+
+
+def run(command, search_path, folder=ROOT):
+    """Run a program in a folder; a failure shows what it printed."""
+    environment = dict(os.environ, MICROPYPATH=":".join(map(str, search_path)))
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=RUN_S_MAX,
+        cwd=folder,
+        check=False,
+    )
+    output = done.stdout.decode(errors="replace")
+    if done.returncode:
+        pytest.fail(f"exit status {done.returncode}\n{output}", pytrace=False)
+    return output
+
+
+SOURCE_PATH = [ROOT / "agent", ROOT / "tools", PORTABLE_TESTS]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_on_1_25_with_the_heap_of_an_esp32(micropython, bytecode, module):
+    facts = micropython_facts()
+    if bytecode is None:
+        heap = heap_kib(facts, SOURCE_HEAP_FACTOR)
+        output = run([micropython, "-X", heap, RUNNER, module], [*SOURCE_PATH, ".frozen"])
+    else:
+        # Every module keeps its path on the heap. On the board that begins with /lib, and not with
+        # the name of a temporary folder: so it is found from the folder itself.
+        code = f"import sys, run; sys.exit(run.run(__import__('{module}')))"
+        command = [micropython, "-X", heap_kib(facts), "-c", code]
+        output = run(command, [".", ".frozen"], folder=bytecode)
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", output, re.MULTILINE), output
+
+
+@pytest.mark.parametrize("path", PORTABLE)
+def test_1_25_compiles(micropython, path):
+    # mpy-cross is newer than the interpreter, and would let newer syntax through.
+    run([micropython, "-X", "compile-only", ROOT / path], [])
+
+
+def needs_unix(module):
+    source = (PORTABLE_TESTS / f"{module}.py").read_text()
+    return re.search(r"^NEEDS_UNIX = True$", source, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not needs_unix(name)])
+def test_on_the_newest(module):
+    require("wasm")
+    node = shutil.which("node")
+    if node is None:
+        unavailable("node is missing")
+    output = run([node, WASM_RUN, RUNNER, module], SOURCE_PATH)
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", output, re.MULTILINE), output
+
+
+def test_a_failing_test_on_micropython_is_reported(micropython, tmp_path):
+    (tmp_path / "test_bad.py").write_text("def test_x():\n    assert 1 == 2, 'the reason'\n")
+    with pytest.raises(pytest.fail.Exception, match="the reason") as failure:
+        run([micropython, RUNNER, "test_bad"], [tmp_path])
+    assert "0 passed, 1 failed" in str(failure.value)
+
+
+def test_a_module_without_tests_is_reported(micropython, tmp_path):
+    (tmp_path / "test_empty.py").write_text("x = 1\n")
+    with pytest.raises(pytest.fail.Exception, match="0 passed, 0 failed"):
+        run([micropython, RUNNER, "test_empty"], [tmp_path])

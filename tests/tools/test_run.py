@@ -1,0 +1,240 @@
+"""`wattlog-tools run`: order, output, restarts, and a clean end, with small stand-in programs."""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from wattlog_tools.run import agent_toml, host_toml
+
+PATIENCE_S = 30
+
+# A host that answers /healthz, and an agent that says which ports it was given.
+HOST = """
+import http.server, os, signal, sys, tomllib
+config = tomllib.load(open(sys.argv[2], "rb"))
+print("host pid", os.getpid(), flush=True)
+signal.signal(signal.SIGTERM, lambda *_: (print("host ends", flush=True), os._exit(0)))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("127.0.0.1", config["http"]["port"]), Handler).serve_forever()
+"""
+AGENT = """
+import os, signal, sys, tomllib
+config = tomllib.load(open(sys.argv[2], "rb"))
+signal.signal(signal.SIGTERM, lambda *_: (print("agent ends", flush=True), os._exit(0)))
+print("agent reads", *[meter["port"] for meter in config["meter"]], flush=True)
+print("agent pid", os.getpid(), flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def run(start, tmp_path, free_port):
+    """run(*arguments, host=, agent=) starts `wattlog-tools run` with these programs in place."""
+    started = []
+
+    def run_one(*arguments, host=HOST, agent=AGENT, data=tmp_path / "data"):
+        folder = tmp_path / f"programs-{len(started)}"
+        for package, source in (("wattlog_host", host), ("wattlog_pi", agent)):
+            (folder / package).mkdir(parents=True)
+            (folder / package / "__init__.py").write_text("")
+            (folder / package / "__main__.py").write_text(source)
+        search_path = [str(folder), os.environ.get("PYTHONPATH", "")]
+        program = start(
+            "run",
+            *("--data", data, "--http-port", free_port(), "--mqtt-port", free_port()),
+            *arguments,
+            PYTHONPATH=os.pathsep.join(filter(None, search_path)),
+        )
+        started.append(program)
+        return program
+
+    return run_one
+
+
+def test_the_whole_house_starts_in_order_and_ends_in_reverse(run, tmp_path):
+    program = run()
+    data = tmp_path / "data"
+    program.expect(r"^meter \| /dev/\S+ plays mt681")
+    program.expect(r"^meter \| /dev/\S+ plays dzg")
+    program.expect(r"^host  \| host pid \d+")
+    program.expect(r"^wattlog is running: http://127.0.0.1:\d+/$")
+    program.expect(rf"^  data    {data}$")
+    ports = program.expect(r"^agent \| agent reads (.*)").group(1).split()
+    assert ports == [str(data / "run/meters" / name) for name in ("meter-1", "meter-2")]
+    program.expect(r"^agent \| agent pid")
+    assert program.end(signal.SIGINT) == 0
+    told = [line for line in program.lines if "ends" in line or "stopped" in line]
+    assert told == ["agent | agent ends", "host  | host ends", "run   | stopped"]
+    assert list((data / "run/meters").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["host", "agent"])
+def test_a_killed_program_is_started_again(run, name):
+    program = run()
+    first = program.expect(rf"^{name:5} \| {name} pid (\d+)").group(1)
+    program.expect("^agent . agent pid") if name == "host" else None
+    os.kill(int(first), signal.SIGKILL)
+    program.expect(rf"^run   \| {name} was ended by SIGKILL: starting it again in 1 s")
+    second = program.expect(rf"^{name:5} \| {name} pid (\d+)").group(1)
+    assert second != first
+    assert program.end(signal.SIGTERM) == 0
+
+
+def test_a_killed_meter_comes_back_at_the_same_link(run, tmp_path):
+    program = run()
+    program.expect("^agent . agent pid")
+    link = tmp_path / "data/run/meters/meter-1"
+    meter = next(
+        int(folder.name)
+        for folder in Path("/proc").iterdir()
+        if folder.name.isdecimal() and f"{link.parent}\0" in _command_line(folder)
+    )
+    os.kill(meter, signal.SIGKILL)
+    program.expect("^run   . meter was ended by SIGKILL")
+    program.expect("^meter . /dev/.* plays dzg")
+    assert os.readlink(link).startswith("/dev/")
+    assert link.exists()
+    assert program.end(signal.SIGTERM) == 0
+
+
+def test_the_wait_grows_while_a_program_keeps_failing(run):
+    program = run(agent="import sys; sys.exit('no luck')")
+    for wait_s in (1, 2, 4):
+        program.expect("^agent . no luck")
+        program.expect(f"^run   . agent ended with status 1: starting it again in {wait_s} s")
+    assert program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("which", ["host", "agent"])
+def test_a_program_that_cannot_work_as_configured_ends_all(run, which):
+    program = run(**{which: "import sys; print('bad key x', file=sys.stderr); sys.exit(2)"})
+    program.expect(rf"^{which:5} \| bad key x")
+    program.expect(rf"^run   \| {which} cannot work like this")
+    assert program.end() == 2
+
+
+def test_a_program_that_does_not_stop_is_killed_at_the_second_ctrl_c(run):
+    program = run(agent=AGENT.replace("os._exit(0)", "None"))
+    agent = int(program.expect(r"^agent \| agent pid (\d+)").group(1))
+    program.process.send_signal(signal.SIGINT)
+    program.expect("^agent . agent ends")
+    assert Path(f"/proc/{agent}").exists()
+    program.process.send_signal(signal.SIGINT)
+    program.expect("^run   . agent does not stop: killed")
+    # The host is only asked now: it was there for the agent to the last.
+    program.expect("^host  . host ends")
+    assert program.end() == 0
+    assert not Path(f"/proc/{agent}").exists()
+
+
+def test_ctrl_c_in_the_terminal_reaches_run_alone(run):
+    program = run()
+    host = int(program.expect(r"^host  \| host pid (\d+)").group(1))
+    agent = int(program.expect(r"^agent \| agent pid (\d+)").group(1))
+    groups = {os.getpgid(pid) for pid in (program.process.pid, host, agent)}
+    assert len(groups) == 3
+    assert program.end(signal.SIGINT) == 0
+
+
+def test_when_it_is_killed_itself_no_program_is_left(run):
+    program = run()
+    host = int(program.expect(r"^host  \| host pid (\d+)").group(1))
+    agent = int(program.expect(r"^agent \| agent pid (\d+)").group(1))
+    ends = [os.pidfd_open(pid) for pid in (host, agent)]
+    program.process.kill()
+    try:
+        for end in ends:
+            assert select.select([end], [], [], PATIENCE_S)[0], "it still runs"
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def test_real_meters_are_given_to_the_agent_and_none_is_simulated(run):
+    program = run("--port", "/dev/one", "--port", "socket://127.0.0.1:7", "--port", "two")
+    program.expect("^wattlog is running")
+    ports = program.expect("^agent . agent reads (.*)").group(1).split()
+    assert ports == ["/dev/one", "socket://127.0.0.1:7", str(Path("two").absolute())]
+    assert program.end(signal.SIGTERM) == 0
+    assert not any(line.startswith("meter") for line in program.lines)
+
+
+def test_a_capture_is_played_instead_of_the_simulated_meters(run, tmp_path):
+    capture = tmp_path / "capture.bin"
+    capture.write_bytes(b"anything")
+    program = run("--replay", capture)
+    program.expect(rf"^meter \| /dev/\S+ plays replay of {capture}")
+    program.expect(r"^agent \| agent reads \S+/run/meters/meter-1$")
+    assert program.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("name", ["HTTP", "MQTT"])
+def test_a_port_in_use_is_one_line(run, name):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        program = run(f"--{name.lower()}-port", port)
+        assert program.end() == 2
+    (line,) = program.lines
+    assert f"port {port} is in use" in line
+    assert f"{name}_PORT=" in line
+
+
+def test_the_same_data_cannot_be_used_twice(run, tmp_path):
+    (tmp_path / "data/run").mkdir(parents=True)
+    with (tmp_path / "data/run/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        program = run()
+        assert program.end() == 2
+    (line,) = program.lines
+    assert "already runs" in line
+    assert "DATA=" in line
+
+
+def test_data_that_cannot_be_written_is_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    program = run(data=tmp_path / "file/data")
+    assert program.end() == 2
+    (line,) = program.lines
+    assert "DATA=" in line
+
+
+def test_two_run_side_by_side(run, tmp_path):
+    programs = [run(data=tmp_path / name) for name in ("one", "two")]
+    for program in programs:
+        program.expect("^agent . agent pid")
+    assert [program.end(signal.SIGTERM) for program in programs] == [0, 0]
+
+
+def test_configurations_hold_any_path():
+    odd = '/tmp/a "quoted" \\ name\twith \x7f and ü'
+    assert tomllib.loads(host_toml(Path(odd), 1, 2)) == {
+        "data": odd,
+        "http": {"listen": "127.0.0.1", "port": 1},
+        "mqtt": {"embedded": True, "host": "127.0.0.1", "port": 2},
+    }
+    assert tomllib.loads(agent_toml([odd, "b"], 3)) == {
+        "agent": {"id": "demo"},
+        "mqtt": {"host": "127.0.0.1", "port": 3},
+        "meter": [{"port": odd}, {"port": "b"}],
+    }
+
+
+def _command_line(folder):
+    try:
+        return (folder / "cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Fakes that lie on purpose: a meter that writes SML, and the house behind it."""
