@@ -1,10 +1,11 @@
-"""The documents keep their word: samples load, commands exist, every file that is named is there."""
+"""The documents keep their word: samples load, commands exist, links lead somewhere."""
 
 import re
 import subprocess
 import sys
 
 import pytest
+
 from layers import ROOT
 
 DOCUMENTS = sorted(

@@ -21,7 +21,7 @@ Channel = namedtuple(
 COUNTER = "counter"
 GAUGE = "gauge"
 
-# unit: (unit_dlms, decimals, low, high, kind)
+# By unit: its DLMS number, decimals, low, high and kind, as in Channel.
 # 10 uWh is the finest step a meter sends (eBZ, scaler -5). 10**12 Wh would take a 100 A
 # three-phase connection 1600 years.
 QUANTITIES = {

@@ -192,7 +192,6 @@ def line_of(text: str, path: str) -> int | None:
 
     Good enough to point a finger: it reads headers and the starts of lines, not the grammar.
     """
-    head = path.rpartition(".")[0]
     table = ""
     counts: dict[str, int] = {}
     header_line = None

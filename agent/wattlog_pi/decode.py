@@ -18,6 +18,7 @@ from wattlog.sml import Entry, GetList, SmlError, obis_text, parse, server_id_te
 
 FRAME_BYTES_MAX = 8192
 READ_BYTES = 65536
+LOOK_EVERY_S = 0.05
 QUIET_S = 10.0  # how long a port may be silent before we say so
 
 # DLMS units (IEC 62056-62) that meters send; other numbers are shown as such.
@@ -143,7 +144,7 @@ def _port_chunks(port: str, baud: int) -> Iterator[bytes]:
                     "the right way up?",
                     file=sys.stderr,
                 )
-            time.sleep(0.05)
+            time.sleep(LOOK_EVERY_S)  # noqa: TID251 - nobody else waits here
 
 
 def _show_json(meter_list: GetList, reading: Reading | None) -> None:

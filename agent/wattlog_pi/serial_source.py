@@ -6,7 +6,6 @@ import re
 import serial
 
 from wattlog.ports import Randrange
-
 from wattlog.uplink import Backoff
 
 READ_BYTES_MAX = 4096

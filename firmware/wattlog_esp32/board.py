@@ -54,7 +54,7 @@ class Wifi:
         self._wlan.active(True)
         self._login = (ssid, password)
         self._backoff = Backoff(_WIFI_MS_MIN, _WIFI_MS_MAX, randrange)
-        self._due_ms = 0
+        self._due_ms = 0  # 0: no attempt since the last change
         self._is_up = False
         self._say = say
 
@@ -69,7 +69,7 @@ class Wifi:
             self._is_up = is_up
             self._say("Wi-Fi %s: %s" % (self._login[0], "connected" if is_up else "lost"))
             self._backoff.reset()
-            self._due_ms = now_ms
+            self._due_ms = 0
         if is_up or now_ms < self._due_ms:
             return
         if self._due_ms:

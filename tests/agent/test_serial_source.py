@@ -1,5 +1,6 @@
 """The serial port: never waited for, opened again when it is gone, and its troubles in words."""
 
+import itertools
 import os
 import pty
 import tty
@@ -85,7 +86,7 @@ def test_tries_are_spread_up_to_half_a_minute(tmp_path, monkeypatch):
     )
     for now_ms in range(0, 300_000, 50):
         source.read(now_ms)
-    gaps = [later - earlier for earlier, later in zip(tries, tries[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert gaps[:5] == [1000, 2000, 4000, 8000, 16000]
     assert set(gaps[5:]) == {RETRY_MS_MAX}
 

@@ -12,6 +12,7 @@ import urllib.request
 
 import psutil
 import pytest
+
 from waiting import wait_until
 
 START_S_MAX = 60

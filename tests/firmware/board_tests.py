@@ -1,16 +1,14 @@
 """Tests of the firmware that run on the fake board, under MicroPython; test_board.py runs them."""
 
-import gc
-import io
 import os
-import struct
 import sys
 import time
 
+import ffi
 import network
 import ntptime
-import run as runner
 
+import run as runner
 from wattlog.timebase import Uptime
 from wattlog_esp32 import settings
 from wattlog_esp32.board import NtpClock, UartSource, Wifi
@@ -111,8 +109,9 @@ def make_clock(said):
 
 def test_the_board_starts_without_the_time():
     assert time.gmtime(0)[:3] == (2000, 1, 1)
-    assert time.gmtime(time.time())[0] == 2000
-    assert isinstance(time.time(), int)
+    now_s = time.time()  # noqa: TID251 - the fake's
+    assert time.gmtime(now_s)[0] == 2000
+    assert isinstance(now_s, int)
     _, clock = make_clock(Said())
     assert clock.epoch_ms() is None
 
@@ -185,8 +184,8 @@ def test_a_name_as_long_as_an_edge_may_be_is_a_host_name():
 def test_the_uart_gives_what_is_there_and_never_waits():
     source = UartSource(1, 9600, 16, 17)
     assert source.read(0) == b""
-    with open(os.getenv("BOARD_METER"), "wb") as meter:
-        meter.write(b"\x1b\x0a\x0d\xff" * 200)
+    write = ffi.open("libc.so.6").func("i", "write", "ipi")
+    assert write(int(os.getenv("BOARD_METER_FD")), b"\x1b\x0a\x0d\xff" * 200, 800) == 800
     assert source.read(0) == b"\x1b\x0a\x0d\xff" * 128
     assert source.read(0) == b"\x1b\x0a\x0d\xff" * 72
     assert source.read(0) == b""

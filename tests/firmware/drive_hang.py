@@ -1,7 +1,8 @@
 """What would hang for ever on an ESP32: run("PORT WAY"). The fake watchdog has to end it."""
 
-import machine
 import socket
+
+import machine
 
 
 def run(argument):

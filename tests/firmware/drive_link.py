@@ -1,6 +1,6 @@
-"""What a test has the firmware's link do, on MicroPython: run("PORT SCENARIO"); prints how it went.
+"""What a test has the firmware's link do: run("PORT SCENARIO"); prints how it went.
 
-Runs on the fake board; test_link.py is the broker at the other end.
+Runs under MicroPython on the fake board; test_link.py is the broker at the other end.
 """
 
 import time

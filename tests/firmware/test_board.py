@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from boards import Board
 from toolbox import ROOT
 
@@ -25,11 +26,12 @@ def board(tmp_path_factory):
     return Board(tmp_path_factory.mktemp("board"), programs)
 
 
-def run(board, program, argument, **environment):
+def run(board, program, argument, pass_fds=(), **environment):
     return subprocess.run(
         board.command(program, argument),
         env=board.environment(**environment),
         stdin=subprocess.DEVNULL,
+        pass_fds=pass_fds,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=RUN_S_MAX,
@@ -42,10 +44,14 @@ def test_settings_clock_wifi_and_uart_on_the_board(board, tmp_path):
     master_fd, slave_fd = os.openpty()
     try:
         tty.setraw(slave_fd)
-        link = tmp_path / "meter"
-        link.symlink_to(f"/proc/{os.getpid()}/fd/{master_fd}")
-        uart = os.ttyname(slave_fd)
-        done = run(board, "board_tests", str(tmp_path), BOARD_UART1=uart, BOARD_METER=link)
+        done = run(
+            board,
+            "board_tests",
+            str(tmp_path),
+            pass_fds=[master_fd],
+            BOARD_UART1=os.ttyname(slave_fd),
+            BOARD_METER_FD=master_fd,
+        )
     finally:
         os.close(master_fd)
         os.close(slave_fd)

@@ -169,6 +169,7 @@ def test_open_streams_do_not_hold_up_the_end(make_host):
         while one.next_view() is not None:
             pass
         one.close()
+    assert "ERROR" not in host.log()  # uvicorn's word for: they had to be torn off
 
 
 def test_a_second_host_on_the_same_data_is_one_line(make_host, run_host, tmp_path, free_port):

@@ -111,6 +111,16 @@ def test_a_sync_point_places_what_was_placed_by_arrival_and_the_latest_follows(p
     assert rows(path, "SELECT time_ms FROM reading") == [(wire.sync_epoch_ms - 1000,)]
 
 
+def test_a_sync_point_moves_no_reading_of_another_boot_or_edge(path, wire):
+    commit(
+        path,
+        wire.batch(wire.reading(1000), boot=1),
+        wire.batch(wire.reading(1000), edge="attic", boot=2),
+        wire.batch(wire.sync(2000), boot=2),
+    )
+    assert rows(path, "SELECT time_ms, time_source FROM reading") == [(NOW_MS, "arrival")] * 2
+
+
 def test_the_sync_points_of_another_boot_or_edge_do_not_count(path, wire):
     commit(
         path,

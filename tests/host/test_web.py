@@ -195,6 +195,16 @@ def test_how_the_page_says_things(say, value, text):
 # --- the stream ----------------------------------------------------------------------------
 
 
+def finish(act):
+    """Run to the end, or fail instead of hanging."""
+
+    async def run():
+        async with asyncio.timeout(20):
+            return await act
+
+    return asyncio.run(run())
+
+
 def test_a_watcher_gets_the_view_at_once_and_again_when_it_changes(monkeypatch):
     monkeypatch.setattr(stream, "INTERVAL_S_MIN", 0)
     count = iter(range(9))
@@ -211,7 +221,7 @@ def test_a_watcher_gets_the_view_at_once_and_again_when_it_changes(monkeypatch):
         task.cancel()
         return first, second, rest
 
-    assert asyncio.run(run()) == (b'data: {"n":0}\n\n', b'data: {"n":1}\n\n', [])
+    assert finish(run()) == (b'data: {"n":0}\n\n', b'data: {"n":1}\n\n', [])
 
 
 def test_a_quiet_stream_is_kept_alive(monkeypatch):
@@ -222,7 +232,7 @@ def test_a_quiet_stream_is_kept_alive(monkeypatch):
         await anext(watching)
         return await anext(watching)
 
-    assert asyncio.run(run()).startswith(b":")
+    assert finish(run()).startswith(b":")
 
 
 def test_a_slow_watcher_is_let_go_and_holds_nobody_up(monkeypatch):
@@ -239,7 +249,7 @@ def test_a_slow_watcher_is_let_go_and_holds_nobody_up(monkeypatch):
         task.cancel()
         return len(got), [message async for message in slow]
 
-    assert asyncio.run(run()) == (3 * stream.MESSAGES_MAX + 1, [])
+    assert finish(run()) == (3 * stream.MESSAGES_MAX + 1, [])
 
 
 def test_the_number_of_watchers_is_bounded(monkeypatch):
@@ -254,4 +264,4 @@ def test_the_number_of_watchers_is_bounded(monkeypatch):
         await kept[0].aclose()
         hub.watch()
 
-    asyncio.run(run())
+    finish(run())

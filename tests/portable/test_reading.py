@@ -54,7 +54,7 @@ def test_a_plain_reading():
 
 
 def test_channels_rise_whatever_the_wire_order():
-    assert list(sorted(read(EMH, power(1), energy(2)))) == [ID_IMPORT, ID_POWER]
+    assert sorted(read(EMH, power(1), energy(2))) == [ID_IMPORT, ID_POWER]
     reading = Interpreter().read(GetList(EMH, None, [power(1), energy(2)]))
     assert [row[0] for row in reading.values] == [ID_IMPORT, ID_POWER]
 

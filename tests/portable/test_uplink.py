@@ -6,8 +6,8 @@ from wattlog.msgpack import pack, unpack
 from wattlog.uplink import (
     ACK_MS_MAX,
     ACK_MS_MIN,
-    BATCH_EVERY_MS,
     BACKOFF_MS_MAX,
+    BATCH_EVERY_MS,
     CLAIM_MS,
     CONNECT_MS_MAX,
     DOWN,
