@@ -219,15 +219,18 @@ class Uplink:
     def _on_status(self, payload: bytes, now_ms: int) -> None:
         """Settle with others of the same id; SPEC.md has the rules."""
         fields = records.unpack_status(payload)
-        if fields is None or fields.get("boot") == self._boot:
+        if fields is None:
             return
         state = fields.get("state")
         other = fields.get("boot")
-        if self.state == UP:
+        if self.state == UP and state == "offline":
+            # A late last will, of an earlier boot or of our own former connection.
+            self._send_status(now_ms, None)
+        elif other == self._boot:
+            return
+        elif self.state == UP:
             if state == "claim" and isinstance(other, int):
                 self._send_status(now_ms, other)
-            elif state == "offline":
-                self._send_status(now_ms, None)
         elif self.state == CLAIMING:
             answered = state == "online" and fields.get("reply_to") == self._boot
             outbid = state == "claim" and isinstance(other, int) and other > self._boot
@@ -245,12 +248,14 @@ class Uplink:
         if self._batch is None or ack is None:
             return
         boot, first_seq, count, reason = ack
-        if (boot, first_seq, count) != (self._boot, self._first_seq, self._count):
+        if (boot, first_seq) != (self._boot, self._first_seq):
             return  # a repeat of an earlier one
+        if reason is None and count != self._count:
+            return  # one who refuses may not have been able to count
         if reason is not None:
             self.refused += 1
-            self._say("the host refused a batch of %d records: %s" % (count, reason))
-        self._acked_seq = first_seq + count - 1
+            self._say("the host refused a batch of %d records: %s" % (self._count, reason))
+        self._acked_seq = first_seq + self._count - 1
         self._log.release(self._acked_seq)
         self._batch = None
         self._ack_backoff.reset()

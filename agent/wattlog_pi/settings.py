@@ -88,6 +88,10 @@ def read(path: Path) -> Settings:
     mqtt = data["mqtt"]
     if mqtt["ca_file"] and not mqtt["tls"]:
         raise ConfigError(f"{path}: mqtt.ca_file is set but mqtt.tls is not true")
+    if mqtt["ca_file"]:
+        mqtt["ca_file"] = str(path.parent / mqtt["ca_file"])
+        if not Path(mqtt["ca_file"]).is_file():
+            raise ConfigError(f"{path}: mqtt.ca_file {mqtt['ca_file']}: no such file")
     password = _password(path, mqtt.pop("password_file"))
     if password is not None and mqtt["username"] is None:
         raise ConfigError(f"{path}: a password is given but mqtt.username is not")

@@ -165,7 +165,6 @@ class Guard:
         view = memoryview(data)
         sent = 0
         while sent < len(view):
-            self._left_ms()
             count = self._sock.write(view[sent:])
             if count:
                 sent += count

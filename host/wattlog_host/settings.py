@@ -104,14 +104,15 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
 
     data = Path(values["data"] or _standard_data(environ)).expanduser().absolute()
     _check_mqtt(mqtt, refuse)
+    beside = Path(name).parent  # a secret may lie beside the file that names it
     password = None
     if mqtt["password_file"] is not None:
-        file = Path(mqtt["password_file"]).expanduser()
+        file = beside / Path(mqtt["password_file"]).expanduser()
         lines = _read(file, f"{name} line {line_of(text, 'mqtt.password_file')}").splitlines()
         if not lines or not lines[0]:
             raise refuse("mqtt.password_file", f"{file} is empty; its first line is the password")
         password = lines[0]
-    ca_file = None if mqtt["ca_file"] is None else Path(mqtt["ca_file"]).expanduser()
+    ca_file = None if mqtt["ca_file"] is None else beside / Path(mqtt["ca_file"]).expanduser()
     if ca_file is not None and not ca_file.is_file():
         raise refuse("mqtt.ca_file", f"is not a file: {ca_file}")
     url = values["store"]["url"]

@@ -3,6 +3,7 @@
 Runs under MicroPython on the fake board; test_link.py is the broker at the other end.
 """
 
+import sys
 import time
 
 from wattlog.uplink import LinkError
@@ -42,6 +43,12 @@ def publish(link):
     link.close()
 
 
+def publish_and_die(link):
+    connect(link)
+    link.publish(BATCH_TOPIC, b"small", False)
+    sys.exit()
+
+
 def listen(link):
     connect(link)
     for _ in range(TRIES):
@@ -66,6 +73,7 @@ def reconnect(link):
 
 def grow_old(link):
     connect(link)
+    time.sleep_ms(DEADLINE_MS + 50)  # the deadline is for one call, not for the connection
     guard = link._guard
     for silent_ms in (16_000, 46_000):
         guard.received_ticks = time.ticks_add(time.ticks_ms(), -silent_ms)

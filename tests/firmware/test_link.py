@@ -2,6 +2,7 @@
 broker that does what it should not. Every failure is a LinkError in words, and none takes long.
 """
 
+import itertools
 import re
 import socket
 import subprocess
@@ -35,7 +36,8 @@ class Peer(threading.Thread):
     """A broker of one connection after the other; each does as its script says.
 
     A script is a function that gets a packet, as one recv() gave it, and returns the answer:
-    bytes, None to hang up, (bytes,) to say this and hang up, or WAIT to read nothing more.
+    bytes, None to hang up, (bytes,) to say this and hang up, an iterator of bytes, or WAIT to
+    read nothing more.
     """
 
     WAIT = object()
@@ -75,7 +77,8 @@ class Peer(threading.Thread):
             if isinstance(answer, tuple):
                 connection.sendall(*answer)
                 return
-            connection.sendall(answer)
+            for part in [answer] if isinstance(answer, bytes) else answer:
+                connection.sendall(part)
 
     def stop(self):
         self._done.set()
@@ -107,6 +110,15 @@ def after_subscribing(last_answer):
         return answer
 
     return script
+
+
+def endless_message(packet):
+    """A broker that behaves, but for a message of 256 MB that it would send without a pause."""
+    answer = well_behaved(packet)
+    if packet[0] & 0xF0 == SUBSCRIBE and packet.endswith(b"a\x00"):
+        head = answer + b"\x30\xff\xff\xff\x7f\x00\x01a"
+        return itertools.chain([head], itertools.repeat(b"x" * 4096))
+    return answer
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +171,7 @@ def drive(board):
         ("listen", after_subscribing(b"\x30\x03\x00\x40" + b"a" * 64), "does not speak MQTT"),
         ("listen", after_subscribing(b"\x30" + b"\xff" * 100_000), "no answer|out of memory"),
         ("listen", after_subscribing(b"\x34\x03\x00\x01aQQ"), "does not speak MQTT"),
+        ("listen", endless_message, "no answer"),
         ("listen", after_subscribing(None), "the broker closed the connection"),
         (
             "flood",
@@ -196,6 +209,11 @@ def test_every_packet_is_one_write_and_nothing_asks_for_an_acknowledgement(drive
     sent = b"".join(large)
     assert sent == b"\x31" + message(b"wattlog/1/cellar/b", (b"large" * 400)[:-1])[1:]
     assert bye == b"\xe0\x00"
+
+
+def test_what_is_published_is_on_its_way_at_once(drive):
+    _, packets = drive("publish_and_die", well_behaved)
+    assert packets[3:] == [message(b"wattlog/1/cellar/b", b"small")]
 
 
 def test_a_message_that_is_too_long_costs_nobody_the_connection(drive):

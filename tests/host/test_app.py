@@ -1,9 +1,14 @@
 """The whole host in a process of its own, seen by an agent and by a visitor."""
 
 import asyncio
+import contextlib
 import http.client
 import json
+import logging
 import signal
+import socket
+import threading
+from contextlib import closing
 
 import aiomqtt
 import msgpack
@@ -11,6 +16,10 @@ import pytest
 
 # Only so that a failure ends.
 PATIENCE_S = 30
+
+# The library logs as errors what these tests provoke.
+QUIET = logging.getLogger("quiet")
+QUIET.setLevel(logging.CRITICAL + 1)
 
 
 def as_agent(port, act, edge="cellar"):
@@ -42,7 +51,9 @@ class Stream:
     """The page's event stream."""
 
     def __init__(self, host):
-        self.connection = http.client.HTTPConnection("127.0.0.1", host.http_port, timeout=PATIENCE_S)
+        self.connection = http.client.HTTPConnection(
+            "127.0.0.1", host.http_port, timeout=PATIENCE_S
+        )
         self.connection.request("GET", "/events")
         self.response = self.connection.getresponse()
 
@@ -101,7 +112,10 @@ def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, w
     host.end(signal.SIGKILL)
     host.start()
     after = host.json("/api/latest_reading")
-    assert (after["timestamp"], after["energy_in_kwh"]) == (before["timestamp"], before["energy_in_kwh"])
+    assert (after["timestamp"], after["energy_in_kwh"]) == (
+        before["timestamp"],
+        before["energy_in_kwh"],
+    )
     assert any(text.startswith("host stopped unexpectedly; last data ") for text in host.events())
     assert send(host.mqtt_port, payload) == [[1, 17, 1, 2, None]]
     counters = host.json("/status")["counters"]
@@ -117,7 +131,10 @@ def test_an_agent_comes_goes_and_is_restarted(host, wire, wait_until):
             "127.0.0.1",
             host.mqtt_port,
             identifier=f"wattlog-cellar-{boot}",
-            will=aiomqtt.Will("wattlog/1/cellar/s", wire.status("offline", boot=boot), retain=True),
+            logger=QUIET,
+            will=aiomqtt.Will(
+                "wattlog/1/cellar/s", wire.status("offline", boot=boot), retain=True
+            ),
         ) as client:
             await client.publish("wattlog/1/cellar/s", wire.status(boot=boot), retain=True)
             await client.subscribe("wattlog/1/cellar/s")
@@ -134,7 +151,9 @@ def test_an_agent_comes_goes_and_is_restarted(host, wire, wait_until):
     assert [agent["id"] for agent in host.json("/status")["agents"]] == ["cellar"]
 
 
-def test_a_broker_that_is_killed_is_said_once_and_found_again(make_host, mosquitto, wire, wait_until):
+def test_a_broker_that_is_killed_is_said_once_and_found_again(
+    make_host, mosquitto, wire, wait_until
+):
     host = make_host(mosquitto.port)
     host.start()
     mosquitto.kill()
@@ -156,6 +175,35 @@ def test_without_a_broker_the_page_is_there_and_says_so(make_host, free_port, wa
     wait_until(lambda: "refused" in host.get("/healthz")[1])
     assert "No connection to the broker" in host.get("/")[1]
     assert host.end() == 0
+
+
+REFUSALS = (
+    ("not authorized", b"\x20\x02\x00\x05"),
+    ("bad user name or password", b"\x20\x02\x00\x04"),
+)
+
+
+@pytest.mark.parametrize("connack", [r[1] for r in REFUSALS], ids=[r[0] for r in REFUSALS])
+def test_a_broker_that_refuses_the_password_is_one_clear_line(make_host, wait_until, connack):
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+
+        def refuse():
+            with contextlib.suppress(OSError):
+                while True:
+                    with closing(server.accept()[0]) as peer:
+                        peer.recv(1000)
+                        peer.sendall(connack)
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        host = make_host(server.getsockname()[1])
+        host.start(healthy=False)
+        wait_until(lambda: "refuses mqtt.username or its password" in host.get("/healthz")[1])
+        assert host.end() == 0
+        assert host.log().count("refuses mqtt.username") == 1
+        assert "Traceback" not in host.log()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(PATIENCE_S)
 
 
 def test_open_streams_do_not_hold_up_the_end(make_host):

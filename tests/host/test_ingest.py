@@ -103,7 +103,10 @@ def test_values_are_kept_exactly_or_rejected_with_the_reading_kept(wire):
         assert counts == rejected, name
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), min_size=1), st.integers(0, 10**6))
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), min_size=1),
+    st.integers(0, 10**6),
+)
 def test_a_timeline_agrees_with_its_plain_description(syncs, uptime_ms):
     before = [sync for sync in syncs if sync[0] <= uptime_ms]
     uptime = max(s[0] for s in before) if before else min(s[0] for s in syncs)

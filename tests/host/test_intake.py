@@ -71,7 +71,10 @@ def test_a_batch_is_acknowledged_after_the_commit(world, wire):
 
 def test_what_waits_together_is_committed_together(world, wire):
     world.take(*[wire.batch(wire.reading(), first_seq=n) for n in range(1, 101)])
-    assert world.store.groups == [intake_module.GROUP_ITEMS_MAX, 100 - intake_module.GROUP_ITEMS_MAX]
+    assert world.store.groups == [
+        intake_module.GROUP_ITEMS_MAX,
+        100 - intake_module.GROUP_ITEMS_MAX,
+    ]
     assert [ack[2] for _, ack, _ in world.sent] == list(range(1, 101))
 
 
@@ -85,12 +88,18 @@ SILENT = (
     ("garbage", TOPIC, b"\xc1"),
     ("a batch in another's name", "wattlog/1/attic/b", None),
     ("a bad batch in another's name", "wattlog/1/attic/b", msgpack.packb([1, "cellar", 17, 5, 0])),
-    ("a status in another's name", "wattlog/1/attic/s", msgpack.packb({"v": 1, "state": "online", "edge": "cellar"})),
+    (
+        "a status in another's name",
+        "wattlog/1/attic/s",
+        msgpack.packb({"v": 1, "state": "online", "edge": "cellar"}),
+    ),
 )
 
 
 @pytest.mark.parametrize(("topic", "payload"), [s[1:] for s in SILENT], ids=[s[0] for s in SILENT])
-def test_what_names_nobody_or_another_is_kept_aside_and_answered_to_nobody(world, wire, topic, payload):
+def test_what_names_nobody_or_another_is_kept_aside_and_answered_to_nobody(
+    world, wire, topic, payload
+):
     world.take(payload or wire.batch(wire.reading()), topic=topic)
     assert (len(world.store.letters), world.store.groups, world.sent) == (1, [], [])
     assert world.view.edges == {}
@@ -98,7 +107,9 @@ def test_what_names_nobody_or_another_is_kept_aside_and_answered_to_nobody(world
 
 def test_a_huge_message_is_kept_only_to_the_limit(world):
     world.take(b"\x00" * 1_000_000)
-    assert [(len(lt.payload), lt.reason) for lt in world.store.letters] == [(16_384, "message too long")]
+    assert [(len(lt.payload), lt.reason) for lt in world.store.letters] == [
+        (16_384, "message too long")
+    ]
 
 
 def test_database_trouble_is_silence_said_once_and_ends(world, wire):

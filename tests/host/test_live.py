@@ -63,7 +63,9 @@ AGES = (
 )
 
 
-@pytest.mark.parametrize(("time_ms", "age_ms", "stale"), [a[1:] for a in AGES], ids=[a[0] for a in AGES])
+@pytest.mark.parametrize(
+    ("time_ms", "age_ms", "stale"), [a[1:] for a in AGES], ids=[a[0] for a in AGES]
+)
 def test_the_age_is_that_of_the_reading(view, wire, time_ms, age_ms, stale):
     view.on_latest([latest(wire, NOW_MS - 100_000)], NOW_MS)
     view.on_latest([latest(wire, time_ms)], NOW_MS)
@@ -81,7 +83,9 @@ def test_a_clock_that_runs_ahead_cannot_hide_that_nothing_comes(view, wire):
 def test_a_meter_that_is_read_seldom_is_stale_after_three_of_its_intervals(view, wire):
     for index in range(3):
         view.on_latest([latest(wire, NOW_MS + 20_000 * index)], NOW_MS + 20_000 * index)
-    view_at = [view.snapshot(NOW_MS + 40_000 + age)["meters"][0]["stale"] for age in (60_000, 60_001)]
+    view_at = [
+        view.snapshot(NOW_MS + 40_000 + age)["meters"][0]["stale"] for age in (60_000, 60_001)
+    ]
     assert view_at == [False, True]
 
 

@@ -33,7 +33,9 @@ MISTAKES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "line", "words"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+@pytest.mark.parametrize(
+    ("text", "line", "words"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES]
+)
 @pytest.mark.parametrize("check", [True, False], ids=["check", "run"])
 def test_a_mistake_is_one_line_and_status_2(tmp_path, capsys, text, line, words, check):
     path = tmp_path / "host.toml"

@@ -63,7 +63,10 @@ def test_a_committed_batch_is_there_with_its_readings(path, wire):
     assert rows(path, "SELECT seq, time_ms, time_source, sec_index FROM reading") == [
         (2, wire.sync_epoch_ms + 1000, "sync", 7)
     ]
-    assert rows(path, "SELECT channel, value FROM reading_value") == [(1, 19892750000), (10, -231400)]
+    assert rows(path, "SELECT channel, value FROM reading_value") == [
+        (1, 19892750000),
+        (10, -231400),
+    ]
     (latest,) = done.latest
     assert (latest.server_id, latest.edge, latest.values[10]) == (wire.meter, "cellar", -231400)
     assert done.meters_new == (("cellar", latest.label),)
@@ -157,7 +160,9 @@ def test_a_batch_that_spoils_the_transaction_is_put_aside_and_the_others_stored(
     assert rows(path, "SELECT payload FROM dead_letter") == [(payloads[1],)]
 
 
-def test_a_locked_database_promises_nothing_and_later_takes_the_same_batch(path, wire, monkeypatch):
+def test_a_locked_database_promises_nothing_and_later_takes_the_same_batch(
+    path, wire, monkeypatch
+):
     monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS[:3], "PRAGMA busy_timeout=1"))
     payload = wire.batch(wire.reading())
 

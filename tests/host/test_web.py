@@ -57,7 +57,9 @@ def test_the_latest_reading_has_the_known_shape(page, wire):
         [latest(wire, **{"import": 19_892_750_000}, power=-231_400, l1=5000)], NOW_MS
     )
     answer = page.get("/api/latest_reading").json()
-    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", answer["timestamp"])
+    assert re.fullmatch(
+        r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", answer["timestamp"]
+    )
     assert json.loads(answer.pop("raw_payload")) == {
         "1-0:1.8.0*255": "198927.5",
         "1-0:16.7.0*255": "-231.4",
@@ -118,7 +120,9 @@ def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/static/app.js", "/no-such", "/api/latest_reading"])
+@pytest.mark.parametrize(
+    "path", ["/", "/status", "/static/app.js", "/no-such", "/api/latest_reading"]
+)
 def test_every_answer_carries_the_security_headers(page, path):
     headers = page.get(path).headers
     assert "default-src 'self'" in headers["content-security-policy"]

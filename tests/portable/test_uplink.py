@@ -373,10 +373,27 @@ def test_a_late_last_will_of_an_earlier_boot_is_put_right():
     assert world.states() == ["online"]
 
 
+def test_a_late_last_will_of_its_own_former_connection_is_put_right():
+    world = up()
+    world.status(state="offline", boot=BOOT)
+    world.step(1)
+    assert world.states() == ["online"]
+
+
+def test_a_refusal_may_come_without_a_count():
+    world = up()
+    world.log.append(b"\xc0")
+    world.log.append(b"\xc0")
+    world.step()
+    world.ack(1, 0, "its records are no array")
+    world.step()
+    assert world.uplink.refused == 1
+    assert world.log.stats().records == 0
+
+
 def test_its_own_messages_come_back_and_mean_nothing():
     world = up()
     world.status(state="claim", boot=BOOT)
-    world.status(state="offline", boot=BOOT)
     world.status(state="online", boot=BOOT)
     world.step(1)
     assert world.states() == []

@@ -101,8 +101,10 @@ class Writing:
             [{"reading_id": number, "new_ms": time_ms} for number, time_ms in planned.replaced],
         )
         # Their order among a meter's readings may have changed with them.
-        touched = sa.select(reading.meter_id).distinct().where(
-            reading.edge_id == edge_id, reading.boot == batch.boot
+        touched = (
+            sa.select(reading.meter_id)
+            .distinct()
+            .where(reading.edge_id == edge_id, reading.boot == batch.boot)
         )
         self.meter_ids.update(connection.execute(touched).scalars())
 
