@@ -14,4 +14,9 @@ try:
 except ImportError:  # MicroPython has no CCITT checksum in C
     crc_hqx = None  # type: ignore[assignment]
 
-__all__ = ("const", "crc_hqx")
+try:
+    from struct import Struct
+except ImportError:  # MicroPython's struct has no compiled forms
+    Struct = None  # type: ignore[assignment,misc]
+
+__all__ = ("Struct", "const", "crc_hqx")

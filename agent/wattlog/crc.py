@@ -6,7 +6,7 @@ inversion only. Check values over b"123456789": X.25 0x906E, Kermit 0x2189.
 
 from array import array
 
-from wattlog.compat import crc_hqx
+from wattlog.compat import const, crc_hqx
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,13 +21,22 @@ def _reversed_bits(value: int, width: int) -> int:
     return out
 
 
+# The register after data and their own X.25 checksum, low byte first: always this.
+_X25_RESIDUE = const(0xF0B8)
+
 if crc_hqx is not None:
     # CPython has the unreflected sibling in C; reversing the bits of every input byte and
     # of the result turns one into the other, some thirty times faster than a table loop.
     _MIRROR = bytes([_reversed_bits(byte, 8) for byte in range(256)])
+    _X25_RESIDUE_MIRRORED = _reversed_bits(_X25_RESIDUE, 16)
 
     def _crc_reflected(data: "Buffer", preset: int) -> int:
         return _reversed_bits(crc_hqx(bytes(data).translate(_MIRROR), preset), 16)
+
+    def ends_in_x25(buf: bytearray, size: int) -> bool:
+        """Tell whether the first size bytes of buf end in their own X.25 checksum."""
+        mirrored = buf[:size].translate(_MIRROR)
+        return crc_hqx(mirrored, 0xFFFF) == _X25_RESIDUE_MIRRORED
 
 else:
 
@@ -44,6 +53,10 @@ else:
         for byte in data:
             crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
         return crc
+
+    def ends_in_x25(buf: bytearray, size: int) -> bool:
+        """Tell whether the first size bytes of buf end in their own X.25 checksum."""
+        return _crc_reflected(memoryview(buf)[:size], 0xFFFF) == _X25_RESIDUE
 
 
 def crc16_x25(data: "Buffer") -> int:

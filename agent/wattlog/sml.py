@@ -25,13 +25,28 @@ _SIGNED = const(5)
 _UNSIGNED = const(6)
 _LIST = const(7)
 
+_SECONDS_INDEX = b"\x72\x62\x01\x65"  # the usual SML_Time, before its four bytes
+
 GET_LIST_RESPONSE = 0x0701
 
-GetList = namedtuple("GetList", ("server_id", "sec_index", "entries"))
-# One list of registers.
-# server_id  bytes as on the wire, or None
-# sec_index  the meter's own seconds counter (not a date), or None
-# entries    list of Entry in wire order
+
+class GetList:
+    """One list of registers.
+
+    server_id  bytes as on the wire, or None
+    sec_index  the meter's own seconds counter (not a date), or None
+    entries    list of Entry in wire order
+    """
+
+    layout = None  # see layout.LearnedList
+
+    def __init__(
+        self, server_id: bytes | None, sec_index: int | None, entries: "list[Entry]"
+    ) -> None:
+        self.server_id = server_id
+        self.sec_index = sec_index
+        self.entries = entries
+
 
 Entry = namedtuple("Entry", ("obis", "status", "sec_index", "unit", "scaler", "value", "width"))
 # One register.
@@ -90,7 +105,12 @@ class _Reader:
 
     def list_of(self, count_min: int) -> int:
         """Return the number of elements of the list that must stand here."""
-        kind, count = self.type_length()
+        byte = self.data[self.at]
+        if byte & 0xF0 == 0x70:
+            self.at += 1
+            kind, count = _LIST, byte & 0x0F
+        else:
+            kind, count = self.type_length()
         if kind != _LIST or count < count_min:
             raise SmlError("structure")
         return count
@@ -123,6 +143,14 @@ class _Reader:
 
     def unsigned(self) -> int:
         """Return the integer that must stand here."""
+        data = self.data
+        at = self.at
+        if data[at] == 0x62:
+            self.at = at + 2
+            return data[at + 1]
+        if data[at] == 0x63:
+            self.at = at + 3
+            return data[at + 1] << 8 | data[at + 2]
         value = self.integer_or_none()
         if value is None or value < 0:
             raise SmlError("structure")
@@ -130,6 +158,12 @@ class _Reader:
 
     def octets(self) -> bytes | None:
         """Return the octet string here, or None where it is absent."""
+        data = self.data
+        at = self.at
+        byte = data[at]
+        if 0 < byte < 0x10 and at + byte <= len(data):
+            self.at = at + byte
+            return data[at + 1 : at + byte] if byte > 1 else None
         value, _ = self.primitive()
         if value is None or isinstance(value, bytes):
             return value
@@ -144,6 +178,10 @@ class _Reader:
 
     def skip(self, depth: int) -> None:
         """Pass over one element of any type, at this depth of nesting."""
+        byte = self.data[self.at]
+        if 0 < byte < 0x70 and byte & 0x0F and self.at + (byte & 0x0F) <= len(self.data):
+            self.at += byte & 0x0F
+            return
         left = [1]
         while left:
             if left[-1] == 0:
@@ -161,6 +199,10 @@ class _Reader:
     def time(self) -> int | None:
         """Return the seconds of an SML_Time in any spelling, or None where it is absent."""
         start = self.at
+        data = self.data
+        if data[start : start + 4] == _SECONDS_INDEX and start + 8 <= len(data):
+            self.at = start + 8
+            return int.from_bytes(data[start + 4 : start + 8], "big")
         kind, count = self.type_length()
         if kind != _LIST:  # absent, or bare seconds (Holley)
             self.at = start
@@ -207,22 +249,25 @@ def parse(payload: bytes) -> list[GetList]:
     """
     reader = _Reader(payload)
     lists: list[GetList] = []
-    while True:
-        # Fill bytes may stand between messages, whatever the pad count says.
-        while reader.at < len(payload) and payload[reader.at] == 0:
-            reader.at += 1
-        if not _message_follows(payload, reader.at):
-            return lists
-        _message(reader, lists)
+    try:
+        while _message_follows(payload, reader.at):
+            # Fill bytes may stand between messages, whatever the pad count says.
+            while payload[reader.at] == 0:
+                reader.at += 1
+            _message(reader, lists)
+    except IndexError:
+        raise SmlError("truncated") from None
+    return lists
 
 
 def _message_follows(payload: bytes, at: int) -> bool:
     # A few stray 1b behind the last message are what is left of an odd escape.
-    rest = payload[at:]
-    return rest.replace(b"\x1b", b"").replace(b"\x00", b"") != b""
+    while at < len(payload) and payload[at] in (0x00, 0x1B):
+        at += 1
+    return at < len(payload)
 
 
-def _message(reader: _Reader, lists: list[GetList]) -> None:
+def _message(reader: _Reader, lists: "list[GetList]") -> None:
     reader.list_of(6)
     reader.octets()  # transaction id
     reader.unsigned()  # group
@@ -235,8 +280,9 @@ def _message(reader: _Reader, lists: list[GetList]) -> None:
         reader.skip(2)
     # The transport checksum covers this one's bytes too; two of one polynomial are no better.
     reader.unsigned()
-    if reader.type_length() != (_OCTETS, -1):
+    if reader.data[reader.at] != 0x00:
         raise SmlError("structure")
+    reader.at += 1
 
 
 def _get_list(reader: _Reader) -> GetList:
@@ -257,18 +303,165 @@ def _get_list(reader: _Reader) -> GetList:
 
 
 def _entry(reader: _Reader) -> Entry:
-    fields = reader.list_of(6)
-    obis = reader.octets()
-    if obis is None:
-        raise SmlError("structure")
-    status, _ = reader.primitive()
-    sec_index = reader.time()
-    unit = reader.integer_or_none()
-    scaler = reader.integer_or_none()
-    value, width = reader.value()
-    for _ in range(fields - 6):  # signature, what later versions add
-        reader.skip(5)
+    """Return the list entry here.
+
+    Each field is tried in the one form that nearly all meters use, without a call, before the
+    reader is asked: this is most of the work of a frame. An index beyond the end raises
+    IndexError, which `parse` knows as "truncated".
+    """
+    data = reader.data
+    at = reader.at
+    fields = 7
+    if data[at] == 0x77 and data[at + 1] == 0x07:
+        obis = data[at + 2 : at + 8]
+        at += 8
+    else:
+        fields = reader.list_of(6)
+        obis = reader.octets()  # type: ignore[assignment]
+        if obis is None:
+            raise SmlError("structure")
+        at = reader.at
+
+    if data[at] == 0x01:
+        status: Value = None
+        at += 1
+    elif 0x62 <= data[at] <= 0x65:
+        width = data[at] & 0x0F
+        status = int.from_bytes(data[at + 1 : at + width], "big")
+        at += width
+    else:
+        reader.at = at
+        status, _ = reader.primitive()
+        at = reader.at
+
+    if data[at] == 0x01:
+        sec_index = None
+        at += 1
+    else:
+        reader.at = at
+        sec_index = reader.time()
+        at = reader.at
+
+    if data[at] == 0x62:
+        unit: int | None = data[at + 1]
+        at += 2
+    elif data[at] == 0x01:
+        unit = None
+        at += 1
+    else:
+        reader.at = at
+        unit = reader.integer_or_none()
+        at = reader.at
+
+    if data[at] == 0x52:
+        scaler: int | None = (data[at + 1] ^ 0x80) - 0x80
+        at += 2
+    elif data[at] == 0x01:
+        scaler = None
+        at += 1
+    else:
+        reader.at = at
+        scaler = reader.integer_or_none()
+        at = reader.at
+
+    reader.at = at
+    width = (data[at] & 0x0F) - 1
+    kind = data[at] & 0xF0
+    if kind in (0x50, 0x60) and 1 <= width <= INTEGER_BYTES_MAX:
+        value: Value = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+        if kind == 0x50 and data[at + 1] & 0x80:
+            value -= 1 << 8 * width  # type: ignore[operator]
+        at += 1 + width
+    elif kind == 0x00 and width > 0:
+        value = data[at + 1 : at + 1 + width]
+        at += 1 + width
+        width = 0
+    else:
+        value, width = reader.value()
+        at = reader.at
+
+    # What the slices above took must have been there: the next field stands behind them.
+    if data[at] == 0x01 and fields == 7:
+        reader.at = at + 1
+    else:
+        reader.at = at
+        for _ in range(fields - 6):  # signature, what later versions add
+            reader.skip(5)
     return Entry(obis, status, sec_index, unit, scaler, value, width)
+
+
+class Walker(_Reader):
+    """A reader that notes where integers and other content stand, for layouts to be learned.
+
+    fields    (entry index or -1, what it is, offset, width, signed) of the integers
+    spans     (offset, width) of all content that may change
+    is_plain  False where something stands that no layout can hold
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.fields: list[tuple[int, int, int, int, bool]] = []
+        self.spans: list[tuple[int, int]] = []
+        self.is_plain = True
+
+    def message_follows(self) -> bool:
+        """Tell whether another message stands here, past any fill bytes."""
+        if not _message_follows(self.data, self.at):
+            return False
+        while self.data[self.at] == 0:
+            self.at += 1
+        return True
+
+    def end_of_message(self) -> None:
+        """Pass the 00 behind a message."""
+        self.at += 1
+
+    def keep(self) -> None:
+        """Pass one element that is not to change."""
+        self.skip(3)
+
+    def free(self) -> None:
+        """Pass one primitive whose content means nothing to us."""
+        _, length = self.type_length()
+        if length > 0:
+            self.spans.append((self.at, length))
+            self.at += length
+
+    def free_all(self) -> None:
+        """Pass one element of any type whose content means nothing to us."""
+        left = 1
+        while left:
+            left -= 1
+            start = self.at
+            kind, length = self.type_length()
+            if kind == _LIST:
+                left += length
+            else:
+                self.at = start
+                self.free()
+
+    def integer(self, index: int, what: int) -> None:
+        """Pass one primitive; an integer is noted."""
+        kind, length = self.type_length()
+        if kind == _LIST:
+            self.is_plain = False
+        elif kind in (_SIGNED, _UNSIGNED):
+            self.fields.append((index, what, self.at, length, kind == _SIGNED))
+            self.spans.append((self.at, length))
+        self.at += max(0, length)
+
+    def time(self, index: int, what: int) -> None:  # type: ignore[override]
+        """Pass one SML_Time; its seconds are noted."""
+        start = self.at
+        kind, count = self.type_length()
+        if kind != _LIST:
+            self.at = start
+            self.integer(index, what)
+        elif count == 2:
+            self.keep()  # the tag tells how to read the rest
+            self.integer(index, what)
+        else:
+            self.is_plain = False
 
 
 def server_id_text(server_id: bytes) -> str:
