@@ -4,9 +4,9 @@
 """
 
 from wattlog import __version__, records
-from wattlog.framing import FrameDecoder
+from wattlog.decoder import SmlDecoder
 from wattlog.reading import HINT_PIN, Interpreter
-from wattlog.sml import SmlError, parse, server_id_text
+from wattlog.sml import server_id_text
 from wattlog.timebase import SyncNotes
 from wattlog.uplink import Uplink
 
@@ -24,10 +24,9 @@ class Meter:
 
     def __init__(self, source: "ByteSource", frame_bytes_max: int) -> None:
         self.source = source
-        self.decoder = FrameDecoder(frame_bytes_max)
+        self.decoder = SmlDecoder(frame_bytes_max)
         self.interpreter = Interpreter()
         self.bytes = 0
-        self.parse_drops: dict[str, int] = {}
         self.reading: Reading | None = None  # the newest
         self.reading_ms = 0
         self.server_id: bytes | None = None  # the meter that was last spoken of
@@ -36,7 +35,7 @@ class Meter:
     def drops(self) -> "dict[str, int]":
         """Return everything dropped, by reason: frames, payloads and registers together."""
         out: dict[str, int] = {}
-        for part in (self.decoder.drops, self.parse_drops, self.interpreter.drops):
+        for part in (self.decoder.drops, self.interpreter.drops):
             for reason in part:
                 out[reason] = out.get(reason, 0) + part[reason]
         return out
@@ -48,18 +47,12 @@ class Meter:
             return []
         self.bytes += len(data)
         readings = []
-        for payload in self.decoder.push(data):
-            try:
-                lists = parse(payload)
-            except SmlError as err:
-                self.parse_drops[err.reason] = self.parse_drops.get(err.reason, 0) + 1
-                continue
-            for meter_list in lists:
-                reading = self.interpreter.read(meter_list)
-                if reading is not None:
-                    readings.append(reading)
-                    self.reading = reading
-                    self.reading_ms = now_ms
+        for meter_list in self.decoder.push(data):
+            reading = self.interpreter.read(meter_list)
+            if reading is not None:
+                readings.append(reading)
+                self.reading = reading
+                self.reading_ms = now_ms
         return readings
 
     def describe(self, now_ms: int) -> "dict[str, object]":
@@ -70,7 +63,7 @@ class Meter:
             "state": "closed" if self.trouble else "open",
             "trouble": self.trouble,
             "server_id": reading.server_id if reading else None,
-            "frames": self.decoder.frames - sum(self.parse_drops.values()),
+            "frames": self.decoder.frames,
             "drops": self.drops(),
             "bytes": self.bytes,
             "frame_age_ms": now_ms - self.reading_ms if reading else None,

@@ -31,12 +31,12 @@ if crc_hqx is not None:
     _X25_RESIDUE_MIRRORED = _reversed_bits(_X25_RESIDUE, 16)
 
     def _crc_reflected(data: "Buffer", preset: int) -> int:
-        return _reversed_bits(crc_hqx(bytes(data).translate(_MIRROR), preset), 16)
+        crc = crc_hqx(bytes(data).translate(_MIRROR), preset)
+        return _MIRROR[crc & 0xFF] << 8 | _MIRROR[crc >> 8]
 
-    def ends_in_x25(buf: bytearray, size: int) -> bool:
-        """Tell whether the first size bytes of buf end in their own X.25 checksum."""
-        mirrored = buf[:size].translate(_MIRROR)
-        return crc_hqx(mirrored, 0xFFFF) == _X25_RESIDUE_MIRRORED
+    def ends_in_x25(buf: bytearray, start: int, end: int) -> bool:
+        """Tell whether buf[start:end] ends in its own X.25 checksum, low byte first."""
+        return crc_hqx(buf[start:end].translate(_MIRROR), 0xFFFF) == _X25_RESIDUE_MIRRORED
 
 else:
 
@@ -54,9 +54,13 @@ else:
             crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
         return crc
 
-    def ends_in_x25(buf: bytearray, size: int) -> bool:
-        """Tell whether the first size bytes of buf end in their own X.25 checksum."""
-        return _crc_reflected(memoryview(buf)[:size], 0xFFFF) == _X25_RESIDUE
+    def ends_in_x25(buf: bytearray, start: int, end: int) -> bool:
+        """Tell whether buf[start:end] ends in its own X.25 checksum, low byte first."""
+        table = _TABLE
+        crc = 0xFFFF
+        for at in range(start, end):
+            crc = crc >> 8 ^ table[(crc ^ buf[at]) & 0xFF]
+        return crc == _X25_RESIDUE
 
 
 def crc16_x25(data: "Buffer") -> int:

@@ -10,6 +10,9 @@ from wattlog.crc import crc16_kermit, ends_in_x25
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
     Buffer = bytes | bytearray | memoryview
 
 ESCAPE = b"\x1b\x1b\x1b\x1b"
@@ -20,7 +23,7 @@ END_BYTES = 8
 
 FRAME_BYTES_MAX = 2048  # the longest frame seen is 684 bytes (Holley DTZ541, 30 entries)
 PAD_MAX = 4  # DZG sends 4 where 0 would do; its checksum is right, so it means it
-FEED_BYTES = 4096  # how much of a large read is looked at at once: bounds the memory
+FEED_BYTES_MIN = 64  # room for new bytes beside the longest frame
 
 # Why a frame was dropped; the keys of FrameDecoder.drops.
 CRC = "crc"
@@ -37,31 +40,56 @@ class FrameDecoder:
     drops       dict reason -> number of frames dropped for it
     junk_bytes  bytes that belonged to no frame
     frames      good frames
+
+    All memory that it ever needs beside its results is taken at the start: frame_bytes_max for
+    the longest frame, and feed_bytes for what may be looked at at once.
     """
 
-    def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
+    def __init__(
+        self, frame_bytes_max: int = FRAME_BYTES_MAX, feed_bytes: int = FEED_BYTES_MIN
+    ) -> None:
         self.drops: dict[str, int] = {}
         self.junk_bytes = 0
         self.frames = 0
         self._frame_bytes_max = frame_bytes_max
-        self._buf = bytearray()
+        self._size = frame_bytes_max + max(feed_bytes, FEED_BYTES_MIN)
+        self._buf = bytearray(self._size)
+        self._view = memoryview(self._buf)
+        self._fill = 0  # how much of _buf is in use
         self._open = False  # does _buf begin with a start sequence?
         self._scanned = 0  # where the search for the next escape goes on
-        self._needed = START_BYTES  # nothing can be settled in a shorter buffer
+        self._calm = 0  # up to this fill, bytes without an escape settle nothing
         self._escaped = False  # does the open frame hold a doubled escape?
+        self._known_bytes = 0  # see _take_known
         self._kermit = False  # has this meter proven to use the other checksum?
 
-    def push(self, data: "Buffer") -> "list[bytes]":
+    def push(self, data: "Buffer") -> "Sequence[bytes]":
         """Take the next bytes of the stream; return the payloads they complete, in order."""
-        buf = self._buf
-        if len(data) <= FEED_BYTES:
-            buf.extend(data)
-            if len(buf) < self._needed:
-                return []
-            return self._settle([])
+        start = self._fill
+        if len(data) == 1 and start < self._calm:  # some ports give nothing else
+            byte = data[0]
+            if byte != 0x1B:
+                self._buf[start] = byte
+                self._fill = start + 1
+                return ()
+        fill = start + len(data)
+        if fill < self._calm and 0x1B not in data:
+            self._buf[start:fill] = data
+            self._fill = fill
+            return ()
         payloads: list[bytes] = []
-        for at in range(0, len(data), FEED_BYTES):
-            buf.extend(data[at : at + FEED_BYTES])
+        if fill <= self._size:
+            self._buf[start:fill] = data
+            self._fill = fill
+            self._settle(payloads)
+            return payloads
+        at = 0
+        while at < len(data):
+            count = min(len(data) - at, self._size - self._fill)
+            assert count > 0, "an open frame is never longer than the longest"
+            self._buf[self._fill : self._fill + count] = data[at : at + count]
+            self._fill += count
+            at += count
             self._settle(payloads)
         return payloads
 
@@ -69,24 +97,47 @@ class FrameDecoder:
         """Say that the stream has ended here: an open frame counts as truncated."""
         if self._open:
             self._count(TRUNCATED)
+        else:
+            self.junk_bytes += self._fill
         self._open = False
-        self._buf[:] = b""
-        self._needed = START_BYTES
+        self._fill = 0
+        self._calm = 0
 
-    def _settle(self, payloads: "list[bytes]") -> "list[bytes]":
+    def _settle(self, payloads: "list[Any]") -> None:
         """Settle everything in the buffer that takes no more bytes."""
         buf = self._buf
-        while self._open or self._find_start():
-            at = buf.find(ESCAPE, self._scanned)
-            if at < 0 or at + END_BYTES > len(buf):
-                if len(buf) > self._frame_bytes_max:
-                    self._drop(OVERLONG)
-                    continue
-                self._wait(at)
-                break
+        fill = self._fill
+        base = 0  # where the open frame begins, or what is not settled
+        while True:
+            if not self._open:
+                if self._known_bytes:
+                    base = self._take_known(base, fill, payloads)
+                at = buf.find(START, base, fill)
+                if at < 0:
+                    # A start may be cut anywhere: its first seven bytes may stand at the end.
+                    at = max(base, fill - START_BYTES + 1)
+                    self.junk_bytes += at - base
+                    base = at
+                    break
+                self.junk_bytes += at - base
+                base = self._begin(at)
+            at = buf.find(ESCAPE, self._scanned, fill)
+            if at < 0 or at + END_BYTES > fill:
+                if fill - base <= self._frame_bytes_max:
+                    # An escape may be cut anywhere, but never reach back into what is settled.
+                    self._scanned = at if at >= 0 else max(self._scanned, fill - 3)
+                    break
+                base = self._drop(OVERLONG, base)
+                continue
             mark = buf[at + 4]
             if mark == 0x1A:
-                self._close(at + END_BYTES, payloads)
+                end = at + END_BYTES
+                reason = self._take(base, end, payloads)
+                if reason is None:
+                    self._open = False
+                    base = end
+                else:
+                    base = self._drop(reason, base)
             elif mark == 0x1B:
                 # Eight are a literal four; five to seven end in the escape that counts.
                 literal = buf[at + 4 : at + 8] == ESCAPE
@@ -95,83 +146,79 @@ class FrameDecoder:
             elif buf[at + 4 : at + 8] == VERSION_1:
                 # The end of the open frame was lost; the new one is as good as any.
                 self._count(TRUNCATED)
-                buf[:at] = b""
-                self._begin()
+                base = self._begin(at)
             else:
-                self._drop(ESCAPED)
-        return payloads
+                base = self._drop(ESCAPED, base)
+        self._wait(base, fill)
 
-    def _wait(self, at: int) -> None:
-        """Note how far the open frame is settled, and how many bytes it takes to go on."""
-        buf = self._buf
-        if at < 0:
-            # An escape may be cut anywhere, but only if the last byte is one of its four; and
-            # it never reaches back into what is settled.
-            at = len(buf) - 3 if buf[-1] == 0x1B else len(buf)
-            at = max(self._scanned, at)
-        self._scanned = at
-        self._needed = at + END_BYTES
+    def _wait(self, base: int, fill: int) -> None:
+        """Keep what is not settled, and note what it takes to go on.
 
-    def _find_start(self) -> bool:
-        buf = self._buf
-        at = buf.find(START)
-        if at < 0:
-            # A start may be cut anywhere, so its first seven bytes may stand at the end.
-            at = max(0, len(buf) - START_BYTES + 1)
-            self._needed = START_BYTES
-        else:
-            self._begin()
-        if at:
-            self.junk_bytes += at
-            # MicroPython has no `del buf[:at]`.
-            buf[:at] = b""
-        return self._open
+        Most calls bring a few bytes from the middle of a frame: they cost next to nothing,
+        because without an escape byte among them nothing can begin or end.
+        """
+        self._fill = fill - base
+        if base:
+            self._view[: fill - base] = self._view[base:fill]
+            self._scanned -= base
+        is_calm = self._open and self._buf.find(b"\x1b", self._scanned, self._fill) < 0
+        self._calm = self._frame_bytes_max if is_calm else 0
 
-    def _begin(self) -> None:
+    def _begin(self, at: int) -> int:
         self._open = True
-        self._scanned = START_BYTES
         self._escaped = False
+        self._scanned = at + START_BYTES
+        return at
 
-    def _close(self, size: int, payloads: "list[bytes]") -> None:
-        """Judge the frame in the first size bytes of the buffer."""
-        buf = self._buf
-        pad = buf[size - 3]
-        end = size - END_BYTES - pad
-        if size > self._frame_bytes_max:
-            self._drop(OVERLONG)
-        elif size & 3 or end <= START_BYTES:
-            self._drop(LENGTH)
-        elif pad > PAD_MAX:
-            self._drop(PAD)
-        elif ends_in_x25(buf, size) or self._ends_in_kermit(size):
+    def _take(self, base: int, end: int, payloads: "list[Any]") -> str | None:
+        """Add the payload of the frame in base..end; return the reason why there is none."""
+        reason = self._reason(base, end)
+        if reason is None:
+            payloads.append(self._payload(base, end))
             self.frames += 1
-            payload = bytes(memoryview(buf)[START_BYTES:end])
-            if self._escaped:
-                payload = payload.replace(ESCAPE + ESCAPE, ESCAPE)
-            payloads.append(payload)
-            self._open = False
-            buf[:size] = b""
-        else:
-            self._drop(CRC)
+        return reason
 
-    def _ends_in_kermit(self, size: int) -> bool:
+    def _take_known(self, base: int, fill: int, payloads: "list[Any]") -> int:
+        """Add what is known without a search; return where to go on. See decoder.SmlDecoder."""
+        return base
+
+    def _payload(self, base: int, end: int) -> bytes:
+        pad = self._buf[end - 3]
+        payload = bytes(self._view[base + START_BYTES : end - END_BYTES - pad])
+        return payload.replace(ESCAPE + ESCAPE, ESCAPE) if self._escaped else payload
+
+    def _reason(self, base: int, end: int) -> str | None:
+        """Return why the frame in base..end is none, or None for a good one."""
+        size = end - base
+        pad = self._buf[end - 3]
+        if size > self._frame_bytes_max:
+            return OVERLONG
+        if size & 3 or size <= START_BYTES + END_BYTES + pad:
+            return LENGTH
+        if pad > PAD_MAX:
+            return PAD
+        if ends_in_x25(self._buf, base, end) or self._ends_in_kermit(base, end):
+            return None
+        return CRC
+
+    def _ends_in_kermit(self, base: int, end: int) -> bool:
         # Some Holley meters use Kermit, high byte first. Trying it on every broken frame would
         # double the chance that one passes, so the frame has to name the maker.
         buf = self._buf
-        if not self._kermit and not 0 < buf.find(b"HLY") < size:
+        if not self._kermit and buf.find(b"HLY", base, end) < 0:
             return False
-        crc = crc16_kermit(memoryview(buf)[: size - 2])
-        if crc != buf[size - 2] << 8 | buf[size - 1]:
+        crc = crc16_kermit(self._view[base : end - 2])
+        if crc != buf[end - 2] << 8 | buf[end - 1]:
             return False
         self._kermit = True
         return True
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: str, base: int) -> int:
         # Lost bytes may hide a start inside, so the search resumes one byte behind the old one.
         self._count(reason)
         self._open = False
         self.junk_bytes += 1
-        self._buf[:1] = b""
+        return base + 1
 
     def _count(self, reason: str) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + 1

@@ -1,9 +1,8 @@
 """Learned layouts: a meter repeats its frame's shape, so only what moves has to be read.
 
-After a few frames of one length the parser knows where in the payload the integers stand that
-change from frame to frame. From then on a payload of that length has every other byte
-compared with the learned ones and just those integers read. On any difference the payload is
-parsed in full; so a layout can save work, but never change a result.
+A layout knows where in a frame of one length the integers stand that change from frame to
+frame. Every other byte is compared with the learned one; on any difference the frame is
+parsed in full, so a layout can save work but never change a result.
 """
 
 from wattlog.compat import Struct, const
@@ -11,13 +10,10 @@ from wattlog.sml import GET_LIST_RESPONSE, SmlError, Walker, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.sml import Entry, GetList
+    from wattlog.sml import Entry
 
     Fields = tuple[tuple[int, int, int, int, bool], ...]
     Spans = tuple[tuple[int, int], ...]
-
-LEARN_AFTER = 2  # payloads of one length that were parsed in full
-LAYOUTS_MAX = 4  # a meter that shortens its integers has a few lengths
 
 # What a moving integer is.
 STATUS = const(0)
@@ -25,17 +21,19 @@ SECONDS = const(1)  # of one entry
 VALUE = const(2)
 SENSOR_SECONDS = const(3)  # of the whole list
 
+# struct's letters for signed integers; other widths are read as bytes first.
+_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+
 
 class LearnedList:
     """A sml.GetList that was read through a layout.
 
-    values   the moving integers, in the order of layout.fields
-    entries  all registers, parsed from the payload when somebody asks
+    layout  the Layout
+    values  the moving integers, in the order of layout.fields
     """
 
-    def __init__(self, layout: "Layout", payload: bytes, values: "tuple[int, ...]") -> None:
+    def __init__(self, layout: "Layout", values: "tuple[int, ...]") -> None:
         self.layout = layout
-        self.payload = payload
         self.values = values
 
     @property
@@ -51,44 +49,60 @@ class LearnedList:
 
     @property
     def entries(self) -> "list[Entry]":
-        """Return the registers as a full parse has them."""
-        return parse(self.payload)[0].entries
-
-
-# struct's letters for signed integers; other widths are read as bytes first.
-_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+        """Return all registers: parsed in full, when somebody asks."""
+        return self.layout.entries(self.values)
 
 
 class Layout:
-    """Where the moving integers of one shape of payload stand.
+    """Where the moving integers stand in frames of one shape.
 
+    size        bytes of such a frame
     fields      (entry index or -1, what it is, offset, width, signed) of each moving integer
     seconds_at  index in fields of the list's own seconds, or None
+    server_id   the meter's
     """
 
     def __init__(
-        self, payload: bytes, server_id: bytes | None, fields: "Fields", spans: "Spans"
+        self,
+        frame: bytes,
+        start: int,
+        stop: int,
+        server_id: bytes | None,
+        fields: "Fields",
+        spans: "Spans",
     ) -> None:
-        self.size = len(payload)
-        self.server_id = server_id
+        self.size = len(frame)
         self.fields = fields
-        self.misses = 0
-        self.plan = None  # the interpreter's, for this layout
         self.seconds_at = None
+        self.server_id = server_id
+        self.plan = None  # what the interpreter makes of this layout
+        self._start = start
+        self._stop = stop
         for index, field in enumerate(fields):
             if field[1] == SENSOR_SECONDS:
                 self.seconds_at = index
-        self._prepare(payload, spans)
+        self._prepare(frame, spans)
+
+    def entries(self, values: "tuple[int, ...]") -> "list[Entry]":
+        """Return the registers of the frame that had these moving integers."""
+        payload = self._example()[self._start : self._stop]
+        for index, field in enumerate(self.fields):
+            at = field[2] - self._start
+            value = values[index]
+            for shift in range(field[3]):
+                payload[at + field[3] - 1 - shift] = value >> 8 * shift & 0xFF
+        return parse(bytes(payload))[0].entries
 
     if Struct is not None:
 
-        def _prepare(self, payload: bytes, spans: "Spans") -> None:
+        def _prepare(self, frame: bytes, spans: "Spans") -> None:
             """Make a mask of what is fixed, and one compiled read of what moves."""
-            mask = bytearray(b"\xff" * len(payload))
+            mask = bytearray(b"\xff" * len(frame))
             for start, width in spans:
                 mask[start : start + width] = bytes(width)
+            self._frame = frame
             self._mask = int.from_bytes(mask, "little")
-            self._fixed = int.from_bytes(payload, "little") & self._mask
+            self._fixed = int.from_bytes(frame, "little") & self._mask
             form = ">"
             at = 0
             odd = []
@@ -101,100 +115,72 @@ class Layout:
                     code = code.upper()
                 form += "%dx%s" % (start - at, code)
                 at = start + width
-            form += "%dx" % (len(payload) - at)
-            self._read = Struct(form).unpack
+            self._read = Struct(form + "%dx" % (len(frame) - at)).unpack
             self._odd = tuple(odd)
 
-        def match(self, payload: bytes) -> "tuple[int, ...] | None":
-            """Return the moving integers of a payload of this size, None if the shape differs."""
+        def match(self, buf: bytearray, base: int) -> "tuple[int, ...] | None":
+            """Return the moving integers of the frame at base, None if its shape differs."""
+            frame = buf[base : base + self.size]
             # As one long number: comparing every fixed byte is then one operation in C.
-            if int.from_bytes(payload, "little") & self._mask != self._fixed:
+            if int.from_bytes(frame, "little") & self._mask != self._fixed:
                 return None
-            values = self._read(payload)
-            if self._odd:
-                changed = list(values)
-                for index, signed in self._odd:
-                    changed[index] = int.from_bytes(changed[index], "big", signed=signed)
-                values = tuple(changed)
+            values = self._read(frame)
+            for index, signed in self._odd:
+                number = int.from_bytes(values[index], "big", signed=signed)
+                values = values[:index] + (number,) + values[index + 1 :]
             return values
+
+        def _example(self) -> bytearray:
+            return bytearray(self._frame)
 
     else:
 
-        def _prepare(self, payload: bytes, spans: "Spans") -> None:
-            self._shape = bytearray(payload)
+        def _prepare(self, frame: bytes, spans: "Spans") -> None:
+            self._frame = bytearray(frame)
             self._spans = spans
 
-        def match(self, payload: bytes) -> "tuple[int, ...] | None":
-            """Return the moving integers of a payload of this size, None if the shape differs."""
+        def match(self, buf: bytearray, base: int) -> "tuple[int, ...] | None":
+            """Return the moving integers of the frame at base, None if its shape differs."""
             # What moves is copied into the learned bytes; then all must be the same.
-            shape = self._shape
+            frame = self._frame
             for start, width in self._spans:
                 for at in range(start, start + width):
-                    shape[at] = payload[at]
-            if shape != payload:
+                    frame[at] = buf[base + at]
+            if memoryview(buf)[base : base + self.size] != frame:
                 return None
-            return tuple([_integer(payload, f[2], f[3], f[4]) for f in self.fields])
+            return tuple([_integer(frame, f[2], f[3], f[4]) for f in self.fields])
+
+        def _example(self) -> bytearray:
+            return bytearray(self._frame)
 
 
-def _integer(payload: bytes, at: int, width: int, signed: bool) -> int:
-    value = payload[at]
+def _integer(buf: bytearray, at: int, width: int, signed: bool) -> int:
+    value = buf[at]
     if signed and value & 0x80:
         value -= 0x100
     for index in range(at + 1, at + width):
-        value = value << 8 | payload[index]
+        value = value << 8 | buf[index]
     return value
 
 
-class LearningParser:
-    """sml.parse for the payloads of one meter, faster once it knows them.
+def learn(frame: bytes, start: int, stop: int) -> Layout | None:
+    """Return the layout of a good frame whose payload stands at start..stop without escapes.
 
-    hits, misses  payloads that were read through a layout, and in full
+    None for a shape that is not learned: one that does not hold exactly one list, or holds
+    something that may change its shape unseen.
     """
-
-    def __init__(self, layouts_max: int = LAYOUTS_MAX) -> None:
-        self.hits = 0
-        self.misses = 0
-        self._layouts_max = layouts_max
-        self._layouts: dict[int, Layout] = {}
-        self._seen_size = 0
-        self._seen_count = 0
-
-    def parse(self, payload: bytes) -> "list[GetList] | list[LearnedList]":
-        """Return what sml.parse returns; raise SmlError where it does."""
-        layout = self._layouts.get(len(payload))
-        if layout is not None:
-            values = layout.match(payload)
-            if values is not None:
-                self.hits += 1
-                layout.misses = 0
-                return [LearnedList(layout, payload, values)]
-        self.misses += 1
-        lists = parse(payload)
-        self._learn(payload, lists, layout)
-        return lists
-
-    def _learn(self, payload: bytes, lists: "list[GetList]", layout: Layout | None) -> None:
-        size = len(payload)
-        if size != self._seen_size:
-            self._seen_size = size
-            self._seen_count = 0
-        self._seen_count += 1
-        if self._seen_count < LEARN_AFTER or len(lists) != 1:
-            return
-        self._seen_count = 0
-        found = locate(payload)
-        if found is None:
-            return
-        if layout is None and len(self._layouts) >= self._layouts_max:
-            self._layouts.pop(self._least_used())
-        self._layouts[size] = Layout(payload, lists[0].server_id, *found)
-
-    def _least_used(self) -> int:
-        # All are young or in use; which one goes matters little, only that one does.
-        return min(self._layouts)
+    payload = frame[start:stop]
+    found = locate(payload)
+    lists = parse(payload)
+    if found is None or len(lists) != 1:
+        return None
+    fields = tuple([(i, what, at + start, n, signed) for i, what, at, n, signed in found[0]])
+    spans = [(at + start, width) for at, width in found[1]]
+    spans.append((len(frame) - 2, 2))  # the checksum
+    return Layout(frame, start, stop, lists[0].server_id, fields, tuple(spans))
 
 
-def locate(payload: bytes):  # type: ignore[no-untyped-def]
+def locate(payload: bytes) -> "tuple[Fields, Spans] | None":
     """Return (fields, spans) of a payload that parses, None for a shape that is not learned.
 
     spans are the (offset, width) of all bytes that may change without a change of shape.
@@ -219,7 +205,7 @@ def _locate_message(walker: Walker) -> None:
         _locate_list(walker)
     else:
         walker.free_all()
-    walker.free()  # checksum
+    walker.number()  # checksum
     walker.end_of_message()
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Quirk = namedtuple("Quirk", ("name", "maker", "applies", "fix"))
 # name      what it cures
 # maker     three letters as in the server id, b"" for all
-# applies   applies(entry, direction) -> bool
-# fix       fix(entry) -> the value that was meant
+# applies   applies(entry, value, direction) -> bool
+# fix       fix(entry, value) -> the value that was meant
 
 POWER = b"\x01\x00\x10\x07\x00\xff"
 POWER_ABSOLUTE = b"\x01\x00\x0f\x07\x00\xff"
@@ -59,25 +59,24 @@ class Direction:
         return bool(status & FNN_EXPORT)
 
 
-def _is_unsigned_sent_as_signed(entry: "Entry", direction: Direction) -> bool:
+def _is_unsigned_sent_as_signed(entry: "Entry", value: int, direction: Direction) -> bool:
     # Around zero the status may lag a sample: a true -1 W must not turn into 654 W.
     small: int = 2 * 10 ** -min(0, entry.scaler or 0)
-    is_negative: bool = entry.value < -small
     return (
-        is_negative
+        value < -small
         and entry.unit == UNIT_W
         and entry.width <= 3
         and direction.is_export(entry.obis) is False
     )
 
 
-def _unsigned(entry: "Entry") -> int:
-    value: int = entry.value + (1 << 8 * entry.width)
-    return value
+def _unsigned(entry: "Entry", value: int) -> int:
+    fixed: int = value + (1 << 8 * entry.width)
+    return fixed
 
 
-def _is_magnitude_while_exporting(entry: "Entry", direction: Direction) -> bool:
-    if entry.obis not in (POWER, POWER_ABSOLUTE) or entry.value <= 0:
+def _is_magnitude_while_exporting(entry: "Entry", value: int, direction: Direction) -> bool:
+    if entry.obis not in (POWER, POWER_ABSOLUTE) or value <= 0:
         return False
     # A meter that sends its own minus at times means what it says: its status may lag.
     if entry.obis == POWER and direction.has_negative:
@@ -85,9 +84,8 @@ def _is_magnitude_while_exporting(entry: "Entry", direction: Direction) -> bool:
     return direction.is_export(entry.obis) is True
 
 
-def _negated(entry: "Entry") -> int:
-    value: int = -entry.value
-    return value
+def _negated(entry: "Entry", value: int) -> int:
+    return -value
 
 
 # The evidence stands as a comment above each row: on a device it would cost memory.
@@ -101,11 +99,13 @@ QUIRKS = (
 )
 
 
-def meant(entry: "Entry", maker: bytes, direction: Direction) -> int:
-    """Return the register's integer value with the first quirk that applies cured."""
+def meant(entry: "Entry", value: int, maker: bytes, direction: Direction) -> int:
+    """Return the value that a register was meant to have: the first quirk that applies, cured.
+
+    The value is handed in beside its register, whose own may be that of an earlier frame.
+    """
     for quirk in QUIRKS:
-        if quirk.maker in (b"", maker) and quirk.applies(entry, direction):
-            fixed: int = quirk.fix(entry)
+        if quirk.maker in (b"", maker) and quirk.applies(entry, value, direction):
+            fixed: int = quirk.fix(entry, value)
             return fixed
-    value: int = entry.value
     return value

@@ -7,10 +7,12 @@ from collections import namedtuple
 
 from wattlog import quirks
 from wattlog.channels import by_obis, in_range
+from wattlog.layout import STATUS, VALUE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wattlog.channels import Channel
+    from wattlog.layout import Fields, LearnedList
     from wattlog.sml import Entry, GetList
 
 Reading = namedtuple("Reading", ("server_id", "sec_index", "values", "full_dataset"))
@@ -36,6 +38,41 @@ _POWER_SUBSTITUTES = (
 )
 
 
+class _Plan:
+    """What of a list becomes which channel: the same for every list of one layout.
+
+    slots   (channel, Entry, index among the moving integers or -1) of each usable register
+    status  (the status word of 1.8.0 or 2.8.0, its index or -1)
+    maker   three letters
+    is_fnn  does the meter follow FNN's list of 2012?
+    drops   reasons of the registers that are not usable
+    """
+
+    def __init__(self, meter_list: "GetList | LearnedList", fields: "Fields") -> None:
+        moving = {}
+        for index, field in enumerate(fields):
+            moving[field[0], field[1]] = index
+        self.slots: list[tuple[Channel, Entry, int]] = []
+        self.status: tuple[int | None, int] = (None, -1)
+        self.is_fnn = False
+        self.drops: list[str] = []
+        entries = meter_list.entries
+        self.maker = _maker(meter_list.server_id, entries)
+        for index, entry in enumerate(entries):
+            self.is_fnn = self.is_fnn or entry.obis == _OBIS_FNN
+            is_total = entry.obis in (quirks.IMPORT, quirks.EXPORT)
+            if is_total and self.status[0] is None and _is_number(entry.status):
+                self.status = (entry.status, moving.get((index, STATUS), -1))
+            channel = by_obis(entry.obis)
+            if channel is None or entry.value is None:
+                continue
+            reason = _unusable(channel, entry)
+            if reason is None:
+                self.slots.append((channel, entry, moving.get((index, VALUE), -1)))
+            else:
+                self.drops.append(reason)
+
+
 class Interpreter:
     """Turns the lists of one meter into readings; remembers what the meter has shown.
 
@@ -48,8 +85,8 @@ class Interpreter:
         self._server_id: bytes | None = None
         self._has_negative = False
 
-    def read(self, meter_list: "GetList") -> "Reading | None":
-        """Return the Reading of a sml.GetList, or None (counted) for one without a server id."""
+    def read(self, meter_list: "GetList | LearnedList") -> "Reading | None":
+        """Return the Reading of a list, or None (counted) for one without a server id."""
         server_id = meter_list.server_id
         if not server_id or len(server_id) > 32:
             self._count("server_id")
@@ -57,20 +94,33 @@ class Interpreter:
         if server_id != self._server_id:
             self._server_id = server_id
             self._has_negative = False
-        direction = self._direction(meter_list)
-        maker = _maker(meter_list)
+        layout = meter_list.layout
+        moving: tuple[int, ...] = ()
+        if layout is None:
+            plan = _Plan(meter_list, ())
+        else:
+            moving = meter_list.values
+            if layout.plan is None:
+                layout.plan = _Plan(meter_list, layout.fields)
+            plan = layout.plan
+        for reason in plan.drops:
+            self._count(reason)
+        values = self._values(plan, moving)
+        rows = [(number, values[number][0], values[number][1]) for number in sorted(values)]
+        return Reading(server_id, meter_list.sec_index, rows, _POWER_ID in values)
+
+    def _values(
+        self, plan: _Plan, moving: "tuple[int, ...]"
+    ) -> "dict[int, tuple[int, int]]":
+        """Return channel id -> (value, scale) of what the plan finds usable."""
+        direction = self._direction(plan, moving)
         values: dict[int, tuple[int, int]] = {}
         substitutes: dict[bytes, tuple[int, int]] = {}
-        for entry in meter_list.entries:
-            channel = by_obis(entry.obis)
-            if channel is None or entry.value is None:
-                continue
-            reason = _unusable(channel, entry)
-            if reason:
-                self._count(reason)
-                continue
+        for channel, entry, at in plan.slots:
+            value: int = entry.value if at < 0 else moving[at]
             scale = entry.scaler or 0  # absent means 10**0, says the specification
-            value = quirks.meant(entry, maker, direction)
+            if entry.unit == quirks.UNIT_W:
+                value = quirks.meant(entry, value, plan.maker, direction)
             if not in_range(channel, value, scale):
                 self._count("range")
                 continue
@@ -82,35 +132,32 @@ class Interpreter:
             power = _substitute(substitutes, direction)
             if power is not None:
                 values[_POWER_ID] = power
-        rows = [(number, values[number][0], values[number][1]) for number in sorted(values)]
-        return Reading(server_id, meter_list.sec_index, rows, _POWER_ID in values)
+        return values
 
-    def _direction(self, meter_list: "GetList") -> quirks.Direction:
-        status = None
-        negative = False
-        is_fnn = False
-        for entry in meter_list.entries:
-            is_number = isinstance(entry.status, int) and not isinstance(entry.status, bool)
-            if is_number and entry.obis in (quirks.IMPORT, quirks.EXPORT):
-                status = entry.status if status is None else status
-            is_fnn = is_fnn or entry.obis == _OBIS_FNN
-            if entry.obis == quirks.POWER and entry.width and entry.value < 0:
-                negative = True
-        direction = quirks.Direction(status, is_fnn, self._has_negative)
-        if negative and direction.is_export(quirks.POWER):
-            self._has_negative = True
+    def _direction(self, plan: _Plan, moving: "tuple[int, ...]") -> quirks.Direction:
+        status, at = plan.status
+        if at >= 0:
+            status = moving[at]
+        direction = quirks.Direction(status, plan.is_fnn, self._has_negative)
+        if not self._has_negative and direction.is_export(quirks.POWER):
+            for _, entry, at in plan.slots:
+                if entry.obis == quirks.POWER and (entry.value if at < 0 else moving[at]) < 0:
+                    self._has_negative = True
         return direction
 
     def _count(self, reason: str) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
 
-def _maker(meter_list: "GetList") -> bytes:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _maker(server_id: bytes | None, entries: "list[Entry]") -> bytes:
     """Return the three letters of the maker, from the server id or the register that names it."""
-    if meter_list.server_id[0] in (0x09, 0x0A):
-        maker: bytes = meter_list.server_id[2:5]
-        return maker
-    for entry in meter_list.entries:
+    if server_id and server_id[0] in (0x09, 0x0A):
+        return server_id[2:5]
+    for entry in entries:
         if entry.obis in _MAKER_NAMES and isinstance(entry.value, bytes):
             return entry.value
     return b""

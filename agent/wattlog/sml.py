@@ -427,6 +427,15 @@ class Walker(_Reader):
             self.spans.append((self.at, length))
             self.at += length
 
+    def number(self) -> None:
+        """Pass one unsigned integer that means nothing to us."""
+        kind, length = self.type_length()
+        if kind != _UNSIGNED:
+            self.is_plain = False
+        else:
+            self.spans.append((self.at, length))
+            self.at += length
+
     def free_all(self) -> None:
         """Pass one element of any type whose content means nothing to us."""
         left = 1
@@ -459,7 +468,11 @@ class Walker(_Reader):
             self.integer(index, what)
         elif count == 2:
             self.keep()  # the tag tells how to read the rest
-            self.integer(index, what)
+            # A full parse refuses seconds below zero, so only unsigned ones are learned.
+            if self.at < len(self.data) and self.data[self.at] & 0xF0 == 0x60:
+                self.integer(index, what)
+            else:
+                self.is_plain = False
         else:
             self.is_plain = False
 

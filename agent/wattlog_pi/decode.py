@@ -12,9 +12,10 @@ from typing import Any, BinaryIO
 
 from wattlog.channels import Channel, by_id, by_obis, label
 from wattlog.config import ConfigError
-from wattlog.framing import FrameDecoder
+from wattlog.decoder import SmlDecoder
 from wattlog.reading import HINT_PIN, Interpreter, Reading
-from wattlog.sml import Entry, GetList, SmlError, obis_text, parse, server_id_text
+from wattlog.layout import LearnedList
+from wattlog.sml import Entry, GetList, obis_text, server_id_text
 
 FRAME_BYTES_MAX = 8192
 READ_BYTES = 65536
@@ -69,34 +70,27 @@ def decimal_text(value: int, scale: int) -> str:
 
 def run_decode(options: argparse.Namespace) -> int:
     """Decode options.source to standard output; return the exit status."""
-    decoder = FrameDecoder(FRAME_BYTES_MAX)
-    drops: dict[str, int] = {}
+    decoder = SmlDecoder(FRAME_BYTES_MAX, READ_BYTES)
     interpreter = Interpreter()
     show = _show_json if options.json else _show_table
     left = options.count
     try:
         for data in _chunks(options.source, options.baud):
-            for payload in decoder.push(data):
-                try:
-                    lists = parse(payload)
-                except SmlError as err:
-                    drops[err.reason] = drops.get(err.reason, 0) + 1
-                    continue
-                for meter_list in lists:
-                    reading = interpreter.read(meter_list) if options.interpret else None
-                    show(meter_list, reading)
-                sys.stdout.flush()
+            for meter_list in decoder.push(data):
+                reading = interpreter.read(meter_list) if options.interpret else None
+                show(meter_list, reading)
                 if left is not None:
                     left -= 1
                     if left <= 0:
-                        return _summary(decoder, drops, interpreter)
+                        return _summary(decoder, interpreter)
+            sys.stdout.flush()
         decoder.finish()
     except KeyboardInterrupt:
         print(file=sys.stderr)
     except BrokenPipeError:
         # The reader has seen enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _summary(decoder, drops, interpreter)
+    return _summary(decoder, interpreter)
 
 
 def _chunks(source: str, baud: int) -> Iterator[bytes]:
@@ -147,7 +141,7 @@ def _port_chunks(port: str, baud: int) -> Iterator[bytes]:
             time.sleep(LOOK_EVERY_S)  # noqa: TID251 - nobody else waits here
 
 
-def _show_json(meter_list: GetList, reading: Reading | None) -> None:
+def _show_json(meter_list: GetList | LearnedList, reading: Reading | None) -> None:
     frame: dict[str, Any] = {
         "server_id": None if meter_list.server_id is None else meter_list.server_id.hex(),
         "entries": [
@@ -178,7 +172,7 @@ def _plain(value: int | bytes | bool | None) -> int | str | bool | None:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _show_table(meter_list: GetList, reading: Reading | None) -> None:
+def _show_table(meter_list: GetList | LearnedList, reading: Reading | None) -> None:
     server_id = meter_list.server_id
     meter = server_id_text(server_id) if server_id else "without an id"
     seconds = "" if meter_list.sec_index is None else f", its second {meter_list.sec_index}"
@@ -225,12 +219,11 @@ def _value_text(entry: Entry) -> str:
     return f"{decimal_text(value, entry.scaler or 0)} {unit}".rstrip()
 
 
-def _summary(decoder: FrameDecoder, parse_drops: dict[str, int], interpreter: Interpreter) -> int:
+def _summary(decoder: SmlDecoder, interpreter: Interpreter) -> int:
     drops = dict(decoder.drops)
-    for part in (parse_drops, interpreter.drops):
-        for reason, count in part.items():
-            drops[reason] = drops.get(reason, 0) + count
-    good = decoder.frames - sum(parse_drops.values())
+    for reason, count in interpreter.drops.items():
+        drops[reason] = drops.get(reason, 0) + count
+    good = decoder.frames
     words = [f"{good} valid frame{'' if good == 1 else 's'}"]
     if drops:
         words.append(

@@ -1,0 +1,108 @@
+"""The decoder: bytes from a meter in, its lists of registers out.
+
+Transport, parsing and learned layouts in one: most frames of a meter are read through the
+layout of an earlier one, and give what a full parse would.
+"""
+
+from wattlog.crc import ends_in_x25
+from wattlog.framing import END_BYTES, ESCAPE, FRAME_BYTES_MAX, START_BYTES, FrameDecoder
+from wattlog.layout import LearnedList, learn
+from wattlog.sml import SmlError, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wattlog.layout import Layout
+
+LEARN_AFTER = 2  # frames of one length in a row that were parsed in full
+LAYOUTS_MAX = 4  # a meter that shortens its integers has frames of a few lengths
+
+
+class SmlDecoder(FrameDecoder):
+    """Finds and reads SML in a stream of bytes.
+
+    push() returns sml.GetList and layout.LearnedList, which are read alike. Frames whose
+    payload does not follow the grammar are counted in `drops` by sml's reason.
+
+    learned  frames that were read through a layout; they count in `frames` too
+    """
+
+    def __init__(
+        self,
+        frame_bytes_max: int = FRAME_BYTES_MAX,
+        feed_bytes: int = 0,
+        layouts_max: int = LAYOUTS_MAX,
+    ) -> None:
+        super().__init__(frame_bytes_max, feed_bytes)
+        self.learned = 0
+        self._layouts_max = layouts_max
+        self._layouts: dict[int, Layout] = {}
+        self._known: Layout | None = None  # the layout that was used last
+        self._parsed_bytes = 0  # length of the last frame that was parsed in full
+        self._parsed_count = 0  # how many of that length came in a row
+
+    def _take(self, base: int, end: int, found: "list[Any]") -> str | None:
+        layout = self._layouts.get(end - base)
+        if layout is not None and self._read(layout, base, end, found):
+            self._known = layout
+            self._known_bytes = layout.size
+            return None
+        reason = self._reason(base, end)
+        if reason is not None:
+            return reason
+        try:
+            lists = parse(self._payload(base, end))
+        except SmlError as err:
+            # The transport was right, so nothing hides in there: the whole frame is passed.
+            self._count(err.reason)
+            return None
+        found.extend(lists)
+        self.frames += 1
+        self._learn(base, end)
+        return None
+
+    def _take_known(self, base: int, fill: int, found: "list[Any]") -> int:
+        # A large read holds several frames: those of the last layout need no search at all.
+        layout = self._known
+        assert layout is not None
+        end = base + layout.size
+        while end <= fill and self._read(layout, base, end, found):
+            base = end
+            end += layout.size
+        return base
+
+    def _read(self, layout: "Layout", base: int, end: int, found: "list[Any]") -> bool:
+        """Read the frame in base..end through a layout, if it has that shape and is good."""
+        buf = self._buf
+        values = layout.match(buf, base)
+        # An escape among the bytes that move would change what the frame means.
+        if (
+            values is None
+            or buf.find(ESCAPE, base + START_BYTES, end) != end - END_BYTES
+            or not (ends_in_x25(buf, base, end) or self._ends_in_kermit(base, end))
+        ):
+            return False
+        found.append(LearnedList(layout, values))
+        self.frames += 1
+        self.learned += 1
+        return True
+
+    def _learn(self, base: int, end: int) -> None:
+        """Learn the layout of the frame in base..end, if it is the second of its length."""
+        size = end - base
+        if size != self._parsed_bytes:
+            self._parsed_bytes = size
+            self._parsed_count = 0
+        self._parsed_count += 1
+        if self._parsed_count < LEARN_AFTER or self._escaped:
+            return
+        self._parsed_count = 0
+        stop = size - END_BYTES - self._buf[end - 3]
+        layout = learn(bytes(self._view[base:end]), START_BYTES, stop)
+        if layout is None:
+            return
+        if size not in self._layouts and len(self._layouts) >= self._layouts_max:
+            # Which one goes matters little: it is learned again when it comes back.
+            self._layouts.pop(min(self._layouts))
+        self._layouts[size] = layout
