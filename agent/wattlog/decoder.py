@@ -11,9 +11,12 @@ from wattlog.sml import SmlError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
+    from wattlog.framing import Buffer
     from wattlog.layout import Layout
+    from wattlog.sml import GetList
 
 LEARN_AFTER = 2  # frames of one length in a row that were parsed in full
 LAYOUTS_MAX = 4  # a meter that shortens its integers has frames of a few lengths
@@ -41,6 +44,11 @@ class SmlDecoder(FrameDecoder):
         self._known: Layout | None = None  # the layout that was used last
         self._parsed_bytes = 0  # length of the last frame that was parsed in full
         self._parsed_count = 0  # how many of that length came in a row
+
+    if TYPE_CHECKING:
+
+        def push(self, data: "Buffer") -> "Sequence[GetList | LearnedList]":  # type: ignore[override]
+            """Take the next bytes of the stream; return the lists they complete, in order."""
 
     def _take(self, base: int, end: int, found: "list[Any]") -> str | None:
         layout = self._layouts.get(end - base)

@@ -73,16 +73,13 @@ class FrameDecoder:
                 self._fill = start + 1
                 return ()
         fill = start + len(data)
-        if fill < self._calm and 0x1B not in data:
-            self._buf[start:fill] = data
-            self._fill = fill
-            return ()
-        payloads: list[bytes] = []
         if fill <= self._size:
             self._buf[start:fill] = data
             self._fill = fill
-            self._settle(payloads)
-            return payloads
+            if fill < self._calm and self._buf.find(b"\x1b", start, fill) < 0:
+                return ()
+            return self._settle([])
+        payloads: list[Any] = []
         at = 0
         while at < len(data):
             count = min(len(data) - at, self._size - self._fill)
@@ -103,8 +100,8 @@ class FrameDecoder:
         self._fill = 0
         self._calm = 0
 
-    def _settle(self, payloads: "list[Any]") -> None:
-        """Settle everything in the buffer that takes no more bytes."""
+    def _settle(self, payloads: "list[Any]") -> "list[Any]":
+        """Settle everything in the buffer that takes no more bytes; return payloads."""
         buf = self._buf
         fill = self._fill
         base = 0  # where the open frame begins, or what is not settled
@@ -150,6 +147,7 @@ class FrameDecoder:
             else:
                 base = self._drop(ESCAPED, base)
         self._wait(base, fill)
+        return payloads
 
     def _wait(self, base: int, fill: int) -> None:
         """Keep what is not settled, and note what it takes to go on.

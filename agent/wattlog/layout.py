@@ -10,6 +10,8 @@ from wattlog.sml import GET_LIST_RESPONSE, SmlError, Walker, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from wattlog.sml import Entry
 
     Fields = tuple[tuple[int, int, int, int, bool], ...]
@@ -75,7 +77,7 @@ class Layout:
         self.fields = fields
         self.seconds_at = None
         self.server_id = server_id
-        self.plan = None  # what the interpreter makes of this layout
+        self.plan: Any = None  # what the interpreter makes of this layout
         self._start = start
         self._stop = stop
         for index, field in enumerate(fields):
@@ -85,7 +87,7 @@ class Layout:
 
     def entries(self, values: "tuple[int, ...]") -> "list[Entry]":
         """Return the registers of the frame that had these moving integers."""
-        payload = self._example()[self._start : self._stop]
+        payload = self._frame[self._start : self._stop]
         for index, field in enumerate(self.fields):
             at = field[2] - self._start
             value = values[index]
@@ -100,7 +102,7 @@ class Layout:
             mask = bytearray(b"\xff" * len(frame))
             for start, width in spans:
                 mask[start : start + width] = bytes(width)
-            self._frame = frame
+            self._frame = bytearray(frame)
             self._mask = int.from_bytes(mask, "little")
             self._fixed = int.from_bytes(frame, "little") & self._mask
             form = ">"
@@ -130,9 +132,6 @@ class Layout:
                 values = values[:index] + (number,) + values[index + 1 :]
             return values
 
-        def _example(self) -> bytearray:
-            return bytearray(self._frame)
-
     else:
 
         def _prepare(self, frame: bytes, spans: "Spans") -> None:
@@ -149,9 +148,6 @@ class Layout:
             if memoryview(buf)[base : base + self.size] != frame:
                 return None
             return tuple([_integer(frame, f[2], f[3], f[4]) for f in self.fields])
-
-        def _example(self) -> bytearray:
-            return bytearray(self._frame)
 
 
 def _integer(buf: bytearray, at: int, width: int, signed: bool) -> int:

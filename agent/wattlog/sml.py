@@ -11,6 +11,8 @@ from wattlog.compat import const
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Value = int | bytes | bool | None
 
 DEPTH_MAX = 10  # real frames nest 7 deep
@@ -38,7 +40,9 @@ class GetList:
     entries    list of Entry in wire order
     """
 
-    layout = None  # see layout.LearnedList
+    # What layout.LearnedList has, so that both are read alike.
+    layout: "Any" = None
+    values: "tuple[int, ...]" = ()
 
     def __init__(
         self, server_id: bytes | None, sec_index: int | None, entries: "list[Entry]"

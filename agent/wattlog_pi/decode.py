@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from wattlog.channels import Channel, by_id, by_obis, label
 from wattlog.config import ConfigError
 from wattlog.decoder import SmlDecoder
-from wattlog.reading import HINT_PIN, Interpreter, Reading
 from wattlog.layout import LearnedList
+from wattlog.reading import HINT_PIN, Interpreter, Reading
 from wattlog.sml import Entry, GetList, obis_text, server_id_text
 
 FRAME_BYTES_MAX = 8192
