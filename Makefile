@@ -19,7 +19,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") $(if $(MQTT_PORT),--mqtt-port "$(MQTT_PORT)") \
 	$(if $(DATA),--data "$(DATA)")
 
-.PHONY: help setup run test test-mpy check lint type fmt bench clean FORCE
+.PHONY: help setup run test test-mpy check lint type fmt bench fuzz soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -50,7 +50,14 @@ fmt: .venv/dev.stamp  ## format the source
 	@$(BIN)/ruff format --quiet .
 
 bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
-	@$(BIN)/wattlog-tools bench $(ARGS)
+	@$(BIN)/wattlog-tools bench --json bench-last.json $(ARGS)
+
+fuzz: .venv/dev.stamp  ## damaged streams against the decoder; N= SEED= ARGS=
+	@$(BIN)/wattlog-tools fuzz $(if $(N),-n "$(N)") $(if $(SEED),--seed "$(SEED)") $(ARGS)
+
+soak: .venv/dev.stamp $(STAMPS)  ## what takes long: a million damaged streams, and on MicroPython
+	@$(BIN)/wattlog-tools fuzz -n 1000000 $(if $(SEED),--seed "$(SEED)")
+	@$(BIN)/wattlog-tools fuzz -n 20000 $(if $(SEED),--seed "$(SEED)") --micropython
 
 clean:  ## remove everything that make made, except recorded data
 	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

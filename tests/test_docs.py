@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from layers import ROOT
+from wattlog.quirks import QUIRKS
 
 DOCUMENTS = sorted(
     path for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in path.parts
@@ -50,6 +51,22 @@ def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_every_quirk_is_in_the_table_of_meters():
+    design = (ROOT / "agent/DESIGN.md").read_text()
+    for quirk in QUIRKS:
+        assert f"`{quirk.name}`" in design, quirk.name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_tests_that_a_document_names_exist(document):
+    tests = {path: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
+    for name in re.findall(r"`(?:[\w/]*/)?(test_\w+(?:\.py)?)`", document.read_text()):
+        if name.endswith(".py"):
+            assert any(path.name == name for path in tests), name
+        else:
+            assert any(f"def {name}(" in text for text in tests.values()), name
 
 
 @pytest.mark.parametrize("command", COMMANDS)

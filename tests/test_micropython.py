@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from boards import rom_image
 from layers import ROOT
 from mpy import PORTABLE, PORTABLE_TESTS
 from toolbox import WASM_RUN, micropython_facts, require, unavailable
@@ -46,20 +47,29 @@ def run(command, search_path, folder=ROOT):
 
 
 SOURCE_PATH = [ROOT / "agent", ROOT / "tools", PORTABLE_TESTS]
+BOOT = ROOT / "tools/wattlog_sim/board/boot_board.py"
+
+
+@pytest.fixture(scope="module")
+def rom(bytecode, tmp_path_factory):
+    """The portable files and tests as a read-only image; None where there is no compiler."""
+    if bytecode is None:
+        return None
+    path = tmp_path_factory.mktemp("rom") / "rom.img"
+    path.write_bytes(rom_image(bytecode))
+    return path
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_on_1_25_with_the_heap_of_an_esp32(micropython, bytecode, module):
+def test_on_1_25_with_the_heap_of_an_esp32(micropython, bytecode, rom, module):
     facts = micropython_facts()
     if bytecode is None:
         heap = heap_kib(facts, SOURCE_HEAP_FACTOR)
         output = run([micropython, "-X", heap, RUNNER, module], [*SOURCE_PATH, ".frozen"])
     else:
-        # Every module keeps its path on the heap. On the board that begins with /lib, and not with
-        # the name of a temporary folder: so it is found from the folder itself.
-        code = f"import sys, run; sys.exit(run.run(__import__('{module}')))"
-        command = [micropython, "-X", heap_kib(facts), "-c", code]
-        output = run(command, [".", ".frozen"], folder=bytecode)
+        # As on the board: byte code is executed where it lies, and the heap is for data.
+        command = [micropython, "-X", heap_kib(facts), BOOT, rom, "run", module]
+        output = run(command, [".frozen"], folder=bytecode)
     assert re.search(r"^[1-9]\d* passed, 0 failed$", output, re.MULTILINE), output
 
 

@@ -4,7 +4,10 @@
 """
 
 from wattlog import __version__, records
+from wattlog.average import PowerAverage
 from wattlog.decoder import SmlDecoder
+from wattlog.diagnosis import Diagnosis
+from wattlog.gate import Gate
 from wattlog.reading import HINT_PIN, Interpreter
 from wattlog.sml import server_id_text
 from wattlog.timebase import SyncNotes
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from wattlog.ports import ByteSource, Clock, Link, Randrange, Say
     from wattlog.reading import Reading
 
+    Taken = tuple[Reading, int]
+
 POLL_MS = 50  # 48 bytes at 9600 baud: far below any receive buffer
 
 
@@ -26,11 +31,16 @@ class Meter:
         self.source = source
         self.decoder = SmlDecoder(frame_bytes_max)
         self.interpreter = Interpreter()
+        self.gate = Gate()
+        self.average = PowerAverage()
+        self.diagnosis = Diagnosis()
         self.bytes = 0
-        self.reading: Reading | None = None  # the newest
+        self.reading: Reading | None = None  # the newest that passed the gate
         self.reading_ms = 0
-        self.server_id: bytes | None = None  # the meter that was last spoken of
+        # What was last spoken of.
+        self.server_id: bytes | None = None
         self.trouble: str | None = None
+        self.hint: str | None = None
 
     def drops(self) -> "dict[str, int]":
         """Return everything dropped, by reason: frames, payloads and registers together."""
@@ -40,24 +50,44 @@ class Meter:
                 out[reason] = out.get(reason, 0) + part[reason]
         return out
 
-    def take(self, now_ms: int) -> "list[Reading]":
-        """Read what has arrived; return the readings that it completes."""
+    def take(self, now_ms: int) -> "list[Taken]":
+        """Read what has arrived; return the readings that may be logged now, with their times."""
         data = self.source.read(now_ms)
-        if not data:
-            return []
+        taken = self.gate.flush(now_ms)
         self.bytes += len(data)
-        readings = []
-        for meter_list in self.decoder.push(data):
+        for meter_list in self.decoder.push(data) if data else ():
             reading = self.interpreter.read(meter_list)
             if reading is not None:
-                readings.append(reading)
-                self.reading = reading
-                self.reading_ms = now_ms
-        return readings
+                taken += self.gate.check(reading, now_ms)
+        if self.source.trouble():
+            self.diagnosis.pause()
+        else:
+            damaged = self.decoder.drops.get("crc", 0)
+            self.diagnosis.feed(data, now_ms, self.decoder.frames, damaged)
+        return self._passed(taken)
+
+    def finish(self) -> "list[Taken]":
+        """Return what may still be logged at the end."""
+        return self._passed(self.gate.flush())
+
+    def _passed(self, taken: "list[Taken]") -> "list[Taken]":
+        for index, (reading, taken_ms) in enumerate(taken):
+            self.reading = self.average.add(reading, taken_ms)
+            self.reading_ms = taken_ms
+            taken[index] = (self.reading, taken_ms)
+        return taken
+
+    def advice(self) -> str | None:
+        """Return what a person could do about this meter, None while all is well."""
+        if self.diagnosis.text:
+            return self.diagnosis.text
+        return HINT_PIN if self.reading and not self.reading.full_dataset else None
 
     def describe(self, now_ms: int) -> "dict[str, object]":
         """Return this meter's part of the status message."""
         reading = self.reading
+        quarantine = {"held": len(self.gate.held)}
+        quarantine.update(self.gate.counts)
         return {
             "port": self.source.name,
             "state": "closed" if self.trouble else "open",
@@ -68,7 +98,8 @@ class Meter:
             "bytes": self.bytes,
             "frame_age_ms": now_ms - self.reading_ms if reading else None,
             "full_dataset": reading.full_dataset if reading else None,
-            "hint": HINT_PIN if reading and not reading.full_dataset else None,
+            "hint": self.advice(),
+            "quarantine": quarantine,
         }
 
 
@@ -113,14 +144,19 @@ class Agent:
         """Do everything that is due at this uptime; return when to come again."""
         self._note_time(now_ms)
         for meter in self.meters:
-            for reading in meter.take(now_ms):
-                self._log.append(records.pack_reading(now_ms, reading))
+            self._keep(meter.take(now_ms))
             self._watch(meter)
         return min(now_ms + POLL_MS, self.uplink.step(now_ms))
 
     def stop(self) -> None:
-        """Say goodbye to the host."""
+        """Keep what is known, and say goodbye to the host."""
+        for meter in self.meters:
+            self._keep(meter.finish())
         self.uplink.stop()
+
+    def _keep(self, taken: "list[Taken]") -> None:
+        for reading, taken_ms in taken:
+            self._log.append(records.pack_reading(taken_ms, reading))
 
     def _note_time(self, now_ms: int) -> None:
         epoch_ms = self._clock.epoch_ms()
@@ -129,19 +165,24 @@ class Agent:
 
     def _watch(self, meter: Meter) -> None:
         """Say once what has changed about a port or a meter."""
+        name = meter.source.name
         trouble = meter.source.trouble()
         if trouble != meter.trouble:
             meter.trouble = trouble
-            self._say("%s: %s" % (meter.source.name, trouble or "open"))
+            self._say("%s: %s" % (name, trouble or "open"))
             self.uplink.announce()
+        for event in meter.gate.events():
+            self._say("%s: %s" % (name, event))
         reading = meter.reading
         if reading is not None and reading.server_id != meter.server_id:
             meter.server_id = reading.server_id
-            self._say(
-                "%s: this is meter %s" % (meter.source.name, server_id_text(reading.server_id))
-            )
-            if not reading.full_dataset:
-                self._say("%s: %s" % (meter.source.name, HINT_PIN))
+            self._say("%s: this is meter %s" % (name, server_id_text(reading.server_id)))
+            self.uplink.announce()
+        hint = meter.advice()
+        if hint != meter.hint:
+            meter.hint = hint
+            if hint:
+                self._say("%s: %s" % (name, hint))
             self.uplink.announce()
 
     def _describe(self, now_ms: int) -> "dict[str, object]":

@@ -12,7 +12,8 @@ Channel = namedtuple(
 )
 # id         number on the wire and in the store, for ever
 # key        name in JSON, unit last
-# obis       the six groups A-B:C.D.E*F as bytes (IEC 62056-61)
+# obis       the six groups A-B:C.D.E*F as bytes (IEC 62056-61); ff ff ff ff ff and a number,
+#            which is no OBIS, for what no meter sends
 # unit       unit symbol; unit_dlms is its number in IEC 62056-62
 # decimals   decimal places in the store: stored = physical * 10**decimals
 # low, high  physical range in whole units; outside is rejected and counted
@@ -65,7 +66,10 @@ TABLE = """
 53 0100510704ff °  angle_i_u_l1_deg
 54 010051070fff °  angle_i_u_l2_deg
 55 010051071aff °  angle_i_u_l3_deg
+60 FFFFFFFFFF01 W  power_avg_w
 """
+# Capitals: no register, but derived by wattlog. No meter's OBIS finds such a row, not even one
+# that sends just these bytes.
 
 _by_obis: dict[bytes, Channel] = {}
 
@@ -74,7 +78,7 @@ def by_obis(obis: bytes) -> Channel | None:
     """Return the channel of these six groups, None where wattlog does not log it."""
     channel = _by_obis.get(obis)
     if channel is None:
-        at = TABLE.find(" %s " % obis.hex())
+        at = TABLE.find(" %s " % obis.hex())  # in small letters
         if len(obis) != 6 or at < 0:
             return None
         channel = _row(TABLE[TABLE.rfind("\n", 0, at) + 1 : TABLE.find("\n", at)])

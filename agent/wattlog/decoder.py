@@ -52,9 +52,12 @@ class SmlDecoder(FrameDecoder):
 
     def _take(self, base: int, end: int, found: "list[Any]") -> str | None:
         layout = self._layouts.get(end - base)
-        if layout is not None and self._read(layout, base, end, found):
+        values = None if layout is None else self._match(layout, base, end)
+        if layout is not None and values is not None:
             self._known = layout
             self._known_bytes = layout.size
+            found.append(LearnedList(layout, values))
+            self._count_learned(1)
             return None
         reason = self._reason(base, end)
         if reason is not None:
@@ -74,27 +77,31 @@ class SmlDecoder(FrameDecoder):
         # A large read holds several frames: those of the last layout need no search at all.
         layout = self._known
         assert layout is not None
-        end = base + layout.size
-        while end <= fill and self._read(layout, base, end, found):
-            base = end
-            end += layout.size
+        size = layout.size
+        first = base
+        while base + size <= fill:
+            values = self._match(layout, base, base + size)
+            if values is None:
+                break
+            found.append(LearnedList(layout, values))
+            base += size
+        self._count_learned((base - first) // size)
         return base
 
-    def _read(self, layout: "Layout", base: int, end: int, found: "list[Any]") -> bool:
-        """Read the frame in base..end through a layout, if it has that shape and is good."""
+    def _match(self, layout: "Layout", base: int, end: int) -> "tuple[int, ...] | None":
+        """Return the moving integers of the frame in base..end, None if it is not this one."""
         buf = self._buf
         values = layout.match(buf, base)
         # An escape among the bytes that move would change what the frame means.
-        if (
-            values is None
-            or buf.find(ESCAPE, base + START_BYTES, end) != end - END_BYTES
-            or not (ends_in_x25(buf, base, end) or self._ends_in_kermit(base, end))
-        ):
-            return False
-        found.append(LearnedList(layout, values))
-        self.frames += 1
-        self.learned += 1
-        return True
+        if values is None or buf.find(ESCAPE, base + START_BYTES, end) != end - END_BYTES:
+            return None
+        if ends_in_x25(buf, base, end) or self._ends_in_kermit(base, end):
+            return values
+        return None
+
+    def _count_learned(self, count: int) -> None:
+        self.frames += count
+        self.learned += count
 
     def _learn(self, base: int, end: int) -> None:
         """Learn the layout of the frame in base..end, if it is the second of its length."""

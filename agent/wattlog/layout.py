@@ -34,6 +34,8 @@ class LearnedList:
     values  the moving integers, in the order of layout.fields
     """
 
+    __slots__ = ("layout", "values")
+
     def __init__(self, layout: "Layout", values: "tuple[int, ...]") -> None:
         self.layout = layout
         self.values = values
@@ -128,7 +130,10 @@ class Layout:
                 return None
             values = self._read(frame)
             for index, signed in self._odd:
-                number = int.from_bytes(values[index], "big", signed=signed)
+                octets = values[index]
+                number = int.from_bytes(octets, "big")
+                if signed and octets[0] & 0x80:
+                    number -= 1 << 8 * len(octets)
                 values = values[:index] + (number,) + values[index + 1 :]
             return values
 

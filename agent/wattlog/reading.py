@@ -52,9 +52,7 @@ class _Plan:
     """
 
     def __init__(self, meter_list: "GetList | LearnedList", fields: "Fields") -> None:
-        moving = {}
-        for index, field in enumerate(fields):
-            moving[field[0], field[1]] = index
+        moving = {(field[0], field[1]): index for index, field in enumerate(fields)}
         self.slots: list[tuple[Channel, Entry, int]] = []
         self.status: tuple[int | None, int] = (None, -1)
         # An id of scheme 0A is of 2012 as well; but what a meter sends tells more.

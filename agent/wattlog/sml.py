@@ -306,7 +306,7 @@ def _get_list(reader: _Reader) -> GetList:
     return GetList(server_id, sec_index, entries)
 
 
-def _entry(reader: _Reader) -> Entry:
+def _entry(reader: _Reader) -> Entry:  # noqa: C901, PLR0912, PLR0915
     """Return the list entry here.
 
     Each field is tried in the one form that nearly all meters use, without a call, before the
@@ -485,8 +485,15 @@ def server_id_text(server_id: bytes) -> str:
     """Return a server id as printed on the meter, or as hex with dashes where it has no such form.
 
     Ids of scheme 09 and 0A (DIN 43863-5) read "1 EMH00 12345678": medium, maker, block as
-    two hex digits, serial number as eight decimal digits. Some meters send plain text.
+    two hex digits, serial number as eight decimal digits. One of scheme 01 (M-Bus) reads
+    "EMH 02806498": maker and number. Some meters send plain text.
     """
+    if len(server_id) == 9 and server_id[0] == 0x01:
+        letters = server_id[2] << 8 | server_id[1]  # five bits each, the highest one is free
+        maker = bytes([64 + (letters >> shift & 31) for shift in (10, 5, 0)])
+        digits = bytes([server_id[at] for at in (6, 5, 4, 3)]).hex()
+        if all(65 <= byte <= 90 for byte in maker) and all("0" <= c <= "9" for c in digits):
+            return maker.decode() + " " + digits
     if len(server_id) == 10 and server_id[0] in (0x09, 0x0A):
         maker = server_id[2:5]
         serial = int.from_bytes(server_id[6:], "big")

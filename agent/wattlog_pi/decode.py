@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from wattlog.channels import Channel, by_id, by_obis, label
 from wattlog.config import ConfigError
 from wattlog.decoder import SmlDecoder
+from wattlog.diagnosis import Diagnosis
 from wattlog.layout import LearnedList
 from wattlog.reading import HINT_PIN, Interpreter, Reading
 from wattlog.sml import Entry, GetList, obis_text, server_id_text
@@ -20,7 +21,8 @@ from wattlog.sml import Entry, GetList, obis_text, server_id_text
 FRAME_BYTES_MAX = 8192
 READ_BYTES = 65536
 LOOK_EVERY_S = 0.05
-QUIET_S = 10.0  # how long a port may be silent before we say so
+PIECE_BYTES = 512  # of a file: about a frame, so that what is wrong shows between good frames
+BYTES_PER_S = 960  # at 9600 baud: what time it is in a file
 
 # DLMS units (IEC 62056-62) that meters send; other numbers are shown as such.
 UNITS = {
@@ -74,8 +76,9 @@ def run_decode(options: argparse.Namespace) -> int:
     interpreter = Interpreter()
     show = _show_json if options.json else _show_table
     left = options.count
+    advice = _Advice(decoder)
     try:
-        for data in _chunks(options.source, options.baud):
+        for data, now_ms in _chunks(options.source, options.baud):
             for meter_list in decoder.push(data):
                 reading = interpreter.read(meter_list) if options.interpret else None
                 show(meter_list, reading)
@@ -84,7 +87,9 @@ def run_decode(options: argparse.Namespace) -> int:
                     if left <= 0:
                         return _summary(decoder, interpreter)
             sys.stdout.flush()
+            advice.look(data, now_ms)
         decoder.finish()
+        advice.conclude()
     except KeyboardInterrupt:
         print(file=sys.stderr)
     except BrokenPipeError:
@@ -93,8 +98,39 @@ def run_decode(options: argparse.Namespace) -> int:
     return _summary(decoder, interpreter)
 
 
-def _chunks(source: str, baud: int) -> Iterator[bytes]:
-    """Yield the source's bytes; a serial port never ends."""
+class _Advice:
+    """Says to standard error, each thing once, why no frame comes."""
+
+    def __init__(self, decoder: SmlDecoder) -> None:
+        self._decoder = decoder
+        self._diagnosis = Diagnosis()
+        self._now_ms: int | None = None
+        self._told = {""}
+
+    def look(self, data: bytes, now_ms: int) -> None:
+        """Take what the decoder has taken."""
+        self._now_ms = now_ms
+        self._diagnosis.feed(data, now_ms, self._decoder.frames, self._damaged())
+        self._tell()
+
+    def conclude(self) -> None:
+        """Judge a short file at its end."""
+        if self._now_ms is not None and not self._decoder.frames:
+            self._diagnosis.conclude(self._now_ms, self._damaged())
+            self._tell()
+
+    def _damaged(self) -> int:
+        return self._decoder.drops.get("crc", 0)
+
+    def _tell(self) -> None:
+        text = self._diagnosis.text or ""
+        if text not in self._told:
+            self._told.add(text)
+            print(text, file=sys.stderr)
+
+
+def _chunks(source: str, baud: int) -> Iterator[tuple[bytes, int]]:
+    """Yield the source's bytes and the time in ms; a serial port never ends."""
     if source == "-":
         yield from _file_chunks(sys.stdin.buffer)
         return
@@ -109,35 +145,28 @@ def _chunks(source: str, baud: int) -> Iterator[bytes]:
     yield from _port_chunks(source, baud)
 
 
-def _file_chunks(file: BinaryIO) -> Iterator[bytes]:
+def _file_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
     # read1 hands over what is there: a pipe's frames are shown as they come.
     read = getattr(file, "read1", file.read)
+    done = 0
     while data := read(READ_BYTES):
-        yield data
+        for at in range(0, len(data), PIECE_BYTES):
+            yield data[at : at + PIECE_BYTES], (done + at) * 1000 // BYTES_PER_S
+        done += len(data)
 
 
-def _port_chunks(port: str, baud: int) -> Iterator[bytes]:
+def _port_chunks(port: str, baud: int) -> Iterator[tuple[bytes, int]]:
     from wattlog_pi.serial_source import SerialSource
 
     source = SerialSource(port, baud, lambda _: 0)
     started_s = time.monotonic()
-    is_silent = True
     with contextlib.closing(source):
         while True:
-            now_s = time.monotonic()
-            data = source.read(int((now_s - started_s) * 1000))
+            now_ms = int((time.monotonic() - started_s) * 1000)
+            data = source.read(now_ms)
             if source.trouble():
                 raise ConfigError(f"{port}: {source.trouble()}".removesuffix("; trying again"))
-            if data:
-                is_silent = False
-                yield data
-            elif is_silent and now_s - started_s > QUIET_S:
-                is_silent = False
-                print(
-                    f"no byte from {port} in {QUIET_S:.0f} s: is the head on the meter's LED, "
-                    "the right way up?",
-                    file=sys.stderr,
-                )
+            yield data, now_ms
             time.sleep(LOOK_EVERY_S)  # noqa: TID251 - nobody else waits here
 
 

@@ -190,6 +190,16 @@ def test_decode_of_nothing_and_of_noise():
     done = agent("decode", input=bytes(range(256)) * 40)
     assert done.returncode == 0
     assert done.stdout == b""
+    assert "bytes come, but no SML" in done.stderr.decode()
+
+
+def test_decode_names_another_protocol():
+    telegram = b"/EBZ5DD32R06DTA_107\r\n\r\n1-0:1.8.0*255(000123.45*kWh)\r\n!\r\n"
+    done = agent("decode", input=telegram)
+    assert done.stderr.decode().splitlines() == [
+        "the meter speaks ASCII (D0, 7E1), not SML: can it be switched?",
+        f"0 valid frames; {len(telegram)} bytes outside of frames",
+    ]
 
 
 def test_decode_of_what_is_not_there():

@@ -198,4 +198,4 @@ def test_the_uart_gives_what_is_there_and_never_waits():
 
 def run(folder):
     FOLDER[0] = folder
-    sys.exit(runner.run(sys.modules[__name__]))
+    sys.exit(runner.run(__name__))

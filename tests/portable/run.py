@@ -17,8 +17,9 @@ def print_exception(error: BaseException) -> None:
         traceback.print_exception(error)
 
 
-def run(module: object) -> int:
-    """Call every test of the module; return how many failed, or 1 if it has none."""
+def run(name: str) -> int:
+    """Call every test of the module of that name; return how many failed, or 1 if it has none."""
+    module = __import__(name)
     if hasattr(gc, "threshold"):
         # Collecting often keeps what is left of a small heap in one piece, as the firmware does.
         gc.threshold(4096)
@@ -39,4 +40,4 @@ def run(module: object) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(1 if run(__import__(sys.argv[1])) else 0)
+    sys.exit(1 if run(sys.argv[1]) else 0)

@@ -12,11 +12,11 @@ IMPORT = bytes.fromhex("0100010800ff")
 POWER = bytes.fromhex("0100100700ff")
 
 
-def frame(seconds, power=28, full=True):
-    entries = [w.entry(IMPORT, w.unsigned(1989275, 4), unit=30, scaler=-1)]
+def frame(seconds, power=28, full=True, import_wh_e1=1989275, server_id=SERVER_ID):
+    entries = [w.entry(IMPORT, w.unsigned(import_wh_e1, 4), unit=30, scaler=-1)]
     if full:
         entries.append(w.entry(POWER, w.signed(power, 4), unit=27, scaler=0))
-    content = w.get_list_response(SERVER_ID, entries, sensor_time=w.sec_index(seconds))
+    content = w.get_list_response(server_id, entries, sensor_time=w.sec_index(seconds))
     return w.transport(w.message(b"\x01", w.TAG_GET_LIST_RESPONSE, content))
 
 
@@ -91,16 +91,28 @@ class World:
     def records(self):
         return [unpack(payload) for _, payload in self.log.read_after(0)]
 
+    def feed(self, now_ms, data):
+        self.source.waiting.append(data)
+        return self.agent.step(now_ms)
+
+    def meter(self):
+        """What the last status says about the meter."""
+        return self.link.sent[-1]["meters"][0]
+
 
 def test_a_frame_becomes_a_record():
     world = World()
-    world.source.waiting.append(frame(7))
-    assert world.agent.step(1234) <= 1234 + POLL_MS
-    assert world.records() == [[1, 1234, SERVER_ID, 7, [1, 1989275, -1, 10, 28, 0]]]
+    world.feed(234, frame(6))
+    assert world.feed(1234, frame(7)) <= 1234 + POLL_MS
+    assert world.records() == [
+        [1, 234, SERVER_ID, 6, [1, 1989275, -1, 10, 28, 0]],
+        [1, 1234, SERVER_ID, 7, [1, 1989275, -1, 10, 28, 0]],
+    ]
 
 
 def test_a_frame_in_pieces_is_stamped_when_it_is_whole():
     world = World()
+    world.feed(0, frame(6))
     data = frame(7)
     for at in range(0, len(data), 10):
         world.source.waiting.append(data[at : at + 10])
@@ -108,7 +120,69 @@ def test_a_frame_in_pieces_is_stamped_when_it_is_whole():
     while world.source.waiting:
         now_ms += 10
         world.agent.step(now_ms)
-    assert [record[1] for record in world.records()] == [now_ms]
+    assert [record[1] for record in world.records()] == [0, now_ms]
+
+
+def test_a_first_reading_waits_for_a_second_but_not_for_ever():
+    world = World()
+    world.feed(0, frame(6))
+    world.agent.step(9_999)
+    assert world.records() == []
+    world.agent.step(10_000)
+    assert [record[1] for record in world.records()] == [0]
+
+
+def test_a_first_reading_is_kept_at_the_end():
+    world = World()
+    world.feed(0, frame(6))
+    world.agent.stop()
+    assert [record[1] for record in world.records()] == [0]
+
+
+def test_what_the_gate_holds_is_logged_with_its_own_time_or_not_at_all():
+    world = World(OpenLink())
+    for second in range(3):
+        world.feed(second * 1000, frame(second))
+    world.feed(3_000, frame(3, import_wh_e1=9_000_000))  # a glitch
+    world.feed(4_000, frame(4))
+    world.feed(5_000, frame(5, import_wh_e1=5))  # a reset
+    assert [record[3] for record in world.records()] == [0, 1, 2, 4]
+    world.feed(6_000, frame(6, import_wh_e1=6))
+    assert [record[1:4:2] for record in world.records()] == [
+        [0, 0], [1_000, 1], [2_000, 2], [4_000, 4], [5_000, 5], [6_000, 6]
+    ]  # fmt: skip
+    world.feed(7_000, frame(7, full=False, import_wh_e1=7))
+    world.agent.uplink.announce()
+    world.agent.step(8_000)
+    assert world.meter()["quarantine"] == {
+        "held": 1, "released": 1, "glitch": 1, "jumps": 1, "falls": 1, "set": 1,
+    }  # fmt: skip
+    assert world.meter()["frame_age_ms"] == 2_000
+    said = "/dev/ttyUSB0: the counters of meter 1 ESM00 12345678 were reset"
+    assert world.said.count(said) == 1
+
+
+def test_an_exchanged_meter_is_said():
+    world = World()
+    new_id = SERVER_ID[:-1] + b"\x4f"
+    for second in range(2):
+        world.feed(second * 1000, frame(second))
+    for second in range(2, 5):
+        world.feed(second * 1000, frame(second, server_id=new_id))
+    assert [record[2] for record in world.records()] == [SERVER_ID] * 2 + [new_id] * 3
+    port = "/dev/ttyUSB0: "
+    assert world.said[-2:] == [
+        port + "meter 1 ESM00 12345678 was exchanged for 1 ESM00 12345679",
+        port + "this is meter 1 ESM00 12345679",
+    ]
+
+
+def test_a_meter_without_power_gets_an_average_of_it():
+    world = World()
+    for second in range(61):
+        world.feed(second * 1000, frame(second, full=False, import_wh_e1=1000 + second))
+    averages = {record[3]: record[4][3:] for record in world.records() if len(record[4]) > 3}
+    assert averages == {30: [60, 3600, -1], 60: [60, 3600, -1]}  # 0.1 Wh in 1 s are 360.0 W
 
 
 def test_readings_go_on_while_there_is_no_connection():
@@ -123,49 +197,88 @@ def test_readings_go_on_while_there_is_no_connection():
 def test_the_time_is_noted_before_the_reading_that_it_dates():
     world = World()
     world.clock.now = 1795296211440
-    world.source.waiting.append(frame(7))
+    world.source.waiting.append(frame(7) + frame(8))
     world.agent.step(50)
-    assert [record[0] for record in world.records()] == [0, 1]
+    assert [record[0] for record in world.records()] == [0, 1, 1]
     assert world.records()[0] == [0, 50, 1795296211440]
 
 
 def test_a_clock_that_is_not_set_is_not_noted():
     world = World()
-    world.source.waiting.append(frame(7))
+    world.source.waiting.append(frame(7) + frame(8))
     world.agent.step(50)
-    assert [record[0] for record in world.records()] == [1]
+    assert [record[0] for record in world.records()] == [1, 1]
     world.clock.now = 1795296211440
     world.agent.step(60)
-    assert [record[0] for record in world.records()] == [1, 0]
+    assert [record[0] for record in world.records()] == [1, 1, 0]
 
 
 def test_what_is_dropped_is_told_by_reason():
     world = World(OpenLink())
     good = frame(7)
     nonsense = w.transport(b"\x05abcdefg")
-    world.source.waiting.append(good[:30] + b"\xff" + good[31:] + nonsense + good)
+    world.source.waiting.append(good[:30] + b"\xff" + good[31:] + nonsense + good + good)
     world.agent.step(0)
     world.agent.step(CLAIM_MS)
     status = world.link.sent[-1]
     (meter,) = status["meters"]
-    assert meter["frames"] == 1
+    assert meter["frames"] == 2
     assert meter["drops"] == {"crc": 1, "structure": 1}
-    assert meter["bytes"] == 2 * len(good) + len(nonsense)
+    assert meter["bytes"] == 3 * len(good) + len(nonsense)
     assert meter["server_id"] == SERVER_ID
     assert meter["frame_age_ms"] == CLAIM_MS
     assert meter["full_dataset"] is True
     assert meter["hint"] is None
-    assert status["log"]["records"] == 1
+    assert meter["quarantine"] == {"held": 0}
+    assert status["log"]["records"] == 2
     assert status["platform"] == "test"
 
 
 def test_a_meter_without_its_pin_gets_a_hint():
     world = World(OpenLink())
-    world.source.waiting.append(frame(7, full=False))
-    world.agent.step(0)
-    assert any("PIN" in line for line in world.said)
+    world.feed(0, frame(7, full=False) + frame(8, full=False))
+    assert len([line for line in world.said if "PIN" in line]) == 1
     world.agent.step(CLAIM_MS)
-    assert "PIN" in world.link.sent[-1]["meters"][0]["hint"]
+    assert "PIN" in world.meter()["hint"]
+    # The PIN is entered: a changed set counts from the second reading on.
+    for second in range(9, 12):
+        world.feed(second * 1000, frame(second))
+    world.agent.step(12_000)
+    assert world.meter()["full_dataset"] is True
+    assert world.meter()["hint"] is None
+    assert len([line for line in world.said if "PIN" in line]) == 1
+
+
+def test_a_port_without_a_byte_or_with_nonsense_is_diagnosed():
+    world = World(OpenLink())
+    for now_ms in range(0, 10_001, 1_000):
+        world.agent.step(now_ms)
+    silent = "no byte comes: is the head on the LED, the right way up?"
+    assert world.meter()["hint"] == silent
+    assert world.said.count("/dev/ttyUSB0: " + silent) == 1
+    for now_ms in range(11_000, 21_000, 1_000):
+        world.feed(now_ms, b"1-0:1.8.0*255(000123.4*kWh)\r\n" * 8)
+    assert "D0" in world.meter()["hint"]
+    for second in range(21, 24):
+        world.feed(second * 1000, frame(second))
+    assert world.meter()["hint"] is None
+
+
+def test_a_closed_port_is_not_called_silent():
+    world = World(OpenLink())
+    for now_ms in range(0, 11_000, 1_000):
+        world.agent.step(now_ms)
+    assert world.meter()["hint"] is not None
+    world.source.problem = "there is no such port"
+    for now_ms in range(11_000, 60_000, 1_000):
+        world.agent.step(now_ms)
+    assert world.meter()["hint"] is None
+    world.source.problem = None
+    for now_ms in range(60_000, 70_000, 1_000):
+        world.agent.step(now_ms)
+        assert world.meter()["hint"] is None
+    world.agent.step(70_000)
+    assert world.meter()["hint"] is not None
 
 
 def test_a_meter_that_says_nothing_is_told_as_unknown():

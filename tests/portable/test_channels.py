@@ -1,8 +1,18 @@
 """The vocabulary: complete rows, and exact arithmetic."""
 
-from wattlog.channels import QUANTITIES, all_channels, by_id, by_obis, in_range, label, rescaled
+from wattlog.channels import (
+    COUNTER,
+    QUANTITIES,
+    all_channels,
+    by_id,
+    by_obis,
+    in_range,
+    label,
+    rescaled,
+)
 
 POWER = b"\x01\x00\x10\x07\x00\xff"
+DERIVED = b"\xff" * 5
 
 
 def test_every_row_is_complete_and_alone():
@@ -26,8 +36,22 @@ def test_ids_rise_so_that_nobody_gives_one_twice():
 
 def test_rows_are_found_by_obis_and_by_id():
     for row in all_channels():
-        assert by_obis(row.obis) == row
         assert by_id(row.id) == row
+        if row.obis[:5] != DERIVED:
+            assert by_obis(row.obis) == row
+
+
+def test_a_derived_channel_is_no_register():
+    derived = [row for row in all_channels() if row.obis[:5] == DERIVED]
+    assert [row.key for row in derived] == ["power_avg_w"]
+    for row in derived:
+        assert by_obis(row.obis) is None, row.key
+
+
+def test_counters_are_the_channels_below_ten():
+    # gate.py relies on it.
+    for row in all_channels():
+        assert (row.kind == COUNTER) == (row.id < 10), row.key
 
 
 def test_what_is_not_logged_is_not_found():

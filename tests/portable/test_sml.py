@@ -218,6 +218,9 @@ def test_server_ids_as_printed():
         ("0a01454d4800ffffffff", "0a-01-45-4d-48-00-ff-ff-ff-ff"),
         ("0a01000d0a0000000001", "0a-01-00-0d-0a-00-00-00-00-01"),
         ("00", "00"),
+        ("01a815986480020102", "EMH 02806498"),
+        ("01ffff986480020102", "01-ff-ff-98-64-80-02-01-02"),
+        ("01a8159a6480020102", "01-a8-15-9a-64-80-02-01-02"),
     )
     for server_id, wanted in cases:
         assert server_id_text(bytes.fromhex(server_id)) == wanted, server_id

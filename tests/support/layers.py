@@ -24,7 +24,7 @@ TREES = ("agent", "firmware", "host", "tools")
 TABLE = """
 [core]
 agent/wattlog/__init__.py     0
-agent/wattlog/compat.py       0  binascii micropython
+agent/wattlog/compat.py       0  binascii micropython struct
 agent/wattlog/crc.py          1  array wattlog.compat
 agent/wattlog/msgpack.py      1
 agent/wattlog/channels.py     1  collections
@@ -32,13 +32,20 @@ agent/wattlog/quirks.py       1  collections
 agent/wattlog/config.py       1  collections
 agent/wattlog/framing.py      2  wattlog.crc
 agent/wattlog/sml.py          2  collections wattlog.compat
-agent/wattlog/reading.py      2  collections wattlog.channels wattlog.quirks
 agent/wattlog/timebase.py     2
 agent/wattlog/records.py      2  wattlog.msgpack
+agent/wattlog/layout.py       3  wattlog.compat wattlog.sml
+agent/wattlog/diagnosis.py    3  wattlog.compat wattlog.framing
+agent/wattlog/gate.py         3  wattlog.compat wattlog.sml
 agent/wattlog/memlog.py       3  collections
 agent/wattlog/uplink.py       3  wattlog.records
-agent/wattlog/agent.py        4  wattlog wattlog.framing wattlog.reading wattlog.records
-                                 wattlog.sml wattlog.timebase wattlog.uplink
+agent/wattlog/decoder.py      4  wattlog.crc wattlog.framing wattlog.layout wattlog.sml
+agent/wattlog/reading.py      4  collections wattlog.channels wattlog.compat wattlog.layout
+                                 wattlog.quirks
+agent/wattlog/average.py      5  wattlog.compat wattlog.reading
+agent/wattlog/agent.py        6  wattlog wattlog.average wattlog.decoder wattlog.diagnosis
+                                 wattlog.gate wattlog.reading wattlog.records wattlog.sml
+                                 wattlog.timebase wattlog.uplink
 
 [checker]
 agent/wattlog/ports.py
@@ -52,6 +59,8 @@ firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt w
 firmware/wattlog_esp32/main.py      gc machine micropython os random sys time wattlog wattlog.agent
                                     wattlog.memlog wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.link wattlog_esp32.settings
+tools/wattlog_sim/bench_device.py   gc json sys time wattlog.decoder wattlog.framing
+                                    wattlog.reading wattlog.sml
 
 [board]
 tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
@@ -66,6 +75,9 @@ tools/wattlog_sim/__init__.py
 tools/wattlog_sim/house.py       collections
 tools/wattlog_sim/sml_writer.py  wattlog.crc
 tools/wattlog_sim/registers.py   wattlog_sim.house wattlog_sim.sml_writer
+tools/wattlog_sim/mutate.py      array collections wattlog_sim.sml_writer
+tools/wattlog_sim/decoder_check.py  json wattlog.decoder wattlog.framing wattlog.layout
+                                    wattlog.reading wattlog.sml wattlog_sim.mutate
 tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.registers
                                  wattlog_sim.sml_writer
 
@@ -77,8 +89,9 @@ agent/wattlog_pi/app.py            wattlog.agent wattlog.memlog wattlog.records
                                    wattlog_pi.settings
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
                                    wattlog_pi.settings
-agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.framing wattlog.reading
-                                   wattlog.sml wattlog_pi.serial_source
+agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
+                                   wattlog.diagnosis wattlog.layout wattlog.reading wattlog.sml
+                                   wattlog_pi.serial_source
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
 agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
 agent/wattlog_pi/settings.py       wattlog.config
@@ -126,10 +139,15 @@ host/wattlog_host/web/words.py
 tools/setup/fetch_umqtt.py
 tools/wattlog_tools/__init__.py
 tools/wattlog_tools/__main__.py    wattlog_tools.cli
-tools/wattlog_tools/bench.py       smllib.* wattlog.framing wattlog.sml wattlog_sim.house
-                                   wattlog_sim.meters wattlog_tools.console
+tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing wattlog.reading
+                                   wattlog.sml wattlog_tools.console wattlog_tools.device
+                                   wattlog_tools.frames
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
+tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
+tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
+tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
+                                   wattlog_tools.console wattlog_tools.device wattlog_tools.frames
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter

@@ -1,108 +1,191 @@
-"""`wattlog-tools bench`: what wattlog costs, beside a peer and in the same run.
+"""`wattlog-tools bench`: what wattlog's decoder costs, beside a peer and in the same run.
 
-This measures ratios: the two sides take turns on the same bytes, so that a machine that slows
-down or speeds up meets both. Absolute figures are of this machine at this moment.
+This measures ratios: the sides take turns on the same bytes, so that a machine that slows down or
+speeds up meets all of them. Absolute figures are of this machine at this moment.
 """
 
 import argparse
+import gc
+import importlib.metadata
+import json
+import platform
 import statistics
 import sys
+import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from wattlog.decoder import SmlDecoder
 from wattlog.framing import FrameDecoder
+from wattlog.reading import Interpreter
 from wattlog.sml import parse
-from wattlog_sim.house import House
-from wattlog_sim.meters import Meter, model_named
+from wattlog_tools import device, frames
 from wattlog_tools.console import EXIT_OK, ToolError
 
-START_EPOCH_S = 1_780_000_000
+MODELS = ("mt681", "dzg", "edl")
+FRAME_BYTES_MAX = 8192
 FEED_BYTES = 4096
 FEEDS_BYTES = (1, 64, 4096)
+CAPTURE_TIMES = 20
+DECODER_MODULES = ("compat", "crc", "framing", "sml", "layout", "decoder")
+DEVICE_FRAMES = 4
+DEVICE_WAYS = (
+    ("full parse", "full"),
+    ("learned layout", "learned"),
+    ("... to readings", "readings"),
+)
+
+_ON_DEVICE = """
+from wattlog_sim.bench_device import main
+main("frames.txt")
+"""
+
+Pieces = list[bytes]
+Decode = Callable[[Pieces], int]
+
+
+class Stream(NamedTuple):
+    """Frames that every side can decode; `note` says which were left out."""
+
+    name: str
+    data: bytes
+    frames: int
+    note: str
+
+
+class Side(NamedTuple):
+    """One way to decode: `decode` takes pieces of a stream and returns how many lists it found."""
+
+    name: str
+    decode: Decode
+    feed_bytes: int = FEED_BYTES
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="wattlog-tools bench",
-        description="Measures wattlog's decoder beside smllib over the same frames, in turns.",
-    )
-    parser.add_argument(
-        "--frames", type=int, default=400, metavar="N", help="frames in the stream (default 400)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=7, metavar="N", help="turns of each side (default 7)"
-    )
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     if options.frames < 1 or options.rounds < 1:
         raise ToolError("--frames and --rounds must be at least 1")
-    for model in ("mt681", "dzg"):
-        _bench_decoding(model, options.frames, options.rounds)
+    peer = _smllib()
+    print(
+        f"CPython {platform.python_version()}, smllib {importlib.metadata.version('smllib')}; "
+        f"{options.rounds} turns each, reads of {FEED_BYTES} bytes; ratios are medians over the "
+        "turns (min .. max)"
+    )
+    results: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "streams": {},
+    }
+    for stream in _streams(options.frames, peer):
+        results["streams"][stream.name] = _bench_stream(stream, peer, options.rounds)
+    if not options.no_device:
+        results["device"] = _bench_device()
+    if options.json:
+        Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
+        print(f"\nall of this, and more digits: {options.json}")
     return EXIT_OK
 
 
-def _stream(model_name: str, frames: int) -> bytes:
-    model = model_named(model_name)
-    assert model is not None
-    meter = Meter(model, House(1))
-    return b"".join(meter.frame(START_EPOCH_S + n, 1000 + n) for n in range(frames))
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wattlog-tools bench",
+        description="Measures wattlog's decoder beside smllib over the same frames, in turns, and "
+        "on MicroPython.",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=400, metavar="N", help="frames in a stream (default 400)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, metavar="N", help="turns of each side (default 9)"
+    )
+    parser.add_argument("--no-device", action="store_true", help="leave MicroPython out")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
+    return parser
 
 
-def _bench_decoding(model: str, frames: int, rounds: int) -> None:
-    smllib_decode = _smllib()
-    stream = _stream(model, frames)
-    print(f"decoding {frames} frames of {model}, {len(stream)} bytes, {rounds} turns")
-    sides: dict[str, Callable[[], int]] = {
-        "smllib": lambda: smllib_decode(stream),
-        **{
-            f"wattlog, fed {size} B": lambda size=size: _wattlog_decode(stream, size)  # type: ignore[misc]
-            for size in FEEDS_BYTES
-        },
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):
-        _progress(turn, rounds)
-        for name, decode in sides.items():
-            before = time.process_time()
-            found = decode()
-            passed = time.process_time() - before
-            if found != frames:
-                raise ToolError(f"{name} decoded {found} of {frames} frames")
-            if turn:  # the first warms up
-                seconds[name].append(passed)
-    _progress(None, rounds)
-    print(f"  {'':<20} {'frames/s':>9} {'MB/s':>7}   times smllib (min .. max)")
-    for name, own in seconds.items():
-        ratios = sorted(peer / one for peer, one in zip(seconds["smllib"], own, strict=True))
-        median = statistics.median(own)
-        print(
-            f"  {name:<20} {frames / median:>9.0f} {len(stream) / median / 1e6:>7.2f}"
-            f"   {statistics.median(ratios):6.2f} ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
-        )
+# ---- the streams -----------------------------------------------------------------------------
 
 
-def _wattlog_decode(stream: bytes, size: int) -> int:
-    decoder = FrameDecoder()
+def _streams(count: int, peer: Decode) -> list[Stream]:
+    streams = [
+        Stream(model, b"".join(frames.seconds_of(model, count)), count, "simulated")
+        for model in MODELS
+    ]
+    corpus = frames.find_corpus()
+    if corpus:
+        captured = [
+            list(frames.good_frames(path.read_bytes())) for path in sorted(corpus.glob("*.bin"))
+        ]
+        both = [[frame for frame in good if _decodes(peer, frame)] for good in captured]
+        left = sum(map(len, both))
+        note = f"{left} of {sum(map(len, captured))} good frames: smllib decodes no others"
+        once = b"".join(b"".join(good) for good in both)
+        streams.append(Stream("captures", once, left, note))
+        # A capture is over before a layout pays; a meter on the wall goes on and on.
+        often = b"".join(b"".join(good) * CAPTURE_TIMES for good in both)
+        note = f"the same, each {CAPTURE_TIMES} times before the next"
+        streams.append(Stream("long captures", often, left * CAPTURE_TIMES, note))
+    return streams
+
+
+def _decodes(decode: Decode, frame: bytes) -> bool:
+    try:
+        return decode([frame]) == 1
+    except Exception:  # noqa: BLE001 - the peer's errors are many
+        return False
+
+
+def _cut(data: bytes, size: int) -> Pieces:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+# ---- the sides -------------------------------------------------------------------------------
+
+
+def _full_parse(pieces: Pieces) -> int:
+    decoder = FrameDecoder(FRAME_BYTES_MAX, FEED_BYTES)
     found = 0
-    for at in range(0, len(stream), size):
-        for payload in decoder.push(stream[at : at + size]):
+    for piece in pieces:
+        for payload in decoder.push(piece):
             found += len(parse(payload))
     return found
 
 
-def _smllib() -> Callable[[bytes], int]:
+def _learned(pieces: Pieces) -> int:
+    decoder = SmlDecoder(FRAME_BYTES_MAX, FEED_BYTES)
+    found = 0
+    for piece in pieces:
+        found += len(decoder.push(piece))
+    return found
+
+
+def _readings(pieces: Pieces) -> int:
+    decoder = SmlDecoder(FRAME_BYTES_MAX, FEED_BYTES)
+    read = Interpreter().read
+    found = 0
+    for piece in pieces:
+        for meter_list in decoder.push(piece):
+            found += 1
+            read(meter_list)
+    return found
+
+
+def _smllib() -> Decode:
     try:
-        from smllib.reader import (
-            SmlStreamReader,
-        )  # a peer, not a dependency: only who measures needs it
+        # A peer, not a dependency: only who measures needs it.
+        from smllib.reader import SmlStreamReader
     except ModuleNotFoundError:
         raise ToolError("smllib is not installed; it comes with `make setup`") from None
 
-    def decode(stream: bytes) -> int:
+    def decode(pieces: Pieces) -> int:
         reader = SmlStreamReader()
         found = 0
-        for at in range(0, len(stream), FEED_BYTES):
-            reader.add(stream[at : at + FEED_BYTES])
+        for piece in pieces:
+            reader.add(piece)
             while (frame := reader.get_frame()) is not None:
                 frame.parse_frame()
                 found += 1
@@ -111,7 +194,145 @@ def _smllib() -> Callable[[bytes], int]:
     return decode
 
 
-def _progress(turn: int | None, rounds: int) -> None:
+# ---- measuring here --------------------------------------------------------------------------
+
+
+def _bench_stream(stream: Stream, peer: Decode, rounds: int) -> dict[str, Any]:
+    print(f"\n{stream.name}: {stream.frames} frames, {len(stream.data)} bytes ({stream.note})")
+    sides = [
+        Side("smllib", peer),
+        Side("full parse", _full_parse),
+        Side("learned layout", _learned),
+        Side("... to readings", _readings),
+    ]
+    feeds = [
+        Side(f"{what}, fed {size} B", decode, size)
+        for what, decode in (("full parse", _full_parse), ("learned", _learned))
+        for size in FEEDS_BYTES
+    ]
+    seconds = _in_turns(stream, sides + feeds, rounds)
+    results: dict[str, Any] = {"frames": stream.frames, "bytes": len(stream.data), "sides": {}}
+    print(f"  {'':<18}{'frames/s':>9}{'MB/s':>8}{'peak kB':>9}   times smllib")
+    for side in sides:
+        median_s = statistics.median(seconds[side.name])
+        peak = _peak_bytes(side, stream)
+        ratio = _ratio(seconds["smllib"], seconds[side.name])
+        print(
+            f"  {side.name:<18}{stream.frames / median_s:>9.0f}"
+            f"{len(stream.data) / median_s / 1e6:>8.2f}{peak / 1000:>9.1f}   {_ratio_text(ratio)}"
+        )
+        results["sides"][side.name] = {
+            "seconds": median_s,
+            "peak_bytes": peak,
+            "times_smllib": ratio,
+        }
+    print(f"  {'':<24}{'ns/byte':>9}           times reads of {FEED_BYTES} B")
+    for side in feeds:
+        median_s = statistics.median(seconds[side.name])
+        base = f"{side.name.partition(',')[0]}, fed {FEED_BYTES} B"
+        ratio = _ratio(seconds[side.name], seconds[base])
+        each_ns = median_s / len(stream.data) * 1e9
+        print(f"  {side.name:<24}{each_ns:>9.1f}           {_ratio_text(ratio)}")
+        results["sides"][side.name] = {"seconds": median_s, "times_4096": ratio}
+    return results
+
+
+def _in_turns(stream: Stream, sides: list[Side], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each side in each round; all bytes are cut before the clock starts."""
+    pieces = {size: _cut(stream.data, size) for size in {side.feed_bytes for side in sides}}
+    seconds: dict[str, list[float]] = {side.name: [] for side in sides}
+    for turn in range(rounds + 1):
+        _progress(f"  turn {turn} of {rounds}")
+        for side in sides:
+            gc.collect()
+            begin_s = time.process_time()
+            found = side.decode(pieces[side.feed_bytes])
+            passed_s = time.process_time() - begin_s
+            if found != stream.frames:
+                raise ToolError(f"{side.name} decoded {found} of {stream.frames} frames")
+            if turn:  # the first warms up
+                seconds[side.name].append(passed_s)
+    _progress("")
+    return seconds
+
+
+def _peak_bytes(side: Side, stream: Stream) -> int:
+    """Return the most memory that the side takes at once, in a turn that is not timed."""
+    pieces = _cut(stream.data, side.feed_bytes)
+    gc.collect()
+    tracemalloc.start()
+    side.decode(pieces)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def _ratio(over: list[float], under: list[float]) -> tuple[float, float, float]:
+    """Return median, least and greatest of the ratios, turn by turn."""
+    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def _ratio_text(ratio: tuple[float, float, float]) -> str:
+    return f"{ratio[0]:6.2f} ({ratio[1]:.2f} .. {ratio[2]:.2f})"
+
+
+# ---- measuring on MicroPython ----------------------------------------------------------------
+
+
+def _bench_device() -> dict[str, Any] | None:
+    try:
+        device.micropython()
+    except ToolError as err:
+        print(f"\nMicroPython left out: {err}")
+        return None
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="wattlog-bench-") as name:
+        folder = Path(name)
+        _progress("  compiling for MicroPython")
+        sizes = device.compile_modules(folder)
+        lines = [
+            " ".join([model, *(frame.hex() for frame in frames.seconds_of(model, DEVICE_FRAMES))])
+            for model in MODELS
+        ]
+        (folder / "frames.txt").write_text("\n".join(lines) + "\n")
+        for line in device.run_lines(_ON_DEVICE, folder):
+            _progress("  measuring on MicroPython")
+            if line.startswith("{"):
+                rows.append(json.loads(line))
+    _progress("")
+    head, *models = rows
+    print(
+        f"\nMicroPython {head['version']}, {device.HEAP_KIB} KiB of heap, "
+        f"{'64' if head['small_int_bits'] > 32 else '32'} bit; fixed loop of "
+        f"{head['calibration_steps']} steps: {head['calibration_us'] / 1000:.2f} ms"
+    )
+    print(f"  {'':<18}{'ms/frame':>9}{'loops':>8}{'bytes allocated':>17}")
+    for row in models:
+        _print_device_row(row, head["calibration_us"])
+    return {"head": head, "models": models, "mpy_bytes": _print_sizes(sizes)}
+
+
+def _print_device_row(row: dict[str, Any], calibration_us: int) -> None:
+    print(
+        f"  {row['model']}, frames of {row['frame_bytes']} bytes; after {row['growth_frames']} of "
+        f"them {row['growth_bytes']:+d} bytes are held"
+    )
+    for name, way in DEVICE_WAYS:
+        figures = row[way]
+        print(
+            f"  {name:<18}{figures['us'] / 1000:>9.3f}{figures['us'] / calibration_us:>8.3f}"
+            f"{figures['alloc_bytes']:>17}"
+        )
+
+
+def _print_sizes(sizes: dict[str, int]) -> dict[str, int]:
+    decoder = {name: sizes[f"wattlog.{name}"] for name in DECODER_MODULES}
+    each = ", ".join(f"{name} {size}" for name, size in decoder.items())
+    print(f"  decoder's bytecode: {sum(decoder.values())} bytes ({each})")
+    return decoder
+
+
+def _progress(text: str) -> None:
     if sys.stderr.isatty():
-        text = "" if turn is None else f"  turn {turn} of {rounds}"
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

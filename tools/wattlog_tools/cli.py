@@ -25,6 +25,7 @@ class Tool(NamedTuple):
 TOOLS = (
     Tool("meter", "wattlog_tools.meter:main", "play simulated electricity meters, or a capture"),
     Tool("bench", "wattlog_tools.bench:main", "measure the decoder beside a peer"),
+    Tool("fuzz", "wattlog_tools.fuzz:main", "throw damaged streams at the decoder"),
     Tool("run", "wattlog_tools.run:main", "run the whole of wattlog on this machine"),
 )
 

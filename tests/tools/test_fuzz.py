@@ -1,0 +1,124 @@
+"""The robustness harness: CI's share of it, and proof that it finds what is broken."""
+
+import re
+
+import pytest
+
+from toolbox import require
+from wattlog import decoder, framing, layout, sml
+from wattlog_tools import frames
+from wattlog_tools.cli import main
+
+INPUTS = 20_000
+INPUTS_ON_DEVICE = 1_500
+SEED = "2026"
+
+
+def fuzz(capsys, *arguments):
+    """Run it; return (exit status, what it printed)."""
+    status = main(["fuzz", *arguments])
+    return status, capsys.readouterr().out
+
+
+def row(printed, name):
+    return re.search(rf"^  {name} +(.*)$", printed, re.MULTILINE)[1]
+
+
+def test_nothing_holds_less_than_it_should(capsys):
+    status, printed = fuzz(capsys, "-n", str(INPUTS), "--seed", SEED)
+    assert status == 0, printed
+    assert row(printed, "failures") == "none"
+    assert row(printed, "inputs").startswith(f"{INPUTS} in ")
+    # It has really been somewhere: behind the checksum, in the parser, and in the layouts.
+    assert int(row(printed, "through the CRC").split()[0]) > INPUTS // 3
+    assert int(row(printed, "layouts").split()[0]) > INPUTS
+    for reason in ("crc", "truncated", "overlong", "escape", "length", "pad"):
+        assert re.search(rf"\d+ {reason}\b", row(printed, "refused")), reason
+    for reason in ("structure", "type_length", "depth", "limit"):
+        assert re.search(rf"\d+ {reason}\b", row(printed, "refused")), reason
+
+
+def test_the_same_on_micropython(capsys):
+    require("micropython")
+    arguments = ("-n", str(INPUTS_ON_DEVICE), "--seed", SEED)
+    status, printed = fuzz(capsys, *arguments, "--micropython")
+    assert status == 0, printed
+    _, here = fuzz(capsys, *arguments, "--no-corpus")
+    for name in ("good frames", "through the CRC", "layouts", "readings", "failures"):
+        assert row(printed, name) == row(here, name)
+    assert sorted(row(printed, "refused").split(", ")) == sorted(row(here, "refused").split(", "))
+
+
+def never(*_):
+    return False
+
+
+def always(*_):
+    return True
+
+
+def raise_on_long(payload, real=sml.parse):
+    if len(payload) > 300:
+        raise IndexError("bytes index out of range")
+    return real(payload)
+
+
+BROKEN = (
+    ("the checksum is not looked at", framing, "ends_in_x25", always, "is lost"),
+    ("good frames are dropped", framing, "ends_in_x25", never, "is lost"),
+    ("the parser raises", decoder, "parse", raise_on_long, "raised IndexError"),
+    ("layouts ignore the sign", layout.Layout, "match", None, "is not"),
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken", "said"), [b[1:] for b in BROKEN], ids=[b[0] for b in BROKEN]
+)
+def test_what_is_broken_is_found_and_can_be_run_again(
+    capsys, monkeypatch, owner, name, broken, said
+):
+    if broken is None:
+        real = layout.Layout.match
+
+        def broken(self, buf, base):
+            values = real(self, buf, base)
+            return None if values is None else tuple(abs(value) for value in values)
+
+    monkeypatch.setattr(owner, name, broken)
+    status, printed = fuzz(capsys, "-n", "500", "--seed", SEED, "--no-corpus")
+    assert status == 1
+    failure = next(line for line in printed.splitlines() if line.startswith("FAIL"))
+    assert said in failure
+    replay = re.search(r"wattlog-tools fuzz (.*); input: (?:[0-9a-f]{2})+$", failure)[1].split()
+    status, again = fuzz(capsys, *replay)
+    assert status == 1
+    assert again.splitlines()[-1].endswith(failure.partition("; ")[0].removeprefix("FAIL "))
+    monkeypatch.undo()
+    status, again = fuzz(capsys, *replay)
+    assert status == 0
+    assert again.splitlines()[-1].endswith("all holds")
+
+
+def test_a_decoder_that_takes_too_much_memory_is_found(capsys, monkeypatch):
+    kept = []
+
+    def greedy(payload, real=sml.parse):
+        kept.append(bytearray(400_000))
+        return real(payload)
+
+    monkeypatch.setattr(decoder, "parse", greedy)
+    status, printed = fuzz(capsys, "-n", "600", "--seed", SEED, "--no-corpus")
+    assert status == 1
+    assert "bytes of memory" in printed
+
+
+def test_it_ends_in_time(capsys):
+    status, printed = fuzz(capsys, "-n", "1000000000", "--seconds", "0.2", "--no-corpus")
+    assert status == 0
+    assert 0 < int(row(printed, "inputs").split()[0]) < 100_000
+
+
+def test_frames_of_captures_are_found_by_their_ends_alone(corpus):
+    families = frames.captured_families(corpus, 3)
+    assert len(families) >= 20
+    assert all(1 <= len(family) <= 3 for family in families)
