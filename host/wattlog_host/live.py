@@ -290,6 +290,8 @@ def _meter(
         else ("exporting" if power < 0 else "importing" if power > 0 else "balanced"),
         "import_kwh": kwh_text(latest.values, "import_wh"),
         "export_kwh": kwh_text(latest.values, "export_wh"),
+        "import_wh": exact_text(latest.values, "import_wh"),
+        "export_wh": exact_text(latest.values, "export_wh"),
         "frequency_hz": exact_text(latest.values, "frequency_hz"),
         "phases": phases,
         "port": _port(told[1]) if told else None,
