@@ -8,7 +8,7 @@ from wattlog.framing import FrameDecoder
 from wattlog.reading import HINT_PIN, Interpreter
 from wattlog.sml import SmlError, parse, server_id_text
 from wattlog.timebase import SyncNotes
-from wattlog.uplink import Uplink
+from wattlog.uplink import UP, Uplink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wattlog.ports import ByteSource, Clock, Link, Randrange, Say
     from wattlog.reading import Reading
 
+TROUBLE_MAX = 120  # letters of it in a status message
 POLL_MS = 50  # 48 bytes at 9600 baud: far below any receive buffer
 
 
@@ -68,7 +69,7 @@ class Meter:
         return {
             "port": self.source.name,
             "state": "closed" if self.trouble else "open",
-            "trouble": self.trouble,
+            "trouble": self.trouble[:TROUBLE_MAX] if self.trouble else None,
             "server_id": reading.server_id if reading else None,
             "frames": self.decoder.frames - sum(self.parse_drops.values()),
             "drops": self.drops(),
@@ -115,15 +116,30 @@ class Agent:
         self._clock = clock
         self._say = say
         self._sync = SyncNotes()
+        self._is_reading = True
 
     def step(self, now_ms: int) -> int:
         """Do everything that is due at this uptime; return when to come again."""
         self._note_time(now_ms)
-        for meter in self.meters:
-            for reading in meter.take(now_ms):
-                self._log.append(records.pack_reading(now_ms, reading))
-            self._watch(meter)
+        if self._is_reading:
+            for meter in self.meters:
+                for reading in meter.take(now_ms):
+                    self._log.append(records.pack_reading(now_ms, reading))
+                self._watch(meter)
         return min(now_ms + POLL_MS, self.uplink.step(now_ms))
+
+    def stop_reading(self) -> None:
+        """Read no more meters: what follows only brings home what is logged."""
+        self._is_reading = False
+
+    def waiting(self) -> int:
+        """Return how many records the host has not yet committed."""
+        records_waiting: int = self._log.stats().records
+        return records_waiting
+
+    def is_connected(self) -> bool:
+        """Tell whether batches can be sent."""
+        return self.uplink.state == UP
 
     def stop(self) -> None:
         """Say goodbye to the host."""
