@@ -425,7 +425,7 @@ def play(boots, gap_ms):
                 for other, uplink in agents:
                     if uplink.state != DOWN:
                         other.inbox.append((topic, payload))
-    return [boot for boot, (_, uplink) in zip(boots, agents) if uplink.state == UP]
+    return [uplink._boot for _, uplink in agents if uplink.state == UP]
 
 
 def test_a_late_last_will_of_an_earlier_boot_is_put_right():
