@@ -11,7 +11,7 @@ from wattlog.gate import Gate
 from wattlog.reading import HINT_PIN, Interpreter
 from wattlog.sml import server_id_text
 from wattlog.timebase import SyncNotes
-from wattlog.uplink import Uplink
+from wattlog.uplink import UP, Uplink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Taken = tuple[Reading, int]
 
+TROUBLE_MAX = 120  # letters of it in a status message
 POLL_MS = 50  # 48 bytes at 9600 baud: far below any receive buffer
 
 
@@ -91,7 +92,7 @@ class Meter:
         return {
             "port": self.source.name,
             "state": "closed" if self.trouble else "open",
-            "trouble": self.trouble,
+            "trouble": self.trouble[:TROUBLE_MAX] if self.trouble else None,
             "server_id": reading.server_id if reading else None,
             "frames": self.decoder.frames,
             "drops": self.drops(),
@@ -139,19 +140,36 @@ class Agent:
         self._clock = clock
         self._say = say
         self._sync = SyncNotes()
+        self._is_reading = True
 
     def step(self, now_ms: int) -> int:
         """Do everything that is due at this uptime; return when to come again."""
         self._note_time(now_ms)
-        for meter in self.meters:
-            self._keep(meter.take(now_ms))
-            self._watch(meter)
+        if self._is_reading:
+            for meter in self.meters:
+                self._keep(meter.take(now_ms))
+                self._watch(meter)
         return min(now_ms + POLL_MS, self.uplink.step(now_ms))
+
+    def stop_reading(self) -> None:
+        """Read no more meters: what follows only brings home what is logged."""
+        if self._is_reading:
+            self._is_reading = False
+            for meter in self.meters:
+                self._keep(meter.finish())
+
+    def waiting(self) -> int:
+        """Return how many records the host has not yet committed."""
+        records_waiting: int = self._log.stats().records
+        return records_waiting
+
+    def is_connected(self) -> bool:
+        """Tell whether batches can be sent."""
+        return self.uplink.state == UP
 
     def stop(self) -> None:
         """Keep what is known, and say goodbye to the host."""
-        for meter in self.meters:
-            self._keep(meter.finish())
+        self.stop_reading()
         self.uplink.stop()
 
     def _keep(self, taken: "list[Taken]") -> None:

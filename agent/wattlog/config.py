@@ -29,12 +29,21 @@ class _Required:
 REQUIRED = _Required()
 
 
+SHOWN_MAX = 200  # letters of anything that is shown: an error stays one line
+
+
 class ConfigError(Exception):
     """A configuration that cannot be used; str() is one line for a person."""
 
 
+def _shown(text: str) -> str:
+    """Return what may be shown of a text: no control characters, and not all of a long one."""
+    clean = "".join([c if " " <= c < "\x7f" or c > "\x9f" else "?" for c in text[:SHOWN_MAX]])
+    return clean + "..." if len(text) > SHOWN_MAX else clean
+
+
 def _say(name: str, line: int | None, text: str) -> ConfigError:
-    where = name if line is None else "%s line %d" % (name, line)
+    where = _shown(name) if line is None else "%s line %d" % (_shown(name), line)
     return ConfigError("%s: %s" % (where, text))
 
 
@@ -50,8 +59,10 @@ def parse(
     """
     try:
         data = parse_toml(text)
-    except ValueError as err:
-        raise _say(name, None, "not valid TOML: %s" % err) from None
+    except (ValueError, RuntimeError) as err:
+        # RecursionError is a RuntimeError; its own words say nothing about the file.
+        why = str(err) if isinstance(err, ValueError) else "nested too deep"
+        raise _say(name, None, "not valid TOML: %s" % _shown(why)) from None
     return check(data, schema, name, text)
 
 
@@ -86,17 +97,19 @@ def _refuse_unknown(
         is_table = any(path_.startswith(generic + ".") for path_ in keys)
         is_array = any(path_.startswith(generic + "[].") for path_ in keys)
         line = line_of(text, path)
-        if is_array:
+        is_plain = "[" not in word and "." not in word  # a quoted key may hold anything
+        if is_array and is_plain:
             if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
                 raise _say(name, line, "%s must be a list of tables: write [[%s]]" % (path, path))
             for index, row in enumerate(value):
                 _refuse_unknown(row, "%s[%d]." % (path, index), keys, name, text)
-        elif is_table:
+        elif is_table and is_plain:
             if not isinstance(value, dict):
                 raise _say(name, line, "%s must be a table: write [%s]" % (path, path))
             _refuse_unknown(value, path + ".", keys, name, text)
-        elif generic not in keys:
-            raise _say(name, line, "unknown key %s%s" % (_plain(path), _hint(generic, keys)))
+        elif generic not in keys or not is_plain:
+            shown = _shown(_plain(path))
+            raise _say(name, line, "unknown key %s%s" % (shown, _hint(generic, keys)))
 
 
 def _value(key: "Key", table: "Table", leaf: str, path: str, name: str, text: str) -> "Any":
@@ -124,12 +137,15 @@ def _problem(key: "Key", value: "Any") -> str | None:
     if isinstance(key.kind, tuple):
         if value in key.kind:
             return None
-        return "must be one of %s, not %r" % (", ".join(['"%s"' % k for k in key.kind]), value)
+        allowed = ", ".join(['"%s"' % k for k in key.kind])
+        return "must be one of %s, not %s" % (allowed, _shown(repr(value)))
     # bool is a subclass of int: "port = true" is a mistake, not port 1.
     kind: Any = _KINDS[key.kind]
     if not isinstance(value, kind) or (key.kind == "integer" and isinstance(value, bool)):
         word = {"text": 'a text in quotes, like "..."', "integer": "a whole number"}
-        return "must be %s, not %r" % (word.get(key.kind, "true or false"), value)
+        return "must be %s, not %s" % (word.get(key.kind, "true or false"), _shown(repr(value)))
+    if key.kind == "text" and any(c < " " or "\x7f" <= c <= "\x9f" for c in value):
+        return "must not hold control characters: %s" % _shown(repr(value))
     size = len(value) if key.kind == "text" else value
     if key.kind == "boolean" or (
         (key.low is None or size >= key.low) and (key.high is None or size <= key.high)
@@ -140,7 +156,7 @@ def _problem(key: "Key", value: "Any") -> str | None:
     else:
         bound = "%s to %s" % (key.low, key.high)
     what = "have %s characters" if key.kind == "text" else "be %s"
-    return "must %s, not %r" % (what % bound, value)
+    return "must %s, not %s" % (what % bound, _shown(repr(value)))
 
 
 _KINDS = {"text": str, "integer": int, "boolean": bool}
@@ -156,10 +172,10 @@ def _generic(path: str) -> str:
 
 def _plain(path: str) -> str:
     """Return the path as a person says it: first table is 1."""
-    if "[" not in path:
-        return path
     head, _, rest = path.partition("[")
     index, _, leaf = rest.partition("].")
+    if not leaf or not index.isdigit():
+        return path
     return "%s (in [[%s]] number %d)" % (leaf, head, int(index) + 1)
 
 

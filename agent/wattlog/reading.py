@@ -24,6 +24,7 @@ Reading = namedtuple("Reading", ("server_id", "sec_index", "values", "full_datas
 
 HINT_PIN = "this meter sends whole kWh and no power: enter its PIN and switch InF on"
 
+SEC_INDEX_MAX = (1 << 32) - 1
 SCALE_MIN = -12
 SCALE_MAX = 12
 
@@ -89,8 +90,8 @@ class _Plan:
 class Interpreter:
     """Turns the lists of one meter into readings; remembers what the meter has shown.
 
-    drops  dict reason -> number of registers (`unit`, `range`, `scale`, `type`) or
-           lists (`server_id`) that could not be used
+    drops  dict reason -> number of registers (`unit`, `range`, `scale`, `type`), clocks
+           (`sec_index`) or lists (`server_id`) that could not be used
     """
 
     def __init__(self) -> None:
@@ -119,7 +120,7 @@ class Interpreter:
             self._count(reason)
         values = self._values(plan, moving)
         rows = [(number, values[number][0], values[number][1]) for number in sorted(values)]
-        return Reading(server_id, meter_list.sec_index, rows, _POWER_ID in values)
+        return Reading(server_id, self._seconds(meter_list.sec_index), rows, _POWER_ID in values)
 
     def _values(self, plan: _Plan, moving: "tuple[int, ...]") -> "dict[int, tuple[int, int]]":
         """Return channel id -> (value, scale) of what the plan finds usable."""
@@ -145,6 +146,12 @@ class Interpreter:
             if power is not None:
                 values[_POWER_ID] = power
         return values
+
+    def _seconds(self, sec_index: int | None) -> int | None:
+        if sec_index is None or 0 <= sec_index <= SEC_INDEX_MAX:
+            return sec_index
+        self._count("sec_index")
+        return None
 
     def _direction(self, plan: _Plan, moving: "tuple[int, ...]") -> quirks.Direction:
         status, at = plan.status

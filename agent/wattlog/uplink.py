@@ -200,7 +200,9 @@ class Uplink:
             reply_to=reply_to,
             link={"connects": self.connects, "resent": self.resent, "refused": self.refused},
         )
-        self._link.publish(self._topic(records.STATUS), records.pack_status(fields), True)
+        # An answer is for who asks now: kept by the broker, it would turn away those to come.
+        packed = records.pack_status(fields)
+        self._link.publish(self._topic(records.STATUS), packed, reply_to is None)
         self._status_due_ms = now_ms + STATUS_EVERY_MS
 
     def _receive(self, now_ms: int) -> None:
@@ -226,22 +228,32 @@ class Uplink:
         if self.state == UP and state == "offline":
             # A late last will, of an earlier boot or of our own former connection.
             self._send_status(now_ms, None)
-        elif other == self._boot:
+        elif not isinstance(other, int) or other == self._boot:
             return
-        elif self.state == UP:
-            if state == "claim" and isinstance(other, int):
+        elif self.state == UP and state == "claim":
+            self._send_status(now_ms, other)
+        elif self.state == UP and state == "online":
+            # Two that both believe they hold the id: the greater boot does.
+            if other > self._boot:
+                self._yield(now_ms)
+            else:
                 self._send_status(now_ms, other)
-        elif self.state == CLAIMING:
-            answered = state == "online" and fields.get("reply_to") == self._boot
-            outbid = state == "claim" and isinstance(other, int) and other > self._boot
-            if answered or outbid:
-                self._say_once(
-                    'another agent with the id "%s" is connected to this broker: give each its '
-                    "own id; readings are kept here until it is gone" % self._edge
-                )
-                self._link.close()
-                self.state = DOWN
-                self._due_ms = now_ms + self._link_backoff.next_ms()
+        elif self.state == CLAIMING and state == "claim" and other < self._boot:
+            # It may not have heard our claim, made before it listened.
+            self._link.publish(self._topic(records.STATUS), self._pack("claim"), False)
+        elif self.state == CLAIMING and (
+            state == "claim" or (state == "online" and fields.get("reply_to") == self._boot)
+        ):
+            self._yield(now_ms)
+
+    def _yield(self, now_ms: int) -> None:
+        self._say_once(
+            'another agent with the id "%s" is connected to this broker: give each its own id; '
+            "readings are kept here until it is gone" % self._edge
+        )
+        self._link.close()
+        self.state = DOWN
+        self._due_ms = now_ms + self._link_backoff.next_ms()
 
     def _on_ack(self, payload: bytes, now_ms: int) -> None:
         ack = records.unpack_ack(payload)
@@ -254,7 +266,7 @@ class Uplink:
             return  # one who refuses may not have been able to count
         if reason is not None:
             self.refused += 1
-            self._say("the host refused a batch of %d records: %s" % (self._count, reason))
+            self._say_once("the host refused a batch of %d records: %s" % (self._count, reason))
         self._acked_seq = first_seq + self._count - 1
         self._log.release(self._acked_seq)
         self._batch = None

@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from wattlog import records
 from wattlog.agent import Agent
@@ -17,6 +18,7 @@ from wattlog_pi.settings import Settings
 FRAME_BYTES_MAX = 8192
 EPOCH_MS_MIN = 1_767_225_600_000  # 2026-01-01: a clock before that has not been set
 CRASH_WAIT_S = 1.0
+GOODBYE_S_MAX = 2.5  # how long a stop waits for the host to take what is left
 
 log = logging.getLogger("wattlog-agent")
 
@@ -52,22 +54,40 @@ def run(settings: Settings) -> int:
         bytearray(records.BATCH_BYTES_MAX),
     )
     log.info("agent %s started: %s", settings.edge, ", ".join(s.name for s in sources))
-    _loop(agent, stopping)
+    start_ns = time.monotonic_ns()
+    _loop(agent, start_ns, stopping.wait, stopping.is_set)
+    _deliver(agent, start_ns)
     agent.stop()
     for source in sources:
         source.close()
-    log.info("agent %s stopped", settings.edge)
+    left = agent.waiting()
+    lost = f"; {left} records were not delivered and are lost" if left else ""
+    log.info("agent %s stopped%s", settings.edge, lost)
     return 0
 
 
-def _loop(agent: Agent, stopping: threading.Event) -> None:
-    start_ns = time.monotonic_ns()
-    while not stopping.is_set():
+def _loop(
+    agent: Agent, start_ns: int, wait: Callable[[float], object], is_done: Callable[[], bool]
+) -> None:
+    """Step the agent until it is done."""
+    while not is_done():
         now_ms = (time.monotonic_ns() - start_ns) // 1_000_000
         try:
             due_ms = agent.step(now_ms)
         except Exception:  # the supervisor: a defect of ours must not cost the meter's data
             log.exception("internal error; going on")
-            stopping.wait(CRASH_WAIT_S)
+            wait(CRASH_WAIT_S)
         else:
-            stopping.wait(max(0, due_ms - now_ms) / 1000)
+            wait(max(0, due_ms - now_ms) / 1000)
+
+
+def _deliver(agent: Agent, start_ns: int) -> None:
+    """Give the host a moment to take what it has not yet; only where it is there to."""
+    agent.stop_reading()
+    deadline_ns = time.monotonic_ns() + int(GOODBYE_S_MAX * 1e9)
+
+    def is_done() -> bool:
+        is_late = time.monotonic_ns() > deadline_ns
+        return is_late or not agent.is_connected() or not agent.waiting()
+
+    _loop(agent, start_ns, time.sleep, is_done)

@@ -1,6 +1,7 @@
 """The command `wattlog-agent`: run the daemon, check its configuration, decode a meter."""
 
 import argparse
+import io
 import logging
 import sys
 from pathlib import Path
@@ -45,14 +46,27 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add wattlog's reading of them: sign settled, scaled, named",
     )
-    decode.add_argument("--count", type=int, metavar="N", help="stop after N frames")
+    decode.add_argument("--count", type=_count, metavar="N", help="stop after N frames")
     decode.add_argument("--baud", type=int, default=9600, help="of a serial port (default 9600)")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(argv)
+    if sys.stdout is None or sys.stderr is None:
+        return EXIT_USAGE  # nobody could read a word of what follows
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Not every terminal can show a degree sign; none is worth a crash.
+            stream.reconfigure(errors="replace")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     try:
         if options.command == "decode":

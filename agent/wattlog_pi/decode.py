@@ -2,13 +2,14 @@
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import stat
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from wattlog.channels import Channel, by_id, by_obis, label
 from wattlog.config import ConfigError
@@ -75,17 +76,17 @@ def run_decode(options: argparse.Namespace) -> int:
     decoder = SmlDecoder(FRAME_BYTES_MAX, READ_BYTES)
     interpreter = Interpreter()
     show = _show_json if options.json else _show_table
-    left = options.count
+    shown = 0
     advice = _Advice(decoder)
     try:
         for data, now_ms in _chunks(options.source, options.baud):
             for meter_list in decoder.push(data):
-                reading = interpreter.read(meter_list) if options.interpret else None
-                show(meter_list, reading)
-                if left is not None:
-                    left -= 1
-                    if left <= 0:
-                        return _summary(decoder, interpreter)
+                show(meter_list, interpreter.read(meter_list) if options.interpret else None)
+                shown += 1
+                if shown == options.count:
+                    sys.stdout.flush()
+                    _summary(shown, {}, interpreter, 0)
+                    return 0
             sys.stdout.flush()
             advice.look(data, now_ms)
         decoder.finish()
@@ -95,7 +96,12 @@ def run_decode(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         # The reader has seen enough; without this Python complains once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _summary(decoder, interpreter)
+    except OSError as err:  # of standard output: the sources' own have become ConfigError
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"wattlog-agent: standard output: {_why(err)}", file=sys.stderr)
+        return 1
+    _summary(shown, decoder.drops, interpreter, decoder.junk_bytes)
+    return 0
 
 
 class _Advice:
@@ -131,28 +137,36 @@ class _Advice:
 
 def _chunks(source: str, baud: int) -> Iterator[tuple[bytes, int]]:
     """Yield the source's bytes and the time in ms; a serial port never ends."""
-    if source == "-":
-        yield from _file_chunks(sys.stdin.buffer)
-        return
     try:
-        mode = os.stat(source).st_mode
-        if not stat.S_ISCHR(mode):
-            with open(source, "rb") as file:
-                yield from _file_chunks(file)
+        # Not sys.stdin: Python has none where standard input is closed or a folder.
+        opened = os.dup(0) if source == "-" else os.open(source, os.O_RDONLY | os.O_NOCTTY)
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"{source}: {_why(err)}") from None
+    with open(opened, "rb", buffering=0) as file:
+        is_port = stat.S_ISCHR(os.fstat(opened).st_mode) and file.isatty() and source != "-"
+        if not is_port:
+            yield from _file_chunks(source, file)
             return
-    except OSError as err:
-        raise ConfigError(f"{source}: {(err.strerror or str(err)).lower()}") from None
     yield from _port_chunks(source, baud)
 
 
-def _file_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    # read1 hands over what is there: a pipe's frames are shown as they come.
-    read = getattr(file, "read1", file.read)
+def _file_chunks(source: str, file: io.FileIO) -> Iterator[tuple[bytes, int]]:
+    # Unbuffered, a pipe's frames are shown as they come.
     done = 0
-    while data := read(READ_BYTES):
+    while True:
+        try:
+            data = file.read(READ_BYTES)
+        except OSError as err:
+            raise ConfigError(f"{source}: {_why(err)}") from None
+        if not data:
+            return
         for at in range(0, len(data), PIECE_BYTES):
             yield data[at : at + PIECE_BYTES], (done + at) * 1000 // BYTES_PER_S
         done += len(data)
+
+
+def _why(err: OSError | ValueError) -> str:
+    return str(getattr(err, "strerror", None) or err).lower()
 
 
 def _port_chunks(port: str, baud: int) -> Iterator[tuple[bytes, int]]:
@@ -248,17 +262,17 @@ def _value_text(entry: Entry) -> str:
     return f"{decimal_text(value, entry.scaler or 0)} {unit}".rstrip()
 
 
-def _summary(decoder: SmlDecoder, interpreter: Interpreter) -> int:
-    drops = dict(decoder.drops)
+def _summary(
+    shown: int, frame_drops: dict[str, int], interpreter: Interpreter, junk_bytes: int
+) -> None:
+    drops = dict(frame_drops)
     for reason, count in interpreter.drops.items():
         drops[reason] = drops.get(reason, 0) + count
-    good = decoder.frames
-    words = [f"{good} valid frame{'' if good == 1 else 's'}"]
+    words = [f"{shown} valid frame{'' if shown == 1 else 's'}"]
     if drops:
         words.append(
             "dropped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(drops.items()))
         )
-    if decoder.junk_bytes:
-        words.append(f"{decoder.junk_bytes} bytes outside of frames")
+    if junk_bytes:
+        words.append(f"{junk_bytes} bytes outside of frames")
     print("; ".join(words), file=sys.stderr)
-    return 0

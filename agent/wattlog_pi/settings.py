@@ -1,6 +1,7 @@
 """The agent's settings: one table of keys, and how agent.toml is found and read."""
 
 import os
+import ssl
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from wattlog.config import REQUIRED, ConfigError, Key, parse
 
 PASSWORD_ENVIRONMENT = "WATTLOG_MQTT_PASSWORD"
+METERS_MAX = 16
+PORT_BYTES_MAX = 200
 EDGE_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 SCHEMA = (
@@ -20,12 +23,14 @@ SCHEMA = (
         1048576,
         "the memory in KiB that readings may take while the host is away",
     ),
-    Key("meter[].port", "text", REQUIRED, 1, 255, 'the serial port, like "/dev/ttyUSB0"'),
+    Key(
+        "meter[].port", "text", REQUIRED, 1, PORT_BYTES_MAX, 'the serial port, like "/dev/ttyUSB0"'
+    ),
     Key("meter[].baud", "integer", 9600, 300, 921600, "the meter's speed in bit/s; SML has 9600"),
     Key("mqtt.host", "text", REQUIRED, 1, 255, "the broker's name or address"),
     Key("mqtt.port", "integer", 1883, 1, 65535, "the broker's TCP port"),
     Key("mqtt.username", "text", None, 1, 255, "the name to log in with; usually the agent's id"),
-    Key("mqtt.password_file", "text", None, 1, 4096, "a file that holds nothing but the password"),
+    Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to use TLS; certificates are verified"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "a file of the CA certificates to trust"),
 )
@@ -71,8 +76,8 @@ def default_path() -> Path:
 def read(path: Path) -> Settings:
     """Return the checked settings of a file; raises ConfigError, one line for a person."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
+    except (OSError, ValueError) as err:
         raise ConfigError(f"{path}: {_why(err)}") from None
     data = parse(str(path), text, tomllib.loads, SCHEMA)
     edge = data["agent"]["id"]
@@ -81,6 +86,8 @@ def read(path: Path) -> Settings:
     meters = tuple(MeterSettings(**row) for row in data["meter"])
     if not meters:
         raise ConfigError(f"{path}: no meter: add a [[meter]] table with its port")
+    if len(meters) > METERS_MAX:
+        raise ConfigError(f"{path}: {len(meters)} [[meter]] tables; one agent takes {METERS_MAX}")
     ports = [meter.port for meter in meters]
     for port in ports:
         if ports.count(port) > 1:
@@ -89,9 +96,7 @@ def read(path: Path) -> Settings:
     if mqtt["ca_file"] and not mqtt["tls"]:
         raise ConfigError(f"{path}: mqtt.ca_file is set but mqtt.tls is not true")
     if mqtt["ca_file"]:
-        mqtt["ca_file"] = str(path.parent / mqtt["ca_file"])
-        if not Path(mqtt["ca_file"]).is_file():
-            raise ConfigError(f"{path}: mqtt.ca_file {mqtt['ca_file']}: no such file")
+        mqtt["ca_file"] = _ca_file(path, mqtt["ca_file"])
     password = _password(path, mqtt.pop("password_file"))
     if password is not None and mqtt["username"] is None:
         raise ConfigError(f"{path}: a password is given but mqtt.username is not")
@@ -104,17 +109,31 @@ def read(path: Path) -> Settings:
     )
 
 
+def _ca_file(path: Path, ca_file: str) -> str:
+    file = str(path.parent / ca_file)
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as err:  # ssl.SSLError is one
+        raise ConfigError(f"{path}: mqtt.ca_file {file}: {_why(err)}") from None
+    return file
+
+
 def _password(path: Path, password_file: str | None) -> str | None:
     if password_file is None:
         return os.environ.get(PASSWORD_ENVIRONMENT)
     file = path.parent / password_file
     try:
-        return file.read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as err:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as err:
         raise ConfigError(f"{path}: mqtt.password_file {file}: {_why(err)}") from None
+    if not lines or not lines[0]:
+        raise ConfigError(f"{path}: mqtt.password_file {file}: its first line is empty")
+    return lines[0]
 
 
-def _why(err: OSError | UnicodeDecodeError) -> str:
+def _why(err: OSError | ValueError) -> str:
     if isinstance(err, UnicodeDecodeError):
         return "not a text in UTF-8"
-    return (err.strerror or str(err)).lower()
+    if isinstance(err, ssl.SSLError):
+        return "no certificate in PEM form"
+    return str(getattr(err, "strerror", None) or err).lower()

@@ -118,7 +118,9 @@ class NtpClock:
         if self._offset_ms is None:
             self._say("the time is known")
         # ntptime throws the fraction of the second away; half of it is the best guess.
-        self._offset_ms = epoch_s * 1000 + 500 - now_ms
+        # The answer may have taken a second, so now_ms is of the past.
+        uptime_ms = self._uptime.update(time.ticks_ms())  # type: ignore[attr-defined]
+        self._offset_ms = epoch_s * 1000 + 500 - uptime_ms
         self._backoff.reset()
         self._due_ms = now_ms + _NTP_EVERY_MS
 

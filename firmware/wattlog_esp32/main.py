@@ -29,9 +29,8 @@ _BATCH_BYTES = const(2_048)
 _SLEEP_MS_MAX = const(50)
 _GC_EVERY_MS = const(1_000)
 _HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
-_WATCHDOG_MS = const(
-    60_000
-)  # a step takes 4 s at most, but a broken name server holds the chip longer
+# A step takes some seconds at worst, but a broken name server holds the chip longer.
+_WATCHDOG_MS = const(60_000)
 _CRASH_WAIT_MS = const(1_000)
 _CRASHES_MAX = const(20)  # in a row: then a restart may help
 

@@ -41,9 +41,11 @@ def read(path: str) -> "dict[str, Any]":
             text = file.read()
     except OSError as err:
         raise ConfigError("%s cannot be read (error %s)" % (path, err.args[0])) from None
+    except (ValueError, MemoryError):  # UnicodeError is a ValueError
+        raise ConfigError("%s is not a text in UTF-8 that fits into memory" % path) from None
     try:
         given = json.loads(text)
-    except ValueError:
+    except (ValueError, RuntimeError, MemoryError):  # broken, or nested too deep
         given = None
     if not isinstance(given, dict) or not text.rstrip().endswith("}"):
         raise ConfigError("%s is not one whole JSON object" % path)

@@ -12,7 +12,7 @@ import uvicorn
 
 import wattlog
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
-from wattlog_host.clock import local_text, now_ms
+from wattlog_host.clock import local_text, monotonic_ms, now_ms
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -21,13 +21,13 @@ from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
 from wattlog_host.web.app import make_app
+from wattlog_host.web.connection import Connection
 
 LOG = logging.getLogger(__name__)
 
 RESTART_S_MIN = 1.0
 RESTART_S_MAX = 30.0
 STOP_HTTP_S = 2
-CONNECTIONS_HTTP_MAX = 200
 
 
 class StartError(Exception):
@@ -74,12 +74,13 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             make_app(view, hub, _checker(store), now_ms, settings.http_hostnames),
+            http=Connection,
             log_config=None,
-            log_level="warning",
+            # Its warnings are a line for each visitor's mistake: anyone could fill the log.
+            log_level="error",
             access_log=False,
             lifespan="off",
             server_header=False,
-            limit_concurrency=CONNECTIONS_HTTP_MAX,
             timeout_graceful_shutdown=STOP_HTTP_S,
         )
     )
@@ -126,11 +127,14 @@ async def _supervised(name: str, act: Callable[[], Awaitable[None]]) -> None:
     """Run act for ever; should it fail, say so in one line and start it again, ever later."""
     wait_s = RESTART_S_MIN
     while True:
+        started_ms = monotonic_ms()
         try:
             await act()
         except Exception as err:
             trace = LOG.isEnabledFor(logging.DEBUG)
             LOG.error("%s failed and is started again: %r", name, err, exc_info=trace)
+        if monotonic_ms() - started_ms > 1000 * RESTART_S_MAX:
+            wait_s = RESTART_S_MIN  # it ran well for a while: this is another failure
         await asyncio.sleep(wait_s)
         wait_s = min(2 * wait_s, RESTART_S_MAX)
 
@@ -143,8 +147,9 @@ def _listen(settings: Settings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         made = socket.socket(family, kind, protocol)
-    except OSError as err:
-        raise StartError(f"http.listen: {host}: {err.strerror}") from err
+    except (OSError, UnicodeError) as err:
+        why = err.strerror if isinstance(err, OSError) else "is no name of a machine"
+        raise StartError(f"http.listen: {host}: {why}") from err
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)

@@ -22,6 +22,9 @@ CONNECTIONS_MAX = 256
 PACKET_BYTES_MAX = 20_000
 RETAINED_MAX = 1_000
 CONNECT_TIMEOUT_S = 10.0
+# Whoever asks for more, or for none, is still let go after one and a half of this: otherwise
+# silent peers could hold all connections for a day. Our agents ask for 30 s.
+KEEPALIVE_S_MAX = 120
 WRITE_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 
@@ -37,7 +40,7 @@ class _Reader(ReaderAdapter):  # type: ignore[misc]
         self._source = reader
         self._abort = abort
         self._ended = False
-        self.timeout_s: float | None = CONNECT_TIMEOUT_S
+        self.timeout_s = CONNECT_TIMEOUT_S
 
     async def read(self, n: int = -1) -> bytes:
         """Return n bytes, or none: amqtt takes that for a lost connection, and ends it."""
@@ -116,7 +119,7 @@ class _Broker(Broker):  # type: ignore[misc]
         )
         # MQTT 3.1.2.10: gone after one and a half keep-alive. amqtt's own timer would only
         # log, and would tear a packet apart that arrives slowly: ours replaces it.
-        reader.timeout_s = session.keep_alive * 1.5 or None
+        reader.timeout_s = 1.5 * min(session.keep_alive or KEEPALIVE_S_MAX, KEEPALIVE_S_MAX)
         session.keep_alive = 0
         return handler, session
 

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
             return 0
         _set_up_logging(verbose=options.verbose)
+        os.umask(0o077)  # who was at home, and when, is nobody else's business
         asyncio.run(app.run(chosen))
     except (ConfigError, app.StartError) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)

@@ -3,6 +3,9 @@
 Time: a reading is placed by the newest sync point of its boot at or before its uptime, else by
 the earliest one after it. Without any, it is placed by its arrival and marked so, until a sync
 point of that boot turns up. A time that came from a sync point never changes again.
+
+No time lies more than CLOCK_AHEAD_MS_MAX after the arrival: a clock that says so is wrong, and is
+not believed. So one bad clock cannot make a reading the newest one until that time has come.
 """
 
 from bisect import bisect_right
@@ -21,6 +24,9 @@ ARRIVAL = "arrival"
 # using it costs nothing, because they are then placed by their arrival. 2020-01-01, 2100-01-01.
 EPOCH_MS_PLAUSIBLE = range(1_577_836_800_000, 4_102_444_800_000)
 
+# Two clocks that are set by the network differ by less. Far behind is no error: it is a backlog.
+CLOCK_AHEAD_MS_MAX = 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -34,6 +40,8 @@ class Known:
     """(uptime_ms, epoch_ms) of this boot."""
     arrivals: Sequence[tuple[int, int]] = ()
     """(reading id, uptime_ms) of this boot placed by arrival; asked for by needs_arrivals()."""
+    following: tuple[int, int] | None = None
+    """(uptime_ms, time_ms) of this boot's first stored reading after the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Plan:
     """(reading id, time_ms) of earlier readings that now have a sync point."""
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(counter, reason) -> how many to add."""
+    ahead_ms: int | None = None
+    """How far the edge's clock is ahead of ours, below 0 also for a backlog; None is unknown."""
 
 
 def needs_arrivals(batch: Batch) -> bool:
@@ -78,11 +88,14 @@ def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
         if known.payload == batch.payload:
             return Plan(accept=False, counts={("duplicates", ""): 1})
         return Plan(accept=False, reason="another batch of this name is stored")
-    counts: Counter[tuple[str, str]] = Counter()
+    counts = Counter(("rejected", f"record: {reason}") for reason in batch.rejected)
     counts["batches", ""] += 1
-    syncs = _new_syncs(batch, known, counts)
+    # What the edge's uptime was, at least, when the batch arrived.
+    uptime_ms_last = max((record.uptime_ms for record in batch.records), default=0)
+    latest_ms = received_ms + CLOCK_AHEAD_MS_MAX
+    syncs, aheads = _new_syncs(batch, known, received_ms - uptime_ms_last, counts)
     timeline = Timeline([*known.syncs, *syncs])
-    uptime_ms_last = max(record.uptime_ms for record in batch.records)
+    arrival_zero_ms = _arrival_zero_ms(known, received_ms - uptime_ms_last)
     rows = []
     for record in batch.records:
         if not isinstance(record, Reading):
@@ -91,9 +104,13 @@ def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
             counts["duplicates", "reading"] += 1
             continue
         time_ms = timeline.resolve(record.uptime_ms)
+        if time_ms is not None and time_ms > latest_ms:
+            counts["rejected", "clock ahead"] += 1
+            aheads.append(time_ms - received_ms)
+            time_ms = None
         source = ARRIVAL if time_ms is None else SYNC
         if time_ms is None:
-            time_ms = received_ms - (uptime_ms_last - record.uptime_ms)
+            time_ms = arrival_zero_ms + record.uptime_ms
         rows.append(
             Row(
                 record.seq,
@@ -109,25 +126,46 @@ def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
     replaced = tuple(
         (reading_id, time_ms)
         for reading_id, uptime_ms in known.arrivals
-        if (time_ms := timeline.resolve(uptime_ms)) is not None
+        if (time_ms := timeline.resolve(uptime_ms)) is not None and time_ms <= latest_ms
     )
-    return Plan(True, None, tuple(rows), tuple(syncs), replaced, counts)
+    ahead_ms = max(aheads, default=None)
+    return Plan(True, None, tuple(rows), tuple(syncs), replaced, counts, ahead_ms)
+
+
+def _arrival_zero_ms(known: Known, zero_ms: int) -> int:
+    """Return when the boot began, as far as arrivals tell: at zero_ms, or before.
+
+    A backlog that comes late stays before what the same boot has measured since.
+    """
+    if known.following is None:
+        return zero_ms
+    uptime_ms, time_ms = known.following
+    return min(zero_ms, time_ms - uptime_ms)
 
 
 def _new_syncs(
-    batch: Batch, known: Known, counts: Counter[tuple[str, str]]
-) -> list[tuple[int, int]]:
+    batch: Batch, known: Known, zero_ms: int, counts: Counter[tuple[str, str]]
+) -> tuple[list[tuple[int, int]], list[int]]:
+    """Return the sync points to believe, and by how many ms each clock that is set is ahead.
+
+    zero_ms is the latest that the boot can have begun by our clock.
+    """
     uptimes = {uptime_ms for uptime_ms, _ in known.syncs}
-    syncs = []
+    syncs, aheads = [], []
     for record in batch.records:
         if not isinstance(record, SyncPoint) or record.uptime_ms in uptimes:
             continue
         if record.epoch_ms not in EPOCH_MS_PLAUSIBLE:
             counts["rejected", "clock not set"] += 1
             continue
+        ahead_ms = record.epoch_ms - record.uptime_ms - zero_ms
+        aheads.append(ahead_ms)
+        if ahead_ms > CLOCK_AHEAD_MS_MAX:
+            counts["rejected", "clock ahead"] += 1
+            continue
         uptimes.add(record.uptime_ms)
         syncs.append((record.uptime_ms, record.epoch_ms))
-    return syncs
+    return syncs, aheads
 
 
 def _stored_values(reading: Reading, counts: Counter[tuple[str, str]]) -> dict[int, int]:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from wattlog_host.live import LiveView
@@ -30,7 +30,9 @@ LOG = logging.getLogger(__name__)
 QUEUE_BYTES_MAX = 8 * 2**20
 GROUP_ITEMS_MAX = 64
 EVENT_MS_MIN = 60_000
+# What agents provoke; the host itself has a budget of its own, which no agent can use up.
 EVENTS_PER_MINUTE_MAX = 60
+EVENTS_PER_EDGE_MAX = 30
 # What an item takes beside its payload; rounded up, so that the bound holds.
 _ITEM_BYTES = 512
 
@@ -74,7 +76,7 @@ class Intake:
         self._clock_ms = clock_ms
         self._batches: deque[Incoming] = deque()
         self._letters: deque[tuple[DeadLetter, Nack | None]] = deque()
-        self._events: deque[Event] = deque(maxlen=EVENTS_PER_MINUTE_MAX)
+        self._events: deque[Event] = deque(maxlen=EVENTS_PER_MINUTE_MAX + EVENTS_PER_EDGE_MAX)
         self._bytes = 0
         self._waiting = asyncio.Event()
         self._told_ms: dict[tuple[str, str | None, str], int] = {}
@@ -107,9 +109,15 @@ class Intake:
                 nack = (edge, err.boot, err.first_seq, err.count, str(err))
             letter = DeadLetter(topic, err.reason, payload[:MESSAGE_BYTES_MAX], now_ms)
             self._queue_letter(letter, nack)
+            if kind == "s":
+                text = f"agent {edge}: its status was not understood: {err.reason}"
+                self.say("status", text, edge, about="status not understood")
 
-    def say(self, kind: str, text: str, edge: str | None = None) -> None:
-        """Tell the person at the page, and the log; the same thing once a minute at most."""
+    def say(self, kind: str, text: str, edge: str | None = None, about: str | None = None) -> None:
+        """Tell the person at the page, and the log; the same thing once a minute at most.
+
+        about is what makes it the same thing; without it, that is the text.
+        """
         now_ms = self._clock_ms()
         recent = {
             key: told_ms
@@ -117,10 +125,11 @@ class Intake:
             if 0 <= now_ms - told_ms < EVENT_MS_MIN
         }
         self._told_ms = recent
-        if (kind, edge, text) in recent or len(recent) >= EVENTS_PER_MINUTE_MAX:
+        same = (kind, edge, about or text)
+        if same in recent or not _has_room(recent, edge):
             self._view.dropped["events"] += 1
             return
-        recent[kind, edge, text] = now_ms
+        recent[same] = now_ms
         LOG.info("%s", text)
         event = Event(now_ms, kind, edge, text)
         self._view.events.appendleft(event)
@@ -197,7 +206,10 @@ class Intake:
                 batch.edge, batch.boot, batch.first_seq, batch.count, outcome.reason
             )
             if outcome.is_new:
-                self._view.on_batch(batch, outcome.incoming.received_ms)
+                for kind, text in self._view.on_batch(
+                    batch, outcome.incoming.received_ms, outcome.ahead_ms
+                ):
+                    self.say(kind, text, batch.edge)
         self._view.on_latest(done.latest, self._clock_ms())
         self._view.host.database_bytes = self._store.size_bytes()
         for edge, label in done.meters_new:
@@ -208,3 +220,11 @@ class Intake:
     ) -> None:
         # Lost or not, it is best effort: the agent asks again by sending again.
         await self._publish(topic_ack(edge), pack_ack(boot, first_seq, count, reason))
+
+
+def _has_room(recent: Iterable[tuple[str, str | None, str]], edge: str | None) -> bool:
+    """Tell whether this edge, None being the host, may say one thing more this minute."""
+    edges = [told for _, told, _ in recent]
+    if edges.count(edge) >= EVENTS_PER_EDGE_MAX:
+        return False
+    return edge is None or len(edges) - edges.count(None) < EVENTS_PER_MINUTE_MAX

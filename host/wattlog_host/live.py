@@ -11,6 +11,7 @@ from typing import Any
 
 from wattlog.sml import server_id_text
 from wattlog_host.clock import local_iso, local_text
+from wattlog_host.ingest import CLOCK_AHEAD_MS_MAX
 from wattlog_host.store.records import Event, Latest
 from wattlog_host.units import exact_text, kwh_text, stored
 from wattlog_host.wire import Batch, MeterStatus, Status
@@ -36,6 +37,12 @@ class EdgeView:
     status: Status | None = None
     status_ms: int | None = None
     batch_ms: int | None = None
+    is_ahead: bool = False
+    """Whether its clock was last seen too far ahead of ours to be believed."""
+
+    def heard_ms(self) -> int:
+        """Return when it was last heard; 0 before that."""
+        return max(self.status_ms or 0, self.batch_ms or 0)
 
 
 @dataclass(slots=True)
@@ -91,11 +98,14 @@ class LiveView:
                 view.latest, view.arrived_ms = latest, now_ms
         self.changes += 1
 
-    def on_batch(self, batch: Batch, received_ms: int) -> None:
-        """Note that an agent's batch was committed."""
+    def on_batch(
+        self, batch: Batch, received_ms: int, ahead_ms: int | None = None
+    ) -> list[EventText]:
+        """Note that an agent's batch was committed; return what is worth telling about it.
+
+        ahead_ms is how far its clock is ahead of ours, None where the batch does not show it.
+        """
         edge = self._edge(batch.edge)
-        if edge is None:
-            return
         edge.batch_ms = received_ms
         if edge.boot is None:
             edge.boot = batch.boot
@@ -104,12 +114,20 @@ class LiveView:
         if late_will and edge.boot == batch.boot:
             edge.state = "online"
         self.changes += 1
+        if ahead_ms is None:
+            return []
+        was_ahead, edge.is_ahead = edge.is_ahead, ahead_ms > CLOCK_AHEAD_MS_MAX
+        if was_ahead or not edge.is_ahead:
+            return []
+        # Which of the two is wrong we cannot know: if all agents are ahead, it is our clock.
+        text = f"the clock of agent {edge.name} is {ahead_ms // 1000} s ahead of this host's"
+        return [("clock", f"{text}; its readings get the time of their arrival")]
 
     def on_status(self, status: Status, now_ms: int) -> list[EventText]:
         """Take an agent's status; return what is worth telling about the change."""
+        if status.state == "claim":
+            return []  # of one that may not get the name
         edge = self._edge(status.edge)
-        if edge is None or status.state == "claim":
-            return []
         if status.state == "offline":
             if None not in (edge.boot, status.boot) and edge.boot != status.boot:
                 return []
@@ -161,11 +179,15 @@ class LiveView:
             ],
         }
 
-    def _edge(self, name: str) -> EdgeView | None:
+    def _edge(self, name: str) -> EdgeView:
         if name not in self.edges:
             if len(self.edges) >= EDGES_MAX:
                 self.dropped["too many agents"] += 1
-                return None
+                # Whoever still sends is never the one: names that came once cannot crowd it out.
+                silent = min(
+                    self.edges.values(), key=lambda one: (one.state == "online", one.heard_ms())
+                )
+                del self.edges[silent.name]
             self.edges[name] = EdgeView(name)
         return self.edges[name]
 
@@ -290,6 +312,8 @@ def _meter(
         else ("exporting" if power < 0 else "importing" if power > 0 else "balanced"),
         "import_kwh": kwh_text(latest.values, "import_wh"),
         "export_kwh": kwh_text(latest.values, "export_wh"),
+        "import_wh": exact_text(latest.values, "import_wh"),
+        "export_wh": exact_text(latest.values, "export_wh"),
         "frequency_hz": exact_text(latest.values, "frequency_hz"),
         "phases": phases,
         "port": _port(told[1]) if told else None,

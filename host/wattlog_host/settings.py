@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,8 @@ def _read(path: Path, what: str) -> str:
         raise ConfigError(f"{what}: cannot read {path}: {err.strerror}") from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{what}: {path} is not UTF-8 text") from err
+    except ValueError as err:
+        raise ConfigError(f"{what}: cannot read {path!r}: {err}") from err
 
 
 def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
@@ -102,23 +105,32 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         where = name if line is None else f"{name} line {line}"
         return ConfigError(f"{where}: {key} {why}")
 
-    data = Path(values["data"] or _standard_data(environ)).expanduser().absolute()
+    def place(key: str, text: str) -> Path:
+        try:
+            return Path(text).expanduser().absolute()
+        except (OSError, ValueError, RuntimeError) as err:
+            raise refuse(key, f"is no usable path: {err}") from err
+
+    data = place("data", values["data"] or _standard_data(environ))
     _check_mqtt(mqtt, refuse)
     beside = Path(name).parent  # a secret may lie beside the file that names it
     password = None
     if mqtt["password_file"] is not None:
-        file = beside / Path(mqtt["password_file"]).expanduser()
+        file = place("mqtt.password_file", _beside(beside, mqtt["password_file"]))
         lines = _read(file, f"{name} line {line_of(text, 'mqtt.password_file')}").splitlines()
         if not lines or not lines[0]:
             raise refuse("mqtt.password_file", f"{file} is empty; its first line is the password")
         password = lines[0]
-    ca_file = None if mqtt["ca_file"] is None else beside / Path(mqtt["ca_file"]).expanduser()
-    if ca_file is not None and not ca_file.is_file():
-        raise refuse("mqtt.ca_file", f"is not a file: {ca_file}")
+    ca_file = None
+    if mqtt["ca_file"] is not None:
+        ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
+        _check_authority(ca_file, refuse)
     url = values["store"]["url"]
     if url is not None and not (url.startswith(_SQLITE) and len(url) > len(_SQLITE)):
         raise refuse("store.url", 'must be like "sqlite:////path/to/file.db"')
-    database = data / "wattlog.db" if url is None else Path(url.removeprefix(_SQLITE)).absolute()
+    database = data / "wattlog.db"
+    if url is not None:
+        database = place("store.url", url.removeprefix(_SQLITE))
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
@@ -127,6 +139,22 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
         mqtt["tls"], ca_file,
     )  # fmt: skip
+
+
+def _beside(folder: Path, text: str) -> str:
+    return text if text.startswith("~") else str(folder / text)
+
+
+def _check_authority(file: Path, refuse: Any) -> None:
+    """Raise where the file holds no certificate; better now than at every connection."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except FileNotFoundError as err:
+        raise refuse("mqtt.ca_file", f"is not a file: {file}") from err
+    except ssl.SSLError as err:
+        raise refuse("mqtt.ca_file", f"holds no certificate in PEM form: {file}") from err
+    except (OSError, ValueError) as err:
+        raise refuse("mqtt.ca_file", f"cannot be read: {file}: {err}") from err
 
 
 def _check_mqtt(mqtt: Mapping[str, Any], refuse: Any) -> None:

@@ -36,13 +36,13 @@ _INT64 = 2**63
 class WireError(Exception):
     """A message that is not what the format says.
 
-    reason is a counter's key, one of a fixed few; str() also says which record.
+    reason is a counter's key, one of a fixed few.
     boot, first_seq and count name the batch as far as it could be read; without edge, boot
     and first_seq nobody can be answered.
     """
 
-    def __init__(self, reason: str, seq: int | None = None) -> None:
-        super().__init__(reason if seq is None else f"record {seq}: {reason}")
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
         self.reason = reason
         self.edge: str | None = None
         self.boot: int | None = None
@@ -72,18 +72,22 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A run of records named (edge, boot, first_seq); payload is the message as it came."""
+    """A run of records named (edge, boot, first_seq); payload is the message as it came.
+
+    rejected holds one reason per record that was not as described and is not in records.
+    """
 
     edge: str
     boot: int
     first_seq: int
     records: tuple[SyncPoint | Reading, ...]
     payload: bytes = field(repr=False)
+    rejected: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
-        """Number of records."""
-        return len(self.records)
+        """Number of records that were sent, the rejected ones included."""
+        return len(self.records) + len(self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,11 @@ def _decode(data: bytes) -> Any:
 
 
 def decode_batch(data: bytes) -> Batch:
-    """Return the batch in data; raise WireError, with the batch's name where it is readable."""
+    """Return the batch in data; raise WireError, with the batch's name where it is readable.
+
+    A record that is not as described is passed over, and named in rejected: one odd meter must
+    not keep the others' readings from the store.
+    """
     message = _decode(data)
     if not isinstance(message, list) or len(message) != 5:
         raise WireError("batch is not an array of 5")
@@ -246,50 +254,55 @@ def _batch(message: list[Any], data: bytes) -> Batch:
         raise WireError("first_seq is not 1..2^48")
     if not isinstance(rows, list) or not 1 <= len(rows) <= RECORDS_MAX:
         raise WireError("records are not an array of 1..256")
-    records = tuple(_record(first_seq + index, row) for index, row in enumerate(rows))
-    return Batch(edge, boot, first_seq, records, bytes(data))
+    records, rejected = [], []
+    for seq, row in enumerate(rows, first_seq):
+        try:
+            records.append(_record(seq, row))
+        except WireError as err:
+            rejected.append(err.reason)
+    return Batch(edge, boot, first_seq, tuple(records), bytes(data), tuple(rejected))
 
 
 def _record(seq: int, row: Any) -> SyncPoint | Reading:
     if not isinstance(row, list) or not row:
-        raise WireError("not an array", seq)
+        raise WireError("not an array")
     kind = row[0]
     maybe_decode = (
         None if isinstance(kind, bool) or not isinstance(kind, int) else _KINDS.get(kind)
     )
     if maybe_decode is None:
-        raise WireError("unknown kind", seq)
+        raise WireError("unknown kind")
     length, decode = maybe_decode
     if len(row) != length:
-        raise WireError("wrong number of elements", seq)
+        raise WireError("wrong number of elements")
     if not _is_uint(row[1], UPTIME_MS_MAX):
-        raise WireError("uptime_ms", seq)
+        raise WireError("uptime_ms")
     return decode(seq, row)
 
 
 def _sync_point(seq: int, row: list[Any]) -> SyncPoint:
     if not _is_uint(row[2], EPOCH_MS_MAX):
-        raise WireError("epoch_ms", seq)
+        raise WireError("epoch_ms")
     return SyncPoint(seq, row[1], row[2])
 
 
 def _reading(seq: int, row: list[Any]) -> Reading:
     _, uptime_ms, server_id, sec_index, flat = row
     if not isinstance(server_id, bytes) or not 1 <= len(server_id) <= SERVER_ID_BYTES_MAX:
-        raise WireError("server_id", seq)
+        raise WireError("server_id")
     if sec_index is not None and not _is_uint(sec_index, 2**32 - 1):
-        raise WireError("sec_index", seq)
+        raise WireError("sec_index")
     if not isinstance(flat, list) or len(flat) % 3 or len(flat) > 3 * TRIPLES_MAX:
-        raise WireError("values", seq)
+        raise WireError("values")
     values = tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
     channel_last = -1
     for channel, value, scale in values:
         if not _is_uint(channel, 2**16) or channel <= channel_last:
-            raise WireError("channels do not rise", seq)
+            raise WireError("channels do not rise")
         if not _is_int(value) or not -_INT64 <= value < _INT64:
-            raise WireError("value", seq)
+            raise WireError("value")
         if not _is_int(scale) or not -12 <= scale <= 12:
-            raise WireError("scale", seq)
+            raise WireError("scale")
         channel_last = channel
     return Reading(seq, uptime_ms, server_id, sec_index, values)
 
@@ -301,6 +314,14 @@ _KINDS: Mapping[int, tuple[int, Callable[[int, list[Any]], SyncPoint | Reading]]
 
 
 # --- status --------------------------------------------------------------------------------
+
+# Characters that would forge a line of the log, drive a terminal, or turn the text around them:
+# C0, DEL and C1; line and paragraph separator; marks, embeddings and isolates of direction.
+_FORGING = (
+    *range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F,
+    *range(0x2028, 0x202F), *range(0x2066, 0x206A),
+)  # fmt: skip
+_CLEAN = dict.fromkeys(_FORGING, "\ufffd")
 
 
 def decode_status(data: bytes) -> Status:
@@ -349,14 +370,14 @@ def _meter_status(row: Any) -> MeterStatus:
     return MeterStatus(
         port,
         _maybe_text(row, "state"),
-        _maybe_text(row, "trouble"),
+        _maybe_text(row, "trouble", cut=True),
         server_id,
         _maybe_uint(row, "frames", _INT64),
         _counts(row, "drops") if row.get("drops") is not None else None,
         _maybe_uint(row, "bytes", _INT64),
         _maybe_uint(row, "frame_age_ms", UPTIME_MS_MAX),
         full,
-        _maybe_text(row, "hint"),
+        _maybe_text(row, "hint", cut=True),
     )
 
 
@@ -368,19 +389,22 @@ def _counts(message: Mapping[str, Any], key: str) -> Mapping[str, int]:
         raise WireError(key)
     # A later agent may add to log and link what is no count; a key we do not know is ignored.
     return {
-        name: count
+        name.translate(_CLEAN): count
         for name, count in counts.items()
         if isinstance(name, str) and len(name) <= TEXT_MAX and _is_uint(count, _INT64)
     }
 
 
-def _maybe_text(message: Mapping[str, Any], key: str) -> str | None:
+def _maybe_text(message: Mapping[str, Any], key: str, *, cut: bool = False) -> str | None:
+    """Return a text that is safe to show; one that is too long is refused, or cut where told."""
     text = message.get(key)
     if text is None:
         return None
-    if not isinstance(text, str) or len(text) > TEXT_MAX:
+    if not isinstance(text, str) or (len(text) > TEXT_MAX and not cut):
         raise WireError(key)
-    return text
+    if len(text) > TEXT_MAX:
+        text = text[: TEXT_MAX - 1] + "\u2026"
+    return text.translate(_CLEAN)
 
 
 def _maybe_uint(message: Mapping[str, Any], key: str, high: int) -> int | None:

@@ -100,6 +100,14 @@ def test_a_password_is_never_shown(config, tmp_path):
         (("[mqtt]", "[mqtt]\nca_file = 'x'"), "mqtt.ca_file is set but mqtt.tls is not true"),
         (("[mqtt]", "[mqtt]\nusername='x'\npassword_file = 'none'"), "no such file"),
         (("[agent]", "[agent"), "not valid TOML"),
+        (("[mqtt]", "[mqtt]\nusername='x'\npassword_file = '/dev/null'"), "first line is empty"),
+        (("[mqtt]", "[mqtt]\ntls = true\nca_file = '/dev/null'"), "no certificate in PEM form"),
+        (("[mqtt]", "[mqtt]\ntls = true\nca_file = 'none'"), "no such file"),
+        (('port = "/dev/ttyUSB0"', f'port = "{"x" * 201}"'), "must have 1 to 200 characters"),
+        (
+            ("[mqtt]", "".join(f'[[meter]]\nport="/dev/{n}"\n' for n in range(16)) + "[mqtt]"),
+            "17 [[meter]] tables",
+        ),
     ],
 )
 def test_mistakes_in_the_configuration(config, change, wanted):
@@ -114,6 +122,12 @@ def test_mistakes_in_the_configuration(config, change, wanted):
 def test_a_configuration_that_is_not_there(tmp_path):
     line = mistake(agent("--config", tmp_path / "none.toml"))
     assert line == f"wattlog-agent: {tmp_path}/none.toml: no such file or directory"
+
+
+def test_a_configuration_from_a_windows_editor(config):
+    path = config("")
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert agent("--config", path, "--check-config").returncode == 0
 
 
 def test_a_configuration_that_is_a_folder_or_no_text(tmp_path):
@@ -183,6 +197,40 @@ def test_interpret_settles_the_sign():
 def test_decode_stops_after_a_count():
     done = agent("decode", "--json", "--count", "1", input=frame(1) + frame(2))
     assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == b"1 valid frame\n"
+    for count in ("0", "-1", "x"):
+        assert agent("decode", "--count", count, input=b"").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("redirect", "status", "said"),
+    [
+        ("<&-", 2, "-: bad file descriptor"),
+        ("< {capture} >/dev/full", 1, "standard output: no space left on device"),
+        ("< {capture} >&-", 2, ""),
+    ],
+)
+def test_streams_that_are_none(tmp_path, redirect, status, said):
+    (tmp_path / "capture").write_bytes(frame(1) * 300)
+    redirect = redirect.format(capture=tmp_path / "capture")
+    done = subprocess.run(
+        f"{sys.executable} -m wattlog_pi decode {redirect}",
+        shell=True,
+        capture_output=True,
+        timeout=RUN_S_MAX,
+        check=False,
+    )
+    assert done.returncode == status
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) <= 1, lines
+    assert said in "".join(lines)
+
+
+def test_a_terminal_without_a_degree_sign():
+    environment = dict(os.environ, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    done = agent("decode", input=frame(1), env=environment)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
 
 
 def test_decode_of_nothing_and_of_noise():

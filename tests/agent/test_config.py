@@ -75,6 +75,12 @@ MISTAKES = [
     ("a single table for a list", "[meter]", '[[meter]]\nport = "/dev/ttyUSB0"\n[[meter]]', "line 8: meter must be a list of tables: write [[meter]]"),
     ("a value for a table", "agent = 5\n[x]", "[agent]", "line 3: agent must be a table: write [agent]"),
     ("a table for a value", "[data]", 'data = "here"', "line 2: data must be a text"),
+    ("a key with a bracket", '"x[y" = 1', "port = 8883", "line 6: unknown key mqtt.x[y"),
+    ("a key that looks like a row", '"port[0]" = 1', "port = 8883", "unknown key mqtt.port[0]"),
+    ("a key of two lines", '"a\\nb" = 1', "port = 8883", "unknown key mqtt.a?b"),
+    ("a control character", 'id = "a\\u0000b"', 'id = "cellar"', "agent.id must not hold control characters"),
+    ("a very long value", f'id = "{"x" * 100_000}"', 'id = "cellar"', "xxx..."),
+    ("deep nesting", "x = " + "[" * 3000, "port = 8883", "not valid TOML: nested too deep"),
     ("broken TOML", "port = ", "port = 8883", "not valid TOML"),
 ]  # fmt: skip
 
@@ -90,6 +96,7 @@ def test_a_mistake_is_named(wrong, right, wanted):
     assert text.startswith("x.toml")
     assert wanted in text
     assert "\n" not in text
+    assert len(text) < 600
 
 
 def test_a_missing_table_has_no_line():

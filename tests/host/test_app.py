@@ -14,6 +14,8 @@ import aiomqtt
 import msgpack
 import pytest
 
+from wattlog_host import app
+
 # Only so that a failure ends.
 PATIENCE_S = 30
 
@@ -96,13 +98,15 @@ def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
 
 
 def test_poison_is_refused_with_its_reason_and_blocks_nothing(host, wire):
-    bad = msgpack.packb([1, "cellar", 17, 1, [[9]]])
+    bad = msgpack.packb([1, "cellar", 17, 1, []])
     good = wire.batch(wire.reading(), first_seq=2)
     assert send(host.mqtt_port, bad, good) == [
-        [1, 17, 1, 1, "record 1: unknown kind"],
+        [1, 17, 1, 0, "records are not an array of 1..256"],
         [1, 17, 2, 1, None],
     ]
-    assert host.json("/status")["counters"]["dead_letters"] == {"unknown kind": 1}
+    assert host.json("/status")["counters"]["dead_letters"] == {
+        "records are not an array of 1..256": 1
+    }
 
 
 def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, wait_until):
@@ -218,6 +222,76 @@ def test_open_streams_do_not_hold_up_the_end(make_host):
             pass
         one.close()
     assert "ERROR" not in host.log()  # uvicorn's word for: they had to be torn off
+
+
+def test_a_database_that_is_deleted_is_no_place_for_readings(
+    make_host, wire, tmp_path, wait_until
+):
+    host = make_host()
+    host.start()
+    send(host.mqtt_port, wire.batch(wire.reading()))
+    (tmp_path / "data/wattlog.db").unlink()
+
+    async def unanswered(client):
+        await client.publish("wattlog/1/cellar/b", wire.batch(wire.reading(), first_seq=2))
+        await asyncio.to_thread(wait_until, lambda: len(troubles()) == 1)
+        await client.publish("wattlog/1/cellar/a", b"end")
+        return (await anext(client.messages)).payload
+
+    def troubles():
+        return [text for text in host.events() if "was removed or replaced" in text]
+
+    assert as_agent(host.mqtt_port, unanswered) == b"end"
+    status, text = host.get("/healthz")
+    assert (status, "was removed or replaced" in text) == (503, True)
+    assert host.end() == 0
+    assert "Traceback" not in host.log()
+
+
+def test_no_visitor_can_write_into_the_log(make_host):
+    host = make_host()
+    host.start()
+    for _ in range(3):
+        with closing(socket.create_connection(("127.0.0.1", host.http_port))) as visitor:
+            visitor.sendall(b"no request\r\n\r\n")
+            assert visitor.recv(100).startswith(b"HTTP/1.1 400")
+    assert host.end() == 0
+    assert "request" not in host.log()
+
+
+def test_what_the_host_keeps_is_for_its_owner_alone(make_host, tmp_path):
+    host = make_host()
+    host.start()
+    kept = [tmp_path / "data", *(tmp_path / "data").iterdir()]
+    assert {file.name: file.stat().st_mode & 0o077 for file in kept} == dict.fromkeys(
+        [file.name for file in kept], 0
+    )
+
+
+class Failing:
+    """Fails after it ran for so long; counts the waits in between."""
+
+    def __init__(self, monkeypatch, *ran_s):
+        self.now_ms, self.ran_s, self.waits_s = 0, list(ran_s), []
+        monkeypatch.setattr(app, "monotonic_ms", lambda: self.now_ms)
+        monkeypatch.setattr(asyncio, "sleep", self.sleep)
+
+    async def act(self):
+        if not self.ran_s:
+            raise asyncio.CancelledError
+        self.now_ms += 1000 * self.ran_s.pop(0)
+        raise RuntimeError
+
+    async def sleep(self, wait_s):
+        self.waits_s.append(wait_s)
+
+
+@pytest.mark.logs_warnings
+def test_the_wait_before_a_restart_grows_and_begins_anew_after_a_good_run(monkeypatch):
+    failing = Failing(monkeypatch, 0, 0, 0, 31, 0)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(app._supervised("it", failing.act))
+    assert failing.waits_s == [1, 2, 4, 1, 2]
 
 
 def test_a_second_host_on_the_same_data_is_one_line(make_host, run_host, tmp_path, free_port):

@@ -150,6 +150,20 @@ def test_a_client_that_vanishes_is_noticed_and_its_last_will_published(use_broke
     assert use_broker(act) == b"gone"
 
 
+@pytest.mark.parametrize("asked", [b"\xff\xff", b"\x00\x00"], ids=["18 hours", "for ever"])
+def test_nobody_may_be_silent_for_long(use_broker, monkeypatch, asked):
+    monkeypatch.setattr(broker_module, "KEEPALIVE_S_MAX", 0.2)
+
+    async def act(port):
+        reader, writer = await speak(
+            port, CONNECT.replace(b"\x00\x01\x00\x06", asked + b"\x00\x06")
+        )
+        await until_closed(reader)
+        writer.close()
+
+    use_broker(act)
+
+
 def test_a_second_connection_of_an_id_ends_the_first_with_its_last_will(use_broker):
     will = aiomqtt.Will("will", b"gone")
 

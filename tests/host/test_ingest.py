@@ -1,5 +1,6 @@
 """What a batch means, without a database."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,46 @@ def test_a_clock_that_was_never_set_places_nothing(wire):
     result = planned(wire, wire.sync(0, 946_684_800_000), wire.reading())
     assert (result.syncs, result.rows[0].time_source) == ((), ARRIVAL)
     assert result.counts["rejected", "clock not set"] == 1
+
+
+def test_a_wrong_record_is_counted_and_the_others_are_stored(wire):
+    result = planned(wire, wire.reading(1), wire.reading(2, sec_index=-1), wire.reading(3))
+    assert (result.accept, [row.seq for row in result.rows]) == (True, [1, 3])
+    assert result.counts["rejected", "record: sec_index"] == 1
+    assert planned(wire, [9]).accept
+
+
+MINUTE_MS = 60_000
+AHEAD = (
+    ("a minute ahead", 1000 + MINUTE_MS, (SYNC, RECEIVED_MS + MINUTE_MS), 0),
+    ("more than a minute ahead", 1001 + MINUTE_MS, (ARRIVAL, RECEIVED_MS), 1),
+    ("five years ahead", 5 * 365 * 1440 * MINUTE_MS, (ARRIVAL, RECEIVED_MS), 1),
+    ("a backlog of a year", -365 * 1440 * MINUTE_MS,
+     (SYNC, RECEIVED_MS - 365 * 1440 * MINUTE_MS - 1000), 0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "placed", "count"), [a[1:] for a in AHEAD], ids=[a[0] for a in AHEAD]
+)
+def test_a_clock_that_is_ahead_places_nothing(wire, ahead_ms, placed, count):
+    # At uptime 5000 the batch arrived, so the sync point is 1 s old then.
+    result = planned(wire, wire.sync(4000, RECEIVED_MS - 2000 + ahead_ms), wire.reading(5000))
+    assert (result.rows[0].time_source, result.rows[0].time_ms) == placed
+    assert (result.counts["rejected", "clock ahead"], len(result.syncs)) == (count, 1 - count)
+    assert result.ahead_ms == ahead_ms - 1000
+
+
+def test_a_known_sync_point_that_turns_out_to_be_ahead_places_nothing_new(wire):
+    result = planned(wire, wire.reading(1000), known=Known(syncs=[(0, RECEIVED_MS + 99_000)]))
+    assert (result.rows[0].time_ms, result.rows[0].time_source) == (RECEIVED_MS, ARRIVAL)
+    assert (result.counts["rejected", "clock ahead"], result.ahead_ms) == (1, 100_000)
+
+
+def test_a_backlog_without_a_clock_stays_before_what_its_boot_measured_since(wire):
+    known = Known(following=(9000, RECEIVED_MS - 500))
+    rows = planned(wire, wire.reading(1000), wire.reading(3000), known=known).rows
+    assert [row.time_ms for row in rows] == [RECEIVED_MS - 8500, RECEIVED_MS - 6500]
 
 
 def test_only_a_sync_point_asks_for_what_came_by_arrival(wire):

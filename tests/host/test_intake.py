@@ -18,13 +18,13 @@ class FakeStore:
 
     def __init__(self):
         self.groups, self.letters, self.events = [], [], []
-        self.trouble = None
+        self.trouble = self.ahead_ms = None
 
     async def commit(self, items):
         if self.trouble:
             raise StoreError(self.trouble)
         self.groups.append(len(items))
-        return Committed(tuple(Outcome(item, None, True) for item in items))
+        return Committed(tuple(Outcome(item, None, True, self.ahead_ms) for item in items))
 
     async def add_aside(self, letters, events):
         if self.trouble:
@@ -79,9 +79,33 @@ def test_what_waits_together_is_committed_together(world, wire):
 
 
 def test_a_bad_batch_is_kept_aside_and_refused_with_the_reason(world):
-    world.take(msgpack.packb([1, "cellar", 17, 5, [[9]]]))
-    assert [letter.reason for letter in world.store.letters] == ["unknown kind"]
-    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 1, "record 5: unknown kind"], 0)]
+    world.take(msgpack.packb([1, "cellar", 17, 5, []]))
+    reason = "records are not an array of 1..256"
+    assert [letter.reason for letter in world.store.letters] == [reason]
+    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 0, reason], 0)]
+
+
+def test_a_bad_record_costs_its_batch_nothing(world, wire):
+    world.take(wire.batch(wire.reading(), [9], first_seq=5))
+    assert world.store.letters == []
+    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 2, None], 1)]
+
+
+def test_a_status_that_is_refused_is_said_once_a_minute(world, wire):
+    for change in ({"version": 1}, {"boot": -1}, {"version": 1}):
+        world.take(wire.status(**change), topic="wattlog/1/cellar/s")
+    world.take(wire.status(edge="attic", version=1), topic="wattlog/1/attic/s")
+    assert [event.text for event in world.view.events] == [
+        "agent attic: its status was not understood: version",
+        "agent cellar: its status was not understood: version",
+    ]
+    assert len(world.store.letters) == 4
+
+
+def test_a_clock_that_is_ahead_is_said(world, wire):
+    world.store.ahead_ms = 100_000
+    world.take(wire.batch(wire.reading()))
+    assert "cellar is 100 s ahead" in world.view.events[0].text
 
 
 SILENT = (
@@ -148,6 +172,19 @@ def test_events_do_not_storm(world, wire):
     for n in range(500):
         world.intake.say("x", str(n))
     assert len(world.store.events) <= intake_module.EVENTS_PER_MINUTE_MAX
+
+
+def test_one_agents_events_leave_room_for_the_others_and_the_host(world):
+    for edge in ("loud", *[f"e{n}" for n in range(500)]):
+        for n in range(100 if edge == "loud" else 1):
+            world.intake.say("x", str(n), edge)
+    world.intake.say("host", "something")
+    said = [event.edge for event in world.view.events]
+    asyncio.run(world.intake.flush())
+    edges = [event.edge for event in world.store.events]
+    assert edges.count("loud") == intake_module.EVENTS_PER_EDGE_MAX
+    assert len(edges) == intake_module.EVENTS_PER_MINUTE_MAX + 1
+    assert said[0] is None
 
 
 def test_other_topics_are_not_ours(world):

@@ -1,8 +1,11 @@
 """The view: honest ages, what is told and what is not."""
 
+import re
+
 import pytest
 
-from wattlog_host.live import EDGES_MAX, HostView, LiveView
+from wattlog_host import live
+from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.records import Latest
 from wattlog_host.wire import decode_batch, decode_status
 
@@ -119,6 +122,27 @@ def test_the_port_of_a_meter_is_found_by_its_number(view, wire):
     assert (port["frames"], port["drops"], port["hint"]) == (5, {"crc": 2}, "enter the PIN")
 
 
-def test_the_number_of_agents_in_memory_is_bounded(view, wire):
-    told(view, *[wire.status(edge=f"a{n}") for n in range(EDGES_MAX + 1)])
-    assert (len(view.edges), view.dropped["too many agents"]) == (EDGES_MAX, 1)
+def test_the_number_of_agents_in_memory_is_bounded_and_the_silent_ones_go(view, wire, monkeypatch):
+    monkeypatch.setattr(live, "EDGES_MAX", 3)
+    for at_ms, name, state in (
+        (1, "old", "online"), (2, "away", "offline"), (3, "new", "online"), (4, "x", "online"),
+    ):  # fmt: skip
+        view.on_status(decode_status(wire.status(state, edge=name)), at_ms)
+    assert (sorted(view.edges), view.dropped["too many agents"]) == (["new", "old", "x"], 1)
+    view.on_batch(decode_batch(wire.batch(wire.reading(), edge="y")), 5)
+    assert sorted(view.edges) == ["new", "x", "y"]
+
+
+def test_a_claim_makes_no_agent(view, wire):
+    told(view, wire.status("claim"))
+    assert view.edges == {}
+
+
+def test_a_clock_that_is_ahead_is_told_once_until_it_is_right_again(view, wire):
+    batch = decode_batch(wire.batch(wire.reading()))
+    story = (None, 60_000, 60_001, None, 90_000, 0, 3_600_000)
+    texts = [text for ms in story for _, text in view.on_batch(batch, NOW_MS, ms)]
+    assert [re.search(r"cellar is (\d+ s) ahead of this host", text)[1] for text in texts] == [
+        "60 s",
+        "3600 s",
+    ]

@@ -28,6 +28,17 @@ MISTAKES = (
      "no use without tls = true"),
     ("an authority that is not there", '[mqtt]\nembedded = false\ntls = true\nca_file = "/no"', 4,
      "is not a file"),
+    ("an authority that is none",
+     '[mqtt]\nembedded = false\ntls = true\nca_file = "/dev/null"', 4, "no certificate in PEM form"),
+    ("an authority that is a folder",
+     '[mqtt]\nembedded = false\ntls = true\nca_file = "/"', 4, "cannot be read"),
+    ("a nobody's folder", 'data = "~nosuchuser/x"', 1, "no usable path"),
+    ("a nobody's password",
+     '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "~nosuchuser/x"', 4,
+     "no usable path"),
+    ("a folder with a NUL", 'data = "x\\u0000y"', 1, "data"),
+    ("a password file with a NUL",
+     '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "\\u0000"', 4, "password_file"),
     ("another database", '[store]\nurl = "postgresql://x/y"', 2, "must be like"),
     ("a database without a file", '[store]\nurl = "sqlite:///"', 2, "must be like"),
 )  # fmt: skip
@@ -119,6 +130,13 @@ def test_a_page_port_in_use_is_one_line(tmp_path, run_host, free_port):
         port = taken.getsockname()[1]
         ended = run_host("--config", config(tmp_path, port, free_port()))
     assert_one_line(ended, f"127.0.0.1:{port}", "Address already in use", "http.port")
+
+
+@pytest.mark.parametrize("name", ["..", "a" * 64, "no such"])
+def test_an_address_that_is_none_is_one_line(tmp_path, run_host, name):
+    path = tmp_path / "host.toml"
+    path.write_text(f'data = "{tmp_path / "data"}"\n[http]\nlisten = "{name}"\n')
+    assert_one_line(run_host("--config", path), f"http.listen: {name}: ")
 
 
 def test_a_broker_port_in_use_is_one_line(tmp_path, run_host, free_port):

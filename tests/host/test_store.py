@@ -142,6 +142,64 @@ def test_the_latest_is_the_newest_by_time_not_by_arrival(path, wire):
     assert use(path, lambda store: store.latest()) == list(done.latest)
 
 
+def test_a_reading_of_the_future_does_not_stay_the_latest(path, wire):
+    ahead = wire.batch(
+        wire.sync(0, NOW_MS + 5 * 365 * 86_400_000), wire.reading(1, (10, 1, 0)), edge="attic"
+    )
+    live = wire.batch(wire.sync(0, NOW_MS), wire.reading(900, (10, 2, 0)))
+
+    async def act(store):
+        first = await store.commit([incoming(ahead, NOW_MS)])
+        then = await store.commit([incoming(live, NOW_MS + 1000)])
+        return first, then, await store.latest()
+
+    first, then, latest = use(path, act)
+    assert (first.latest[0].time_ms, first.latest[0].time_source) == (NOW_MS, "arrival")
+    assert [one.values for one in then.latest] == [one.values for one in latest] == [{10: 2000}]
+    assert [first.outcomes[0].ahead_ms > 10**11, then.outcomes[0].ahead_ms] == [True, -100]
+
+
+def test_a_backlog_without_a_clock_does_not_become_the_latest(path, wire):
+    newer = wire.batch(wire.reading(9000, (10, 9, 0)), first_seq=10)
+    older = wire.batch(wire.reading(1000, (10, 1, 0)), first_seq=5)
+
+    async def act(store):
+        await store.commit([incoming(newer, NOW_MS)])
+        return await store.commit([incoming(older, NOW_MS + 60_000)])
+
+    assert [latest.values for latest in use(path, act).latest] == [{10: 9000}]
+    assert rows(path, "SELECT time_ms FROM reading WHERE seq = 5") == [(NOW_MS - 8000,)]
+
+
+def test_a_batch_of_nothing_but_wrong_records_is_stored_and_counted(path, wire):
+    payload = wire.batch([9], [1, 2])
+    assert [o.reason for o in commit(path, payload).outcomes] == [None]
+    assert rows(path, "SELECT count, payload FROM batch") == [(2, payload)]
+    assert rows(path, "SELECT reason, value FROM counter WHERE name = 'rejected'") == [
+        ("record: unknown kind", 1),
+        ("record: wrong number of elements", 1),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_nothing_is_promised_once_the_file_is_gone(path, wire, suffix):
+    file = path.with_name(path.name + suffix)
+    aside = path.with_name("aside")
+
+    async def act(store):
+        file.rename(aside)
+        for attempt in (store.commit([incoming(wire.batch(wire.reading()))]), store.check()):
+            with pytest.raises(StoreError, match="was removed or replaced"):
+                await attempt
+        file.write_bytes(b"")
+        with pytest.raises(StoreError, match="was removed or replaced"):
+            await store.check()
+        aside.rename(file)
+        await store.check()
+
+    use(path, act)
+
+
 def test_a_batch_that_spoils_the_transaction_is_put_aside_and_the_others_stored(
     path, wire, monkeypatch
 ):
@@ -204,6 +262,14 @@ def test_killed_between_commit_and_acknowledgement_the_repeat_counts_once(path, 
     assert (previous.last_data_ms, previous.ended_ms) == (7, None)
     assert [(o.reason, o.is_new) for o in done.outcomes] == [(None, False)]
     assert rows(path, "SELECT count(*) FROM reading") == [(1,)]
+
+
+def test_the_last_data_is_remembered_over_runs_without_any(path, wire):
+    async def previous(store):
+        return store.previous.last_data_ms
+
+    commit(path, wire.batch(wire.reading()))
+    assert [use(path, previous) for _ in range(3)] == [NOW_MS] * 3
 
 
 def test_a_clean_end_is_noted(path):

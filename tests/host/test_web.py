@@ -1,17 +1,20 @@
 """The page and the API without a broker."""
 
 import asyncio
+import contextlib
 import json
 import re
+import socket
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from wattlog_host import stream
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.records import Event, Latest
 from wattlog_host.stream import Hub, TooManyWatchers
-from wattlog_host.web import words
+from wattlog_host.web import connection, words
 from wattlog_host.web.app import make_app
 from wattlog_host.wire import decode_status
 
@@ -118,6 +121,7 @@ def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     assert '<span data-field="power_w" data-as="magnitude">–</span>' in text
     assert '<span data-field="export_kwh" data-as="number">–</span>' in text
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
+    assert '<span data-field="import_wh" data-as="text">198927.5</span> Wh' in text
 
 
 @pytest.mark.parametrize(
@@ -194,6 +198,102 @@ WORDS = (
 @pytest.mark.parametrize(("say", "value", "text"), WORDS)
 def test_how_the_page_says_things(say, value, text):
     assert say(value) == text
+
+
+# --- connections ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def use_server():
+    """Run act(port, connections) beside a server whose one page is 'here', and /long a long one."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(100 if scope["path"] == "/long" else 0):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b"here"})
+
+    def use(act):
+        async def run():
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    app, http=connection.Connection, lifespan="off", log_config=None,
+                    access_log=False, timeout_keep_alive=60, timeout_graceful_shutdown=5,
+                )
+            )  # fmt: skip
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                server.config.load()
+                server.lifespan = server.config.lifespan_class(server.config)
+                await server.startup(sockets=[listening])
+                try:
+                    return await act(listening.getsockname()[1], server.server_state.connections)
+                finally:
+                    await server.shutdown(sockets=[listening])
+
+        return finish(run())
+
+    return use
+
+
+async def ask(port, data):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    return reader, writer
+
+
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+DAWDLERS = (
+    ("says nothing", b""),
+    ("says half a request", b"GET / HT"),
+    ("says half of a second request", GET + b"GET / HT"),
+)
+
+
+async def end_of(reader):
+    with contextlib.suppress(ConnectionResetError):
+        return await reader.read()
+
+
+@pytest.mark.parametrize("said", [d[1] for d in DAWDLERS], ids=[d[0] for d in DAWDLERS])
+def test_a_visitor_who_asks_for_nothing_is_let_go(use_server, monkeypatch, said):
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 0.2)
+
+    async def act(port, _):
+        reader, writer = await ask(port, said)
+        await end_of(reader)
+        writer.close()
+
+    use_server(act)
+
+
+def test_idle_visitors_do_not_keep_others_out(use_server, monkeypatch):
+    monkeypatch.setattr(connection, "CONNECTIONS_MAX", 3)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 99)
+
+    async def act(port, _):
+        idle = [await ask(port, b"GET / HT") for _ in range(9)]
+        reader, writer = await ask(port, GET)
+        assert (await reader.readuntil(b"here")).startswith(b"HTTP/1.1 200")
+        for reader, _ in idle[:-2]:
+            await end_of(reader)
+        for _, one in [*idle, (None, writer)]:
+            one.close()
+
+    use_server(act)
+
+
+def test_a_visitor_who_does_not_read_is_let_go(use_server, wait_until, monkeypatch):
+    monkeypatch.setattr(connection, "READ_TIMEOUT_S", 0.2)
+
+    async def act(port, connections):
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", port))
+            deaf.sendall(GET.replace(b"/ ", b"/long ", 1))
+            await asyncio.to_thread(wait_until, lambda: connections)
+            await asyncio.to_thread(wait_until, lambda: not connections)
+
+    use_server(act)
 
 
 # --- the stream ----------------------------------------------------------------------------

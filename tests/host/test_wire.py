@@ -66,10 +66,6 @@ def test_a_long_reason_is_cut_to_whole_characters():
     assert reason == "ü" * 60
 
 
-def record(row):
-    return msgpack.packb([1, "cellar", 17, 1, [row]])
-
-
 WRONG_BATCHES = (
     ("a map", msgpack.packb({}), "batch is not an array of 5"),
     ("four elements", msgpack.packb([1, "a", 1, 1]), "batch is not an array of 5"),
@@ -87,34 +83,6 @@ WRONG_BATCHES = (
     ("no records", msgpack.packb([1, "a", 1, 1, []]), "records are not an array of 1..256"),
     ("257 records", msgpack.packb([1, "a", 1, 1, [[0, 0, 0]] * 257]),
      "records are not an array of 1..256"),
-    ("a record that is none", record(5), "not an array"),
-    ("an empty record", record([]), "not an array"),
-    ("an unknown kind", record([2, 0]), "unknown kind"),
-    ("kind true", record([True, 0, b"x", None, []]), "unknown kind"),
-    ("kind as a list", record([[1], 0, 0]), "unknown kind"),
-    ("a short reading", record([1, 0, b"x", None]), "wrong number of elements"),
-    ("a long sync point", record([0, 0, 0, 0]), "wrong number of elements"),
-    ("uptime below 0", record([0, -1, 0]), "uptime_ms"),
-    ("uptime as a float", record([0, 1.5, 0]), "uptime_ms"),
-    ("uptime beyond a lifetime", record([0, 2**40 + 1, 0]), "uptime_ms"),
-    ("epoch below 0", record([0, 0, -1]), "epoch_ms"),
-    ("epoch nil", record([0, 0, None]), "epoch_ms"),
-    ("server_id as text", record([1, 0, "x", None, []]), "server_id"),
-    ("server_id empty", record([1, 0, b"", None, []]), "server_id"),
-    ("server_id of 33 bytes", record([1, 0, b"x" * 33, None, []]), "server_id"),
-    ("sec_index below 0", record([1, 0, b"x", -1, []]), "sec_index"),
-    ("sec_index of 33 bits", record([1, 0, b"x", 2**32, []]), "sec_index"),
-    ("values nil", record([1, 0, b"x", None, None]), "values"),
-    ("values not in threes", record([1, 0, b"x", None, [1, 2]]), "values"),
-    ("65 triples", record([1, 0, b"x", None, [v for c in range(65) for v in (c, 0, 0)]]),
-     "values"),
-    ("a channel twice", record([1, 0, b"x", None, [1, 0, 0, 1, 0, 0]]), "channels do not rise"),
-    ("channels falling", record([1, 0, b"x", None, [2, 0, 0, 1, 0, 0]]), "channels do not rise"),
-    ("a channel true", record([1, 0, b"x", None, [True, 0, 0]]), "channels do not rise"),
-    ("a value of 65 bits", record([1, 0, b"x", None, [1, 2**63, 0]]), "value"),
-    ("a value as a float", record([1, 0, b"x", None, [1, 1.0, 0]]), "value"),
-    ("a scale of 13", record([1, 0, b"x", None, [1, 1, 13]]), "scale"),
-    ("a scale of -13", record([1, 0, b"x", None, [1, 1, -13]]), "scale"),
 )  # fmt: skip
 
 
@@ -123,6 +91,47 @@ WRONG_BATCHES = (
 )
 def test_a_wrong_batch_is_refused(data, reason):
     assert reason_of(data) == reason
+
+
+WRONG_RECORDS = (
+    ("a record that is none", 5, "not an array"),
+    ("an empty record", [], "not an array"),
+    ("an unknown kind", [2, 0], "unknown kind"),
+    ("kind true", [True, 0, b"x", None, []], "unknown kind"),
+    ("kind as a list", [[1], 0, 0], "unknown kind"),
+    ("a short reading", [1, 0, b"x", None], "wrong number of elements"),
+    ("a long sync point", [0, 0, 0, 0], "wrong number of elements"),
+    ("uptime below 0", [0, -1, 0], "uptime_ms"),
+    ("uptime as a float", [0, 1.5, 0], "uptime_ms"),
+    ("uptime beyond a lifetime", [0, 2**40 + 1, 0], "uptime_ms"),
+    ("epoch below 0", [0, 0, -1], "epoch_ms"),
+    ("epoch nil", [0, 0, None], "epoch_ms"),
+    ("server_id as text", [1, 0, "x", None, []], "server_id"),
+    ("server_id empty", [1, 0, b"", None, []], "server_id"),
+    ("server_id of 33 bytes", [1, 0, b"x" * 33, None, []], "server_id"),
+    ("sec_index below 0", [1, 0, b"x", -1, []], "sec_index"),
+    ("sec_index of 33 bits", [1, 0, b"x", 2**32, []], "sec_index"),
+    ("values nil", [1, 0, b"x", None, None], "values"),
+    ("values not in threes", [1, 0, b"x", None, [1, 2]], "values"),
+    ("65 triples", [1, 0, b"x", None, [v for c in range(65) for v in (c, 0, 0)]], "values"),
+    ("a channel twice", [1, 0, b"x", None, [1, 0, 0, 1, 0, 0]], "channels do not rise"),
+    ("channels falling", [1, 0, b"x", None, [2, 0, 0, 1, 0, 0]], "channels do not rise"),
+    ("a channel true", [1, 0, b"x", None, [True, 0, 0]], "channels do not rise"),
+    ("a value of 65 bits", [1, 0, b"x", None, [1, 2**63, 0]], "value"),
+    ("a value as a float", [1, 0, b"x", None, [1, 1.0, 0]], "value"),
+    ("a scale of 13", [1, 0, b"x", None, [1, 1, 13]], "scale"),
+    ("a scale of -13", [1, 0, b"x", None, [1, 1, -13]], "scale"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"), [w[1:] for w in WRONG_RECORDS], ids=[w[0] for w in WRONG_RECORDS]
+)
+def test_a_wrong_record_is_passed_over_alone(row, reason):
+    good = [1, 5, b"x", None, [1, 2, 3]]
+    batch = decode_batch(msgpack.packb([1, "cellar", 17, 7, [good, row, good]]))
+    assert [record.seq for record in batch.records] == [7, 9]
+    assert (batch.rejected, batch.count) == ((reason,), 3)
 
 
 WRONG_STATUSES = (
@@ -145,6 +154,7 @@ WRONG_STATUSES = (
     ("frames below 0", {"meters": [{"port": "a", "frames": -1}]}, "frames"),
     ("drops as a list", {"meters": [{"port": "a", "drops": [1]}]}, "drops"),
     ("hint as a number", {"meters": [{"port": "a", "hint": 1}]}, "hint"),
+    ("port too long", {"meters": [{"port": "a" * 201}]}, "port"),
 )
 
 
@@ -154,6 +164,41 @@ WRONG_STATUSES = (
 def test_a_wrong_status_is_refused(change, reason):
     message = {"v": 1, "state": "online", "edge": "cellar", "boot": 17, **change}
     assert reason_of(msgpack.packb(message), decode_status) == reason
+
+
+def test_a_long_trouble_or_hint_is_cut_and_costs_no_status():
+    meter = {"port": "a" * 200, "trouble": "t" * 201, "hint": "h" * 300}
+    message = {"v": 1, "state": "online", "edge": "a", "meters": [meter] * 16}
+    status = decode_status(msgpack.packb(message))
+    assert len(status.meters) == 16
+    assert status.meters[0].trouble == "t" * 199 + "\u2026"
+    assert status.meters[0].hint == "h" * 199 + "\u2026"
+
+
+FORGERIES = (
+    ("a line end", "\n"),
+    ("a carriage return", "\r"),
+    ("a terminal's escape", "\x1b"),
+    ("delete", "\x7f"),
+    ("a terminal's escape in one byte", "\x9b"),
+    ("a line separator", "\u2028"),
+    ("an override of direction", "\u202e"),
+    ("an isolate of direction", "\u2066"),
+)
+
+
+@pytest.mark.parametrize("mark", [f[1] for f in FORGERIES], ids=[f[0] for f in FORGERIES])
+def test_no_text_of_an_agent_can_forge_a_line(mark):
+    evil = f"\u00fc{mark}x"
+    meter = {"drops": {evil: 1}, **dict.fromkeys(("port", "state", "trouble", "hint"), evil)}
+    message = {"v": 1, "state": "online", "edge": "a", "version": evil, "platform": evil}
+    maps = {"log": {evil: 1}, "link": {evil: 1}}
+    status = decode_status(msgpack.packb({**message, **maps, "meters": [meter]}))
+    port = status.meters[0]
+    for text in (status.version, status.platform, port.port, port.state, port.trouble, port.hint):
+        assert text == "\u00fc\ufffdx"
+    for counts in (status.log, status.link, port.drops):
+        assert counts == {"\u00fc\ufffdx": 1}
 
 
 def test_a_status_of_a_later_agent_is_read_as_far_as_known():
@@ -194,10 +239,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch, decode, data, reas
 
 def test_a_refused_batch_is_named_as_far_as_it_can_be_read():
     with pytest.raises(WireError) as caught:
-        decode_batch(msgpack.packb([1, "cellar", 17, 5, [[9], [9]]]))
+        decode_batch(msgpack.packb([1, "cellar", 17, 5, [[9]] * 257]))
     err = caught.value
-    assert (err.edge, err.boot, err.first_seq, err.count) == ("cellar", 17, 5, 2)
-    assert str(err) == "record 5: unknown kind"
+    assert (err.edge, err.boot, err.first_seq, err.count) == ("cellar", 17, 5, 257)
+    assert str(err) == "records are not an array of 1..256"
     with pytest.raises(WireError) as caught:
         decode_batch(msgpack.packb([1, 4, "x", -1, None]))
     err = caught.value

@@ -85,6 +85,16 @@ def test_a_list_without_a_server_id_is_counted_and_dropped():
     assert interpreter.drops == {"server_id": 3}
 
 
+def test_a_seconds_counter_that_is_none_is_counted_and_the_reading_kept():
+    interpreter = Interpreter()
+    for seconds in (-1, 1 << 32, 1 << 63):
+        reading = interpreter.read(GetList(EMH, seconds, [power(1)]))
+        assert reading.sec_index is None
+        assert reading.values == [(ID_POWER, 1, 0)]
+    assert interpreter.drops == {"sec_index": 3}
+    assert interpreter.read(GetList(EMH, (1 << 32) - 1, [power(1)])).sec_index == (1 << 32) - 1
+
+
 def test_registers_that_cannot_be_their_channel_are_counted_and_dropped():
     cases = (
         ("unit", Entry(POWER, None, None, 30, 0, 5, 1)),

@@ -320,9 +320,10 @@ def test_a_holder_answers_a_claim():
     world = up()
     world.status(state="claim", boot=77)
     world.step(1)
-    (answer,) = world.link.take(T_STATUS)
+    ((_, answer, retain),) = world.link.sent
     assert unpack(answer)["state"] == "online"
     assert unpack(answer)["reply_to"] == 77
+    assert retain is False  # kept by the broker, it would turn away those to come
 
 
 def test_a_newcomer_that_is_answered_stays_silent_and_says_why_once():
@@ -364,6 +365,67 @@ def test_of_two_newcomers_the_smaller_boot_yields():
         world.step(10)
         world.step(CLAIM_MS - 10) if wanted == UP else None
         assert world.uplink.state == wanted, other
+
+
+def test_a_newcomer_that_may_not_have_heard_our_claim_hears_it_again():
+    world = World()
+    world.step()
+    assert world.states() == ["claim"]
+    world.status(state="claim", boot=BOOT - 1)
+    world.step(10)
+    assert world.states() == ["claim"]
+
+
+def test_of_two_that_both_hold_the_id_the_greater_boot_stays():
+    world = up()
+    world.status(state="online", boot=BOOT - 1)
+    world.step(10)
+    assert world.states() == ["online"]
+    world.status(state="online", boot=BOOT + 1)
+    world.step(10)
+    assert world.uplink.state == DOWN
+    assert EDGE in world.said[-1]
+
+
+def test_two_agents_end_with_one_whenever_the_second_starts():
+    for gap_ms in range(0, 2 * CLAIM_MS, 100):
+        for boots in ((3, 4), (4, 3)):
+            holders = play(boots, gap_ms)
+            assert len(holders) == 1, (gap_ms, boots, holders)
+
+
+def play(boots, gap_ms):
+    """Two agents on one broker, the second started gap_ms later; who holds the id after 60 s."""
+    agents = []
+    for boot in boots:
+        link = FakeLink()
+        log = MemoryLog(1000)
+        agents.append(
+            (
+                link,
+                Uplink(
+                    EDGE,
+                    boot,
+                    log,
+                    link,
+                    lambda n: 0,
+                    lambda now: {},
+                    lambda text: None,
+                    bytearray(records.BATCH_BYTES_MIN),
+                ),
+            )
+        )
+    for now_ms in range(0, 60_000, 50):
+        for index, (_, uplink) in enumerate(agents):
+            if now_ms >= index * gap_ms:
+                uplink.step(now_ms)
+        for link, _ in agents:
+            sent, link.sent = link.sent, []
+            for topic, payload, _ in sent:
+                for other, uplink in agents:
+                    if uplink.state != DOWN:
+                        other.inbox.append((topic, payload))
+    return [uplink._boot for _, uplink in agents if uplink.state == UP]
 
 
 def test_a_late_last_will_of_an_earlier_boot_is_put_right():

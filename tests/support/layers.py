@@ -102,14 +102,15 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_h
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
-                                   wattlog_host.web.app
+                                   wattlog_host.web.app wattlog_host.web.connection
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
 host/wattlog_host/clock.py
 host/wattlog_host/ingest.py        wattlog.channels wattlog_host.units wattlog_host.wire
 host/wattlog_host/intake.py        wattlog_host.live wattlog_host.store.records wattlog_host.wire
-host/wattlog_host/live.py          wattlog.sml wattlog_host.clock wattlog_host.store.records
-                                   wattlog_host.units wattlog_host.wire
+host/wattlog_host/live.py          wattlog.sml wattlog_host.clock wattlog_host.ingest
+                                   wattlog_host.store.records wattlog_host.units
+                                   wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/settings.py      wattlog.config
 host/wattlog_host/stream.py
@@ -133,6 +134,7 @@ host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.clock wattlog_host.live
                                    wattlog_host.stream wattlog_host.units wattlog_host.web.guard
                                    wattlog_host.web.words
+host/wattlog_host/web/connection.py  uvicorn.*
 host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/words.py
 

@@ -14,12 +14,16 @@ import pytest
 PATIENCE_S = 30
 
 
+def _word(argument):
+    return argument if isinstance(argument, bytes) else str(argument)
+
+
 class Program:
     """A running tool; its stdout and stderr come as one stream of lines."""
 
     def __init__(self, arguments, environment):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "wattlog_tools", *map(str, arguments)],
+            [sys.executable, "-m", "wattlog_tools", *map(_word, arguments)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,6 +5,8 @@ import os
 import select
 import signal
 import socket
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -36,6 +38,17 @@ print("agent reads", *[meter["port"] for meter in config["meter"]], flush=True)
 print("agent pid", os.getpid(), flush=True)
 while True:
     signal.pause()
+"""
+
+
+# A child that speaks and cannot work as configured.
+SUPERVISE = """
+import sys, time
+from wattlog_tools.console import StopSignal
+from wattlog_tools.supervisor import Child, Supervisor
+child = [sys.executable, "-c", "import sys; sys.stdout.buffer.write(bytes([195, 188, 10])); sys.exit(2)"]
+children = [Child("it", child, lambda: True)]
+sys.exit(Supervisor(children, StopSignal(), time.monotonic).run())
 """
 
 
@@ -131,12 +144,89 @@ def test_a_program_that_does_not_stop_is_killed_at_the_second_ctrl_c(run):
     program.process.send_signal(signal.SIGINT)
     program.expect("^agent . agent ends")
     assert Path(f"/proc/{agent}").exists()
-    program.process.send_signal(signal.SIGINT)
+    # The first second's signals are one wish: make and the terminal may both pass it on.
+    while not select.select([program.process.stdout], [], [], 0.2)[0]:
+        program.process.send_signal(signal.SIGINT)
     program.expect("^run   . agent does not stop: killed")
     # The host is only asked now: it was there for the agent to the last.
     program.expect("^host  . host ends")
     assert program.end() == 0
     assert not Path(f"/proc/{agent}").exists()
+
+
+def test_a_signal_that_comes_twice_kills_nobody(run):
+    slow = AGENT.replace(
+        "os._exit(0)", "(time.sleep(0.4), print('agent is done', flush=True), os._exit(0))"
+    )
+    program = run(agent="import time" + slow)
+    program.expect("^agent . agent pid")
+    program.process.send_signal(signal.SIGTERM)
+    program.expect("^agent . agent ends")
+    assert program.end(signal.SIGTERM) == 0
+    assert "agent | agent is done" in program.lines
+    assert not any("killed" in line for line in program.lines)
+
+
+def test_when_nobody_reads_any_more_all_end_in_order(run, tmp_path):
+    said = tmp_path / "said"
+    program = run(
+        host=HOST.replace(
+            'print("host ends", flush=True)', f"open({str(said)!r}, 'a').write('host ')"
+        ),
+        agent=AGENT.replace(
+            'print("agent ends", flush=True)', f"open({str(said)!r}, 'a').write('agent ')"
+        ),
+    )
+    program.expect("^agent . agent pid")
+    program.process.stdout.close()
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.wait(PATIENCE_S) == 0
+    assert said.read_text() == "agent host "
+
+
+@pytest.mark.parametrize("output", ["full", "closed"])
+def test_output_that_cannot_be_written_is_no_trouble(output):
+    fd = os.open("/dev/full", os.O_WRONLY) if output == "full" else _pipe_without_reader()
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", SUPERVISE],
+            stdout=fd, stderr=subprocess.PIPE, timeout=PATIENCE_S,
+        )  # fmt: skip
+    finally:
+        os.close(fd)
+    # The child's own end is a reason to stop as good as the missing reader, whichever is first.
+    assert (ended.returncode in ((2,) if output == "full" else (0, 2)), ended.stderr) == (
+        True,
+        b"",
+    )
+
+
+def test_what_the_terminal_cannot_show_is_escaped(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", SUPERVISE],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (2, b"")
+    assert b"it    | \\xfc" in ended.stdout
+
+
+def test_data_whose_name_is_no_text_is_one_line(run, tmp_path):
+    program = run(data=os.fsencode(tmp_path) + b"/d\xff")
+    assert program.end() == 2
+    (line,) = program.lines
+    assert "DATA=" in line
+    assert "is not UTF-8" in line
+    assert list(tmp_path.glob("d*")) == []
+
+
+def test_what_is_recorded_is_for_its_owner_alone(run, tmp_path):
+    program = run()
+    program.expect("^agent . agent pid")
+    data = tmp_path / "data"
+    for file in (data, data / "run", *(data / "run").glob("*")):
+        assert file.stat().st_mode & 0o077 == 0, file
+    assert program.end(signal.SIGTERM) == 0
 
 
 def test_ctrl_c_in_the_terminal_reaches_run_alone(run):
@@ -231,6 +321,12 @@ def test_configurations_hold_any_path():
         "mqtt": {"host": "127.0.0.1", "port": 3},
         "meter": [{"port": odd}, {"port": "b"}],
     }
+
+
+def _pipe_without_reader():
+    reading_fd, writing_fd = os.pipe()
+    os.close(reading_fd)
+    return writing_fd
 
 
 def _command_line(folder):

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import http.client
 import json
+import os
 import socket
 import sys
 import time
@@ -33,10 +34,15 @@ def main(arguments: Sequence[str]) -> int:
         raise ToolError("either --port or --replay: a capture is played on a port of its own")
     if parsed.http_port == parsed.mqtt_port:
         raise ToolError(f"HTTP and MQTT cannot both have port {parsed.http_port}")
+    _require_text("DATA=", str(data))
+    for port in parsed.port:
+        _require_text("PORT=", _port_name(port))
     if parsed.replay is not None:
+        _require_text("REPLAY=", str(parsed.replay.absolute()))
         # Only to complain now, in one line, rather than from a child.
         ReplaySource(parsed.replay)
     run_folder = data / "run"
+    os.umask(0o077)  # who was at home, and when, is nobody else's business
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
         lock = (run_folder / "lock").open("a")
@@ -127,6 +133,14 @@ def agent_toml(ports: Sequence[str], mqtt_port: int) -> str:
 def _toml_string(text: str) -> str:
     # JSON's escapes are TOML's too, except that TOML wants one for DEL.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _require_text(name: str, text: str) -> None:
+    # A file's name may be any bytes, but a configuration is UTF-8.
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise ToolError(f"{name} {text!a} is not UTF-8: use a place with another name") from err
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Start programs in order, show what they say, start again what dies, stop them in reverse."""
 
 import ctypes
+import io
 import os
 import selectors
 import signal
@@ -21,6 +22,10 @@ BACKOFF_S_MAX = 30.0
 
 STOP_TIMEOUT_S = 10.0
 """From SIGTERM to SIGKILL."""
+
+IMPATIENT_AFTER_S = 1.0
+"""One wish to stop may come as several signals, from make and from the terminal; later ones tell
+of impatience."""
 
 LINE_BYTES_MAX = 16_384
 """A longer line is shown in pieces."""
@@ -56,6 +61,33 @@ class Child:
         self.unfinished_line = b""
 
 
+class Screen:
+    """Standard output, which may go away or fill up: no reason to leave programs behind."""
+
+    def __init__(self) -> None:
+        """Take over standard output: what it cannot encode is escaped."""
+        self.is_gone = False
+        self._is_silent = False
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+
+    def show(self, line: str) -> None:
+        """Print a line; never raises: after the first that fails, no further is tried."""
+        if self._is_silent:
+            return
+        try:
+            print(line, flush=True)
+        except OSError as err:
+            self._is_silent = True
+            self.is_gone = isinstance(err, BrokenPipeError)
+            # What is still in the buffer would be tried again at our end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def tell(self, name: str, text: str) -> None:
+        """Show what the program of this name says."""
+        self.show(f"{name:{_NAME_WIDTH}} | {text}")
+
+
 class Supervisor:
     """Runs the children until a signal comes."""
 
@@ -67,20 +99,18 @@ class Supervisor:
         self._stop = stop
         self._clock_s = clock_s
         self._selector = selectors.DefaultSelector()
+        self._screen = Screen()
         self._status: int | None = None
 
     def run(self) -> int:
         """Return 0 after a signal, 2 if a child refused to start; no child runs any more then."""
         self._selector.register(self._stop, selectors.EVENT_READ, None)
-        try:
-            while not self._stop.count and self._status is None:
-                self._start_what_is_due()
-                self._note_what_is_ready()
-                self._show_output(_POLL_S)
-                self._reap()
-        except BrokenPipeError:
-            # Nobody reads what we print (`| head`): as Ctrl-C, except that we cannot say so.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # When nobody reads any more what we print (`| head`), that is as good as Ctrl-C.
+        while not self._stop.count and self._status is None and not self._screen.is_gone:
+            self._start_what_is_due()
+            self._note_what_is_ready()
+            self._show_output(_POLL_S)
+            self._reap()
         self._stop_all()
         return EXIT_OK if self._status is None else self._status
 
@@ -120,7 +150,7 @@ class Supervisor:
             if child.process is not None and not child.was_ready and child.ready():
                 child.was_ready = True
                 for line in child.says_when_ready:
-                    print(line, flush=True)
+                    self._screen.show(line)
 
     def _show_output(self, timeout_s: float) -> None:
         for key, _ in self._selector.select(timeout_s):
@@ -145,7 +175,7 @@ class Supervisor:
             rest = b""
         child.unfinished_line = rest
         for line in lines:
-            _print(child.name, line.decode("utf-8", "replace").rstrip("\r"))
+            self._screen.tell(child.name, line.decode("utf-8", "replace").rstrip("\r"))
 
     def _reap(self) -> None:
         now_s = self._clock_s()
@@ -161,12 +191,16 @@ class Supervisor:
                 continue
             self._bury(child)
             if status == EXIT_USAGE and not child.ran_well:
-                _print("run", f"{child.name} cannot work like this (see above): stopping")
+                self._screen.tell(
+                    "run", f"{child.name} cannot work like this (see above): stopping"
+                )
                 self._status = EXIT_USAGE
                 return
             child.due_s = now_s + child.backoff_s
             wait = f"{child.backoff_s:.0f} s"
-            _print("run", f"{child.name} {_ending(status)}: starting it again in {wait}")
+            self._screen.tell(
+                "run", f"{child.name} {_ending(status)}: starting it again in {wait}"
+            )
             child.backoff_s = min(2 * child.backoff_s, BACKOFF_S_MAX)
 
     def _bury(self, child: Child) -> None:
@@ -181,11 +215,12 @@ class Supervisor:
                 break
             self._read(child)
         if child.unfinished_line:
-            _print(child.name, child.unfinished_line.decode("utf-8", "replace"))
+            self._screen.tell(child.name, child.unfinished_line.decode("utf-8", "replace"))
         child.process.stdout.close()
         child.process = None
 
     def _stop_all(self) -> None:
+        patient_until_s = self._clock_s() + IMPATIENT_AFTER_S
         for child in reversed(self._children):
             if child.process is None:
                 continue
@@ -194,15 +229,17 @@ class Supervisor:
             child.process.terminate()
             deadline_s = self._clock_s() + STOP_TIMEOUT_S
             while child.process.poll() is None:
-                impatient = self._stop.count > signals_before
-                if impatient or self._clock_s() > deadline_s:
-                    _print("run", f"{child.name} does not stop: killed")
+                now_s = self._clock_s()
+                if now_s < patient_until_s:
+                    signals_before = self._stop.count
+                if self._stop.count > signals_before or now_s > deadline_s:
+                    self._screen.tell("run", f"{child.name} does not stop: killed")
                     os.killpg(child.process.pid, signal.SIGKILL)
                     child.process.wait()
                     break
                 self._show_output(_POLL_S / 5)
             self._bury(child)
-        _print("run", "stopped")
+        self._screen.tell("run", "stopped")
 
 
 def _may_follow(before: Child, now_s: float) -> bool:
@@ -215,10 +252,6 @@ def _ending(status: int) -> str:
     if status >= 0:
         return f"ended with status {status}"
     return f"was ended by {signal.Signals(-status).name}"
-
-
-def _print(name: str, text: str) -> None:
-    print(f"{name:{_NAME_WIDTH}} | {text}", flush=True)
 
 
 def _end_with_parent() -> None:

@@ -222,14 +222,30 @@ def _known(connection: sa.Connection, edge_id: int, batch: Batch) -> Known:
             )
         )
         arrivals = [(row.id, row.uptime_ms) for row in rows]
-    return Known(None, set(seqs), syncs, arrivals)
+    return Known(None, set(seqs), syncs, arrivals, _following(connection, edge_id, batch))
+
+
+def _following(connection: sa.Connection, edge_id: int, batch: Batch) -> tuple[int, int] | None:
+    """Return (uptime_ms, time_ms) of the boot's first stored reading after the batch."""
+    reading = tables.reading.c
+    row = connection.execute(
+        sa.select(reading.uptime_ms, reading.time_ms)
+        .where(
+            reading.edge_id == edge_id,
+            reading.boot == batch.boot,
+            reading.seq >= batch.first_seq + batch.count,
+        )
+        .order_by(reading.seq)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else (row.uptime_ms, row.time_ms)
 
 
 def _syncs_around(connection: sa.Connection, edge_id: int, batch: Batch) -> list[tuple[int, int]]:
     """Return the sync points from the last one at or before the batch onwards."""
     sync = tables.sync_point.c
     of_boot = sa.and_(sync.edge_id == edge_id, sync.boot == batch.boot)
-    uptime_ms_first = min(record.uptime_ms for record in batch.records)
+    uptime_ms_first = min((record.uptime_ms for record in batch.records), default=0)
     before = sa.select(sa.func.max(sync.uptime_ms)).where(
         of_boot, sync.uptime_ms <= uptime_ms_first
     )

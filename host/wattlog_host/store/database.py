@@ -50,6 +50,36 @@ def lock(path: Path) -> int:
     return handle
 
 
+class Files:
+    """The files that were opened; the kernel lets us write on after their names are gone."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember which files have the names now; the journal exists from the first write on."""
+        self._paths = (path, path.with_name(path.name + "-wal"))
+        self._opened = [_identity(name) for name in self._paths]
+
+    def require(self) -> None:
+        """Raise StoreError where a name is gone or is another file's: what we write is lost."""
+        for name, opened in zip(self._paths, self._opened, strict=True):
+            if _identity(name) != opened:
+                raise StoreError(
+                    f"{name} was removed or replaced; stop wattlog-host, put the right files "
+                    "back if they still exist, and start it again"
+                )
+
+    def size_bytes(self) -> int:
+        """Return what they take on disk."""
+        return sum(name.stat().st_size for name in self._paths if name.exists())
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def engine(path: Path, *, writes: bool) -> sa.Engine:
     """Return an engine for the file; a writing one takes the write lock when it begins."""
     made = sa.create_engine(

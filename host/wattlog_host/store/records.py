@@ -48,6 +48,8 @@ class Outcome:
     incoming: Incoming
     reason: str | None
     is_new: bool = False
+    ahead_ms: int | None = None
+    """How far the agent's clock is ahead of ours; None is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PreviousRun:
-    """The run of the host before this one."""
+    """The run of the host before this one; last_data_ms is of any run before."""
 
     started_ms: int
     last_data_ms: int | None

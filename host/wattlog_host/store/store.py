@@ -50,6 +50,7 @@ class Store:
             self.previous, self._run_id = self._begin_run(version, now_ms)
             with self._read_engine.begin() as connection:
                 rows = connection.execute(sa.select(tables.counter)).all()
+            self._files = database.Files(path)
         except BaseException as err:
             os.close(self._lock)
             if isinstance(err, sa.exc.DBAPIError):
@@ -109,13 +110,12 @@ class Store:
         return await self._read(read)
 
     async def check(self) -> None:
-        """Raise StoreError where the database cannot be read."""
+        """Raise StoreError where the database cannot be read or its file is gone."""
         await self._read(lambda connection: connection.execute(sa.text("SELECT 1")).scalar())
 
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""
-        names = (self._path, self._path.with_name(self._path.name + "-wal"))
-        return sum(name.stat().st_size for name in names if name.exists())
+        return self._files.size_bytes()
 
     async def close(self, now_ms: int) -> None:
         """Note a clean end and let go of the file; waits for what is being written."""
@@ -135,16 +135,24 @@ class Store:
             os.close(self._lock)
 
     def _begin_run(self, version: str, now_ms: int) -> tuple[PreviousRun | None, int]:
-        query = sa.select(tables.run).order_by(tables.run.c.id.desc()).limit(1)
+        run = tables.run.c
+        query = sa.select(tables.run).order_by(run.id.desc()).limit(1)
+        with_data = (
+            sa.select(run.last_data_ms)
+            .where(run.last_data_ms.is_not(None))
+            .order_by(run.id.desc())
+            .limit(1)
+        )
         with self._write_engine.begin() as connection:
             row = connection.execute(query).one_or_none()
+            last_data_ms = connection.execute(with_data).scalar_one_or_none()
             result = connection.execute(
                 sa.insert(tables.run).values(version=version, started_ms=now_ms)
             )
             run_id = batches.inserted_id(result)
         if row is None:
             return None, run_id
-        return PreviousRun(row.started_ms, row.last_data_ms, row.ended_ms), run_id
+        return PreviousRun(row.started_ms, last_data_ms, row.ended_ms), run_id
 
     def _commit_apart(self, items: Sequence[Incoming]) -> Committed:
         """Commit all; where one batch spoils the transaction, find it and put it aside."""
@@ -173,7 +181,7 @@ class Store:
                 if planned.reason is not None:
                     _add_dead_letter(connection, _letter(item, planned.reason))
                     writing.counts["dead_letters", planned.reason] += 1
-                outcomes.append(Outcome(item, planned.reason, planned.accept))
+                outcomes.append(Outcome(item, planned.reason, planned.accept, planned.ahead_ms))
             latest = batches.latest(connection, sorted(writing.meter_ids))
             batches.add_counts(connection, writing.counts)
             connection.execute(
@@ -205,8 +213,14 @@ class Store:
         return await self._on(self._readers, run)
 
     async def _on(self, executor: ThreadPoolExecutor, act: Callable[[], T]) -> T:
+        def run() -> T:
+            result = act()
+            # Afterwards, because what went into a file without a name is promised to nobody.
+            self._files.require()
+            return result
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(executor, act)
+            return await asyncio.get_running_loop().run_in_executor(executor, run)
         except sa.exc.DBAPIError as err:
             raise StoreError(f"{err.orig}") from err
         except sa.exc.SQLAlchemyError as err:
