@@ -120,7 +120,8 @@ class FrameDecoder:
                 self.junk_bytes += at - base
                 base = self._begin(at)
             at = buf.find(ESCAPE, self._scanned, fill)
-            if at < 0 or at + END_BYTES > fill:
+            # An escape beyond the longest frame is not looked at, however much has been read.
+            if at < 0 or at + END_BYTES > min(fill, base + self._frame_bytes_max):
                 if fill - base <= self._frame_bytes_max:
                     # An escape may be cut anywhere, but never reach back into what is settled.
                     self._scanned = at if at >= 0 else max(self._scanned, fill - 3)

@@ -5,6 +5,7 @@ many of them, here or on MicroPython with the heap of an ESP32, and sums up what
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -31,8 +32,10 @@ PEAK_SAMPLE_EVERY = 499
 PEAK_BYTES_MAX = 512 * 1024
 """For one input and all of its results, several times over; a few kB each are usual."""
 GROWTH_BYTES_MAX = 64 * 1024 * 1024
-"""Of the whole process, between an early and the last input."""
-SETTLED_AFTER = 1_000
+"""Of the process, which would show one input out of all that takes far too much."""
+HELD_MAX = 2_000
+"""Objects that live after the last input and did not after SETTLED_AFTER."""
+SETTLED_AFTER = 5_000
 DEVICE_HEAP_KIB = 128
 """An ESP32 leaves 56 to a program; half of this is for the damage and for the second opinion."""
 PROGRESS_EVERY_S = 0.2
@@ -53,7 +56,7 @@ class Totals:
     inputs         that were run
     counts, drops  see decoder_check.Fuzz
     peak_bytes     most memory that one input took, of those sampled; None where none was
-    growth_bytes   of the whole process since it had settled; None where that was not measured
+    held           objects that live longer than they should; None where that was not measured
     failures       one line each
     """
 
@@ -63,7 +66,7 @@ class Totals:
         self.counts: dict[str, int] = {}
         self.drops: dict[str, int] = {}
         self.peak_bytes: int | None = None
-        self.growth_bytes: int | None = None
+        self.held: int | None = None
         self.failures: list[str] = []
 
 
@@ -186,7 +189,7 @@ def _steps_here(
     fuzz = Fuzz(mutator, seed)
     totals.counts, totals.drops = fuzz.counts, fuzz.drops
     results = fuzz.run(0, inputs)
-    settled_bytes = None
+    settled = None
     for done in range(1, inputs + 1):
         sampled = done % PEAK_SAMPLE_EVERY == 0
         if sampled:
@@ -202,13 +205,16 @@ def _steps_here(
             only = "" if with_corpus else "--no-corpus "
             _note_failure(totals, f"{only}--replay {seed}:{index}", failure, case.stream.hex())
         if done == SETTLED_AFTER:
-            settled_bytes = _resident_bytes_max()
+            settled = _objects(), _resident_bytes_max()
         yield done
     next(results, None)  # lets it sum up
-    if settled_bytes is not None:
-        totals.growth_bytes = _resident_bytes_max() - settled_bytes
-        if totals.growth_bytes > GROWTH_BYTES_MAX:
-            totals.failures.append(f"the process grew by {totals.growth_bytes} bytes")
+    if settled is not None:
+        totals.held = max(0, _objects() - settled[0])
+        if totals.held > HELD_MAX:
+            totals.failures.append(f"{totals.held} objects are held for ever")
+        growth_bytes = _resident_bytes_max() - settled[1]
+        if growth_bytes > GROWTH_BYTES_MAX:
+            totals.failures.append(f"some input took {growth_bytes} bytes of memory")
 
 
 def _steps_on_device(
@@ -245,6 +251,11 @@ def _note_failure(totals: Totals, replay: str, failure: str, stream_hex: str) ->
     sys.stdout.flush()
 
 
+def _objects() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
 def _resident_bytes_max() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -258,8 +269,8 @@ def _print_summary(totals: Totals, seconds: float, interrupted: bool) -> None:
             f"{totals.peak_bytes / 1000:.0f} kB at most for one input (1 of "
             f"{PEAK_SAMPLE_EVERY} sampled)"
         )
-    if totals.growth_bytes is not None:
-        bounded.append(f"the process grew by {totals.growth_bytes / 1e6:.1f} MB")
+    if totals.held is not None:
+        bounded.append(f"{totals.held} objects more at the end than after {SETTLED_AFTER} inputs")
     good = 2 * totals.inputs
     damaged = counts.get("payloads", 0) - good + counts.get("first_covered", 0)
     rows = [
@@ -276,6 +287,10 @@ def _print_summary(totals: Totals, seconds: float, interrupted: bool) -> None:
         ("memory", "; ".join(bounded) or "bounded by the heap"),
         ("failures", str(len(totals.failures)) if totals.failures else "none"),
     ]
+    # What was not printed when it was found.
+    for line in totals.failures:
+        if not line.startswith("FAIL "):
+            print(f"FAIL {line}")
     for name, text in rows:
         print(f"  {name:<16}{text}")
 
