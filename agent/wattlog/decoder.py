@@ -4,10 +4,10 @@ Transport, parsing and learned layouts in one: most frames of a meter are read t
 layout of an earlier one, and give what a full parse would.
 """
 
-from wattlog.crc import ends_in_x25
-from wattlog.framing import END_BYTES, ESCAPE, FRAME_BYTES_MAX, START_BYTES, FrameDecoder
+from wattlog.crc import crc16_kermit, crc16_x25, ends_in_x25
+from wattlog.framing import CRC, END_BYTES, ESCAPE, FRAME_BYTES_MAX, START_BYTES, FrameDecoder
 from wattlog.layout import LearnedList, learn
-from wattlog.sml import SmlError, parse
+from wattlog.sml import SmlError, good_lists, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ class SmlDecoder(FrameDecoder):
     push() returns sml.GetList and layout.LearnedList, which are read alike. Frames whose
     payload does not follow the grammar are counted in `drops` by sml's reason.
 
-    learned  frames that were read through a layout; they count in `frames` too
+    learned   frames that were read through a layout; they count in `frames` too
+    salvaged  lists from frames whose transport checksum was wrong and whose own was right;
+              only where salvage is asked for, and beside the drop of their frame
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class SmlDecoder(FrameDecoder):
         frame_bytes_max: int = FRAME_BYTES_MAX,
         feed_bytes: int = 0,
         layouts_max: int = LAYOUTS_MAX,
+        salvage: bool = False,
     ) -> None:
         super().__init__(frame_bytes_max, feed_bytes)
+        self.salvaged = 0
+        self._salvage = salvage
         self.learned = 0
         self._layouts_max = layouts_max
         self._layouts: dict[int, Layout] = {}
@@ -61,6 +66,10 @@ class SmlDecoder(FrameDecoder):
             return None
         reason = self._reason(base, end)
         if reason is not None:
+            if reason == CRC and self._salvage:
+                lists = good_lists(self._payload(base, end), crc16_x25, True)
+                self.salvaged += len(lists)
+                found.extend(lists)
             return reason
         try:
             lists = parse(self._payload(base, end))
@@ -72,6 +81,12 @@ class SmlDecoder(FrameDecoder):
         self.frames += 1
         self._learn(base, end)
         return None
+
+    def _is_kermit_likely(self, base: int, end: int) -> bool:
+        # A list whose own checksum is a Kermit too says it as well as the maker's name.
+        if super()._is_kermit_likely(base, end):
+            return True
+        return bool(good_lists(self._payload(base, end), crc16_kermit, False))
 
     def _take_known(self, base: int, fill: int, found: "list[Any]") -> int:
         # A large read holds several frames: those of the last layout need no search at all.

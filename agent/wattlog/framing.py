@@ -202,16 +202,18 @@ class FrameDecoder:
         return CRC
 
     def _ends_in_kermit(self, base: int, end: int) -> bool:
-        # Some Holley meters use Kermit, high byte first. Trying it on every broken frame would
-        # double the chance that one passes, so the frame has to name the maker.
+        # Some Holley meters use Kermit, high byte first. Believing it of every broken frame would
+        # double the chance that one passes, so there has to be evidence, once.
         buf = self._buf
-        if not self._kermit and buf.find(b"HLY", base, end) < 0:
-            return False
         crc = crc16_kermit(self._view[base : end - 2])
         if crc != buf[end - 2] << 8 | buf[end - 1]:
             return False
-        self._kermit = True
-        return True
+        self._kermit = self._kermit or self._is_kermit_likely(base, end)
+        return self._kermit
+
+    def _is_kermit_likely(self, base: int, end: int) -> bool:
+        """Tell whether something beside its checksum says so: the frame names the maker."""
+        return self._buf.find(b"HLY", base, end) >= 0
 
     def _drop(self, reason: str, base: int) -> int:
         # Lost bytes may hide a start inside, so the search resumes one byte behind the old one.

@@ -11,6 +11,7 @@ from wattlog.compat import const
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Value = int | bytes | bool | None
@@ -30,6 +31,7 @@ _LIST = const(7)
 _SECONDS_INDEX = b"\x72\x62\x01\x65"  # the usual SML_Time, before its four bytes
 
 GET_LIST_RESPONSE = 0x0701
+_MESSAGE = b"\x76"  # a message is a list of six
 
 
 class GetList:
@@ -271,7 +273,37 @@ def _message_follows(payload: bytes, at: int) -> bool:
     return at < len(payload)
 
 
-def _message(reader: _Reader, lists: "list[GetList]") -> None:
+def good_lists(
+    payload: bytes, checksum: "Callable[[bytes], int]", is_low_first: bool
+) -> "list[GetList]":
+    """Return the GetList responses whose own checksum is right, wherever they stand.
+
+    For a payload that the transport's checksum does not vouch for; raises nothing.
+    """
+    lists: list[GetList] = []
+    at = payload.find(_MESSAGE)
+    while at >= 0:
+        reader = _Reader(payload)
+        reader.at = at
+        found: list[GetList] = []
+        try:
+            checked = _message(reader, found)
+        except (SmlError, IndexError):
+            found = []
+        if found:
+            # One byte is the shortened form of two that begin with 00.
+            sent = b"\x00" + payload[checked + 1 : reader.at - 1]
+            first, second = sent[-2], sent[-1]
+            crc = first | second << 8 if is_low_first else first << 8 | second
+            if checksum(payload[at:checked]) == crc:
+                lists.extend(found)
+                at = reader.at - 1
+        at = payload.find(_MESSAGE, at + 1)
+    return lists
+
+
+def _message(reader: _Reader, lists: "list[GetList]") -> int:
+    """Pass one message, adding the list it holds; return where its checksum stands."""
     reader.list_of(6)
     reader.octets()  # transaction id
     reader.unsigned()  # group
@@ -283,10 +315,12 @@ def _message(reader: _Reader, lists: "list[GetList]") -> None:
     else:
         reader.skip(2)
     # The transport checksum covers this one's bytes too; two of one polynomial are no better.
+    checksum_at = reader.at
     reader.unsigned()
     if reader.data[reader.at] != 0x00:
         raise SmlError("structure")
     reader.at += 1
+    return checksum_at
 
 
 def _get_list(reader: _Reader) -> GetList:

@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         help="add wattlog's reading of them: sign settled, scaled, named",
     )
     decode.add_argument("--count", type=_count, metavar="N", help="stop after N frames")
+    decode.add_argument(
+        "--salvage",
+        action="store_true",
+        help="also show lists whose own checksum is right in frames whose checksum is wrong",
+    )
     decode.add_argument("--baud", type=int, default=9600, help="of a serial port (default 9600)")
     return parser
 

@@ -73,7 +73,7 @@ def decimal_text(value: int, scale: int) -> str:
 
 def run_decode(options: argparse.Namespace) -> int:
     """Decode options.source to standard output; return the exit status."""
-    decoder = SmlDecoder(FRAME_BYTES_MAX, READ_BYTES)
+    decoder = SmlDecoder(FRAME_BYTES_MAX, READ_BYTES, salvage=options.salvage)
     interpreter = Interpreter()
     show = _show_json if options.json else _show_table
     shown = 0
