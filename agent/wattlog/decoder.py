@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from wattlog.layout import Layout
     from wattlog.sml import GetList
 
+# Reasons beside those of framing and sml: no room for a frame's registers, or for its layout.
+MEMORY = "memory"
+MEMORY_LAYOUT = "memory_layout"
+
 LEARN_AFTER = 2  # frames of one length in a row that were parsed in full
 LAYOUTS_MAX = 4  # a meter that shortens its integers has frames of a few lengths
 
@@ -77,9 +81,17 @@ class SmlDecoder(FrameDecoder):
             # The transport was right, so nothing hides in there: the whole frame is passed.
             self._count(err.reason)
             return None
+        except MemoryError:
+            # A device may hold a frame and not have room for what is in it. Kept, the frame
+            # would be tried again with every read, and nothing behind it would be seen.
+            self._count(MEMORY)
+            return None
         found.extend(lists)
         self.frames += 1
-        self._learn(base, end)
+        try:
+            self._learn(base, end)
+        except MemoryError:
+            self._count(MEMORY_LAYOUT)
         return None
 
     def _is_kermit_likely(self, base: int, end: int) -> bool:
@@ -134,5 +146,7 @@ class SmlDecoder(FrameDecoder):
             return
         if size not in self._layouts and len(self._layouts) >= self._layouts_max:
             # Which one goes matters little: it is learned again when it comes back.
-            self._layouts.pop(min(self._layouts))
+            gone = self._layouts.pop(min(self._layouts))
+            if gone is self._known:
+                self._known_bytes = 0
         self._layouts[size] = layout

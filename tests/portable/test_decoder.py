@@ -1,5 +1,6 @@
 """The decoder whole: layouts, the other checksum by evidence, and salvage where it is asked for."""
 
+from wattlog import decoder as module
 from wattlog.decoder import SmlDecoder
 from wattlog_sim import sml_writer as w
 
@@ -95,3 +96,22 @@ def test_frames_without_the_grammar_are_counted_and_cost_only_themselves():
     assert push_all(decoder, w.transport(b"\x05abcdefg"), frame(1)) == [1]
     assert decoder.drops == {"structure": 1}
     assert decoder.frames == 1
+
+
+def test_a_frame_that_does_not_fit_into_memory_is_counted_and_the_next_is_read():
+    def no_room(*_):
+        raise MemoryError
+
+    for name, reason, wanted in (("parse", "memory", [2]), ("learn", "memory_layout", [1, 1, 2])):
+        kept = getattr(module, name)
+        decoder = SmlDecoder()
+        setattr(module, name, no_room)
+        try:
+            found = push_all(decoder, frame(1), frame(1)) if name == "learn" else []
+            if name == "parse":
+                assert push_all(decoder, frame(1)) == []
+        finally:
+            setattr(module, name, kept)
+        found += push_all(decoder, frame(2))
+        assert found == wanted, name
+        assert decoder.drops == {reason: 1}, name
