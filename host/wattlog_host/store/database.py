@@ -94,8 +94,12 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
     def _configure(dbapi: sqlite3.Connection, _: Any) -> None:
         # The driver's own idea of when to begin leaves SELECTs outside the transaction.
         dbapi.isolation_level = None
-        for pragma in _PRAGMAS:
-            dbapi.execute(pragma)
+        try:
+            for pragma in _PRAGMAS:
+                dbapi.execute(pragma)
+        except sqlite3.Error:
+            dbapi.close()  # the pool has not taken it yet, and nobody else will close it
+            raise
 
     @event.listens_for(made, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -43,15 +43,17 @@ class Store:
         """Lock, open and upgrade the file and note the start of this run; may take a moment."""
         self._path = path
         self._lock = database.lock(path)
+        self._write_engine = database.engine(path, writes=True)
+        self._read_engine = database.engine(path, writes=False)
         try:
-            self._write_engine = database.engine(path, writes=True)
             database.upgrade(self._write_engine, path)
-            self._read_engine = database.engine(path, writes=False)
             self.previous, self._run_id = self._begin_run(version, now_ms)
             with self._read_engine.begin() as connection:
                 rows = connection.execute(sa.select(tables.counter)).all()
             self._files = database.Files(path)
         except BaseException as err:
+            self._write_engine.dispose()
+            self._read_engine.dispose()
             os.close(self._lock)
             if isinstance(err, sa.exc.DBAPIError):
                 raise StoreError(f"cannot use the database {path}: {err.orig}") from err
