@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONFIG_PATH = "/wattlog.json"
 _TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again
-_LOG_BYTES_MAX = const(8_192)
+_LOG_BYTES_MAX = const(4_096)
 _FRAME_BYTES_MAX = const(2_048)
 _BATCH_BYTES = const(2_048)
 _SLEEP_MS_MAX = const(50)
