@@ -270,11 +270,16 @@ def _port(port: MeterStatus) -> dict[str, Any]:
         "hint": port.hint,
         "meter": None if port.server_id is None else server_id_text(port.server_id),
         "frames": port.frames,
-        "drops": None if port.drops is None else dict(sorted(port.drops.items())),
+        "drops": _by_name(port.drops),
+        "quarantine": _by_name(port.quarantine),
         "bytes": port.bytes,
         "frame_age_s": None if port.frame_age_ms is None else port.frame_age_ms / 1000,
         "full_dataset": port.full_dataset,
     }
+
+
+def _by_name(counts: Mapping[str, int] | None) -> dict[str, int] | None:
+    return None if counts is None else dict(sorted(counts.items()))
 
 
 _PHASES = (

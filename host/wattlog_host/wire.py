@@ -104,6 +104,7 @@ class MeterStatus:
     frame_age_ms: int | None
     full_dataset: bool | None
     hint: str | None
+    quarantine: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,11 +374,12 @@ def _meter_status(row: Any) -> MeterStatus:
         _maybe_text(row, "trouble", cut=True),
         server_id,
         _maybe_uint(row, "frames", _INT64),
-        _counts(row, "drops") if row.get("drops") is not None else None,
+        _maybe_counts(row, "drops"),
         _maybe_uint(row, "bytes", _INT64),
         _maybe_uint(row, "frame_age_ms", UPTIME_MS_MAX),
         full,
         _maybe_text(row, "hint", cut=True),
+        _maybe_counts(row, "quarantine"),
     )
 
 
@@ -393,6 +395,10 @@ def _counts(message: Mapping[str, Any], key: str) -> Mapping[str, int]:
         for name, count in counts.items()
         if isinstance(name, str) and len(name) <= TEXT_MAX and _is_uint(count, _INT64)
     }
+
+
+def _maybe_counts(message: Mapping[str, Any], key: str) -> Mapping[str, int] | None:
+    return None if message.get(key) is None else _counts(message, key)
 
 
 def _maybe_text(message: Mapping[str, Any], key: str, *, cut: bool = False) -> str | None:

@@ -53,6 +53,7 @@ class Wire:
             "frame_age_ms": 300,
             "full_dataset": True,
             "hint": None,
+            "quarantine": {"held": 0},
             **more,
         }
 

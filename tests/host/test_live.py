@@ -122,6 +122,24 @@ def test_the_port_of_a_meter_is_found_by_its_number(view, wire):
     assert (port["frames"], port["drops"], port["hint"]) == (5, {"crc": 2}, "enter the PIN")
 
 
+QUARANTINES = (
+    ("not told", None, None),
+    ("nothing yet", {"held": 0}, {"held": 0}),
+    ("some", {"held": 1, "falls": 2, "glitch": 1}, {"falls": 2, "glitch": 1, "held": 1}),
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"), [q[1:] for q in QUARANTINES], ids=[q[0] for q in QUARANTINES]
+)
+def test_what_was_held_back_is_shown_with_meter_and_port_as_it_was_told(view, wire, sent, shown):
+    view.on_latest([latest(wire)], NOW_MS)
+    told(view, wire.status(meters=[wire.meter_status(quarantine=sent)]))
+    snapshot = view.snapshot(NOW_MS)
+    assert snapshot["meters"][0]["port"]["quarantine"] == shown
+    assert snapshot["agents"][0]["ports"][0]["quarantine"] == shown
+
+
 def test_the_number_of_agents_in_memory_is_bounded_and_the_silent_ones_go(view, wire, monkeypatch):
     monkeypatch.setattr(live, "EDGES_MAX", 3)
     for at_ms, name, state in (

@@ -105,14 +105,15 @@ def test_status_is_everything_the_page_shows(page, wire):
 
 def test_nothing_an_agent_says_becomes_markup(page, wire):
     evil = "<script>alert(1)</script>"
-    meter = wire.meter_status(port=evil, trouble=evil, hint=evil, drops={evil: 1})
+    counts = {evil: 1}
+    meter = wire.meter_status(port=evil, trouble=evil, hint=evil, drops=counts, quarantine=counts)
     status = wire.status(version=evil, platform=evil, meters=[meter])
     page.view.on_status(decode_status(status), NOW_MS)
     page.view.on_latest([latest(wire)], NOW_MS)
     page.view.events.appendleft(Event(NOW_MS, "x", None, evil))
     text = page.get("/").text
     assert "<script>" not in text
-    assert text.count("&lt;script&gt;") >= 6
+    assert text.count("&lt;script&gt;") >= 8
 
 
 def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
@@ -122,6 +123,32 @@ def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     assert '<span data-field="export_kwh" data-as="number">–</span>' in text
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
     assert '<span data-field="import_wh" data-as="text">198927.5</span> Wh' in text
+
+
+HELD_BACK = (
+    ("one of each", {"held": 1, "released": 2, "glitch": 3, "set": 2, "falls": 4},
+     "1 held now, 2 confirmed, 3 discarded as glitch; why: other registers (2), counter fell (4)"),
+    ("a start's first reading", {"held": 1}, "1 held now"),
+    ("nothing", {"held": 0}, None),
+    ("not told", None, None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"), [h[1:] for h in HELD_BACK], ids=[h[0] for h in HELD_BACK]
+)
+def test_only_what_was_held_back_is_shown(page, wire, sent, text):
+    page.view.on_latest([latest(wire)], NOW_MS)
+    status = wire.status(meters=[wire.meter_status(quarantine=sent)])
+    page.view.on_status(decode_status(status), NOW_MS)
+    assert page.get("/status").json()["agents"][0]["ports"][0]["quarantine"] == sent
+    html = page.get("/").text
+    for path, tag in (("port", "div"), ("ports.0", "span")):
+        (hidden,) = re.findall(rf'<{tag} data-show="{path}\.quarantine"( hidden)?>', html)
+        (shown,) = re.findall(
+            rf'data-field="{path}\.quarantine" data-as="quarantine">([^<]*)<', html
+        )
+        assert (shown, not hidden) == (text or "", text is not None)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +219,31 @@ WORDS = (
     (words.reasons, {}, "none"),
     (words.reasons, {"crc": 2, "tlv": 0}, "crc 2"),
     (words.direction, "exporting", "exporting to the grid"),
-)
+    (words.quarantine, None, ""),
+    (words.quarantine, {}, ""),
+    (words.quarantine, {"held": 0, "glitch": 0, "id": 0}, ""),
+    (words.quarantine, {"held": 1}, "1 held now"),
+    (words.quarantine, {"glitch": 1, "held": 0, "id": 1},
+     "1 discarded as glitch; why: other meter number (1)"),
+    (words.quarantine, {"later": 3, "jumps": 1, "falls": 2000, "set": 4, "released": 5},
+     "5 confirmed; why: other registers (4), counter fell (2\u202f000), counter jumped (1), later (3)"),
+    (words.quarantine, {"set": 1}, "other registers (1)"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("say", "value", "text"), WORDS)
 def test_how_the_page_says_things(say, value, text):
     assert say(value) == text
+
+
+def test_the_page_and_its_script_know_the_same_words(page):
+    script = page.get("/static/app.js").text
+    for name, text in words.DIRECTIONS.items():
+        assert f'{name}: "{text}"' in script
+    for name, text in (*words.OUTCOMES.items(), *words.DOUBTS.items()):
+        assert f'["{name}", "{text}"]' in script
+    for name in words.FILTERS:
+        assert f"{name}(" in script or f"{name}:" in script or name == "ago"
 
 
 # --- connections ---------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from wattlog_host.wire import (
     DEPTH_MAX,
+    DROPS_MAX,
     ELEMENTS_MAX,
     MESSAGE_BYTES_MAX,
     Batch,
@@ -134,6 +135,7 @@ def test_a_wrong_record_is_passed_over_alone(row, reason):
     assert (batch.rejected, batch.count) == ((reason,), 3)
 
 
+MANY = dict.fromkeys(map(str, range(DROPS_MAX + 1)), 1)
 WRONG_STATUSES = (
     ("no v", {"v": None}, "v is not 1"),
     ("v true", {"v": True}, "v is not 1"),
@@ -153,6 +155,10 @@ WRONG_STATUSES = (
     ("full_dataset 1", {"meters": [{"port": "a", "full_dataset": 1}]}, "meters: full_dataset"),
     ("frames below 0", {"meters": [{"port": "a", "frames": -1}]}, "frames"),
     ("drops as a list", {"meters": [{"port": "a", "drops": [1]}]}, "drops"),
+    ("drops of 33 reasons", {"meters": [{"port": "a", "drops": MANY}]}, "drops"),
+    ("quarantine as a list", {"meters": [{"port": "a", "quarantine": [1]}]}, "quarantine"),
+    ("quarantine as a number", {"meters": [{"port": "a", "quarantine": 0}]}, "quarantine"),
+    ("quarantine of 33 names", {"meters": [{"port": "a", "quarantine": MANY}]}, "quarantine"),
     ("hint as a number", {"meters": [{"port": "a", "hint": 1}]}, "hint"),
     ("port too long", {"meters": [{"port": "a" * 201}]}, "port"),
 )
@@ -175,6 +181,27 @@ def test_a_long_trouble_or_hint_is_cut_and_costs_no_status():
     assert status.meters[0].hint == "h" * 199 + "\u2026"
 
 
+COUNTS = (
+    ("told", {"held": 1, "glitch": 2**63}, {"held": 1, "glitch": 2**63}),
+    ("nothing yet", {"held": 0}, {"held": 0}),
+    ("empty", {}, {}),
+    ("not told", None, None),
+    ("what is no count", {"held": -1, "set": True, "id": 1.5, "falls": "2", "jumps": None, "glitch": 3},
+     {"glitch": 3}),
+    ("a count beyond 63 bits", {"held": 2**63 + 1, "set": 1}, {"set": 1}),
+    ("a name too long", {"x" * 201: 1, "x" * 200: 1}, {"x" * 200: 1}),
+    ("as many names as there may be", dict(list(MANY.items())[1:]), dict(list(MANY.items())[1:])),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["drops", "quarantine"])
+@pytest.mark.parametrize(("sent", "counts"), [c[1:] for c in COUNTS], ids=[c[0] for c in COUNTS])
+def test_a_ports_counts_are_read_as_far_as_they_are_counts(key, sent, counts):
+    message = {"v": 1, "state": "online", "edge": "a", "meters": [{"port": "a", key: sent}]}
+    (port,) = decode_status(msgpack.packb(message)).meters
+    assert getattr(port, key) == counts
+
+
 FORGERIES = (
     ("a line end", "\n"),
     ("a carriage return", "\r"),
@@ -190,14 +217,15 @@ FORGERIES = (
 @pytest.mark.parametrize("mark", [f[1] for f in FORGERIES], ids=[f[0] for f in FORGERIES])
 def test_no_text_of_an_agent_can_forge_a_line(mark):
     evil = f"\u00fc{mark}x"
-    meter = {"drops": {evil: 1}, **dict.fromkeys(("port", "state", "trouble", "hint"), evil)}
+    meter = dict.fromkeys(("port", "state", "trouble", "hint"), evil)
+    meter |= {"drops": {evil: 1}, "quarantine": {evil: 1}}
     message = {"v": 1, "state": "online", "edge": "a", "version": evil, "platform": evil}
     maps = {"log": {evil: 1}, "link": {evil: 1}}
     status = decode_status(msgpack.packb({**message, **maps, "meters": [meter]}))
     port = status.meters[0]
     for text in (status.version, status.platform, port.port, port.state, port.trouble, port.hint):
         assert text == "\u00fc\ufffdx"
-    for counts in (status.log, status.link, port.drops):
+    for counts in (status.log, status.link, port.drops, port.quarantine):
         assert counts == {"\u00fc\ufffdx": 1}
 
 

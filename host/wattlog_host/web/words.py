@@ -11,6 +11,19 @@ DIRECTIONS = {
     "balanced": "neither importing nor exporting",
 }
 
+# What became of readings that were held back, and why they were: names of agent/SPEC.md.
+OUTCOMES = {
+    "held": "held now",
+    "released": "confirmed",
+    "glitch": "discarded as glitch",
+}
+DOUBTS = {
+    "set": "other registers",
+    "falls": "counter fell",
+    "jumps": "counter jumped",
+    "id": "other meter number",
+}
+
 
 def number(text: str | int | float | None) -> str:
     """Return the digits with thin spaces between the thousands; a dash where there is nothing."""
@@ -73,6 +86,20 @@ def reasons(counts: Mapping[str, int] | None) -> str:
     return ", ".join(bad) if bad else "none"
 
 
+def quarantine(counts: Mapping[str, int] | None) -> str:
+    """Return what became of readings that were held back, and why; empty where none was."""
+    counts = counts or {}
+    outcomes = [
+        f"{number(counts[key])} {text}" for key, text in OUTCOMES.items() if counts.get(key)
+    ]
+    # A reason of a later agent comes last, by the name it gives.
+    names = [*DOUBTS, *(key for key in counts if key not in DOUBTS and key not in OUTCOMES)]
+    doubts = [
+        f"{DOUBTS.get(key, key)} ({number(counts[key])})" for key in names if counts.get(key)
+    ]
+    return "; why: ".join(", ".join(part) for part in (outcomes, doubts) if part)
+
+
 FILTERS = {
     "number": number,
     "magnitude": magnitude,
@@ -81,4 +108,5 @@ FILTERS = {
     "ago": ago,
     "size": size,
     "reasons": reasons,
+    "quarantine": quarantine,
 }

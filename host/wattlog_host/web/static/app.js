@@ -14,6 +14,19 @@ const DIRECTIONS = {
   balanced: "neither importing nor exporting",
 };
 
+// Maps: an agent's own reason may be called "constructor".
+const OUTCOMES = new Map([
+  ["held", "held now"],
+  ["released", "confirmed"],
+  ["glitch", "discarded as glitch"],
+]);
+const DOUBTS = new Map([
+  ["set", "other registers"],
+  ["falls", "counter fell"],
+  ["jumps", "counter jumped"],
+  ["id", "other meter number"],
+]);
+
 function number(value) {
   if (value === null || value === undefined) return ABSENT;
   const [whole, places] = String(value).split(".");
@@ -50,6 +63,17 @@ function reasons(counts) {
   return bad.length ? bad.map(([name, count]) => `${name} ${number(count)}`).join(", ") : "none";
 }
 
+function quarantine(value) {
+  const counts = new Map(Object.entries(value ?? {}).filter(([, count]) => count));
+  const outcomes = [...OUTCOMES].filter(([name]) => counts.has(name));
+  const others = [...counts.keys()].filter((name) => !DOUBTS.has(name) && !OUTCOMES.has(name));
+  const doubts = [...DOUBTS.keys(), ...others].filter((name) => counts.has(name));
+  return [
+    outcomes.map(([name, text]) => `${number(counts.get(name))} ${text}`).join(", "),
+    doubts.map((name) => `${DOUBTS.get(name) ?? name} (${number(counts.get(name))})`).join(", "),
+  ].filter(Boolean).join("; why: ");
+}
+
 const FORMATS = {
   number,
   magnitude: (value) => number(value === null ? null : String(value).replace("-", "")),
@@ -57,6 +81,7 @@ const FORMATS = {
   duration,
   size,
   reasons,
+  quarantine,
   text: (value) => value ?? ABSENT,
   meter: (value) => (value ? `meter ${value}` : "no meter recognised yet"),
 };
@@ -73,11 +98,17 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// Counts of which none has moved are nothing either.
+function isNothing(value) {
+  if (value === null || value === "") return true;
+  return typeof value === "object" && !Object.values(value).some(Boolean);
+}
+
 function fill(root, data) {
   for (const element of root.querySelectorAll("[data-show]")) {
     const [path, wanted] = element.dataset.show.split("=");
     const value = lookUp(data, path);
-    element.hidden = wanted === undefined ? value === null || value === "" : value !== wanted;
+    element.hidden = wanted === undefined ? isNothing(value) : value !== wanted;
   }
   for (const element of root.querySelectorAll("[data-field]")) {
     const how = element.dataset.as;
