@@ -34,9 +34,11 @@ if crc_hqx is not None:
         crc = crc_hqx(bytes(data).translate(_MIRROR), preset)
         return _MIRROR[crc & 0xFF] << 8 | _MIRROR[crc >> 8]
 
-    def ends_in_x25(buf: bytearray, start: int, end: int) -> bool:
-        """Tell whether buf[start:end] ends in its own X.25 checksum, low byte first."""
-        return crc_hqx(buf[start:end].translate(_MIRROR), 0xFFFF) == _X25_RESIDUE_MIRRORED
+    def ends_in_x25(data: "Buffer") -> bool:
+        """Tell whether data end in their own X.25 checksum, low byte first."""
+        if isinstance(data, memoryview):
+            data = bytes(data)
+        return crc_hqx(data.translate(_MIRROR), 0xFFFF) == _X25_RESIDUE_MIRRORED
 
 else:
 
@@ -54,13 +56,9 @@ else:
             crc = crc >> 8 ^ table[(crc ^ byte) & 0xFF]
         return crc
 
-    def ends_in_x25(buf: bytearray, start: int, end: int) -> bool:
-        """Tell whether buf[start:end] ends in its own X.25 checksum, low byte first."""
-        table = _TABLE
-        crc = 0xFFFF
-        for at in range(start, end):
-            crc = crc >> 8 ^ table[(crc ^ buf[at]) & 0xFF]
-        return crc == _X25_RESIDUE
+    def ends_in_x25(data: "Buffer") -> bool:
+        """Tell whether data end in their own X.25 checksum, low byte first."""
+        return _crc_reflected(data, 0xFFFF) == _X25_RESIDUE
 
 
 def crc16_x25(data: "Buffer") -> int:
@@ -71,3 +69,8 @@ def crc16_x25(data: "Buffer") -> int:
 def crc16_kermit(data: "Buffer") -> int:
     """Return CRC-16/KERMIT; the meters that use it send it high byte first."""
     return _crc_reflected(data, 0)
+
+
+def ends_in_kermit(data: "Buffer") -> bool:
+    """Tell whether data end in their own Kermit checksum, high byte first."""
+    return crc16_kermit(data[:-2]) == data[-2] << 8 | data[-1]

@@ -4,9 +4,9 @@ Transport, parsing and learned layouts in one: most frames of a meter are read t
 layout of an earlier one, and give what a full parse would.
 """
 
-from wattlog.crc import crc16_kermit, crc16_x25, ends_in_x25
-from wattlog.framing import CRC, END_BYTES, ESCAPE, FRAME_BYTES_MAX, START_BYTES, FrameDecoder
-from wattlog.layout import LearnedList, learn
+from wattlog.crc import crc16_kermit, crc16_x25
+from wattlog.framing import CRC, END_BYTES, FRAME_BYTES_MAX, START_BYTES, FrameDecoder
+from wattlog.layout import learn
 from wattlog.sml import SmlError, good_lists, parse
 
 TYPE_CHECKING = False
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wattlog.framing import Buffer
-    from wattlog.layout import Layout
+    from wattlog.layout import Layout, LearnedList
     from wattlog.sml import GetList
 
 # Reasons beside those of framing and sml: no room for a frame's registers, or for its layout.
@@ -61,11 +61,9 @@ class SmlDecoder(FrameDecoder):
 
     def _take(self, base: int, end: int, found: "list[Any]") -> str | None:
         layout = self._layouts.get(end - base)
-        values = None if layout is None else self._match(layout, base, end)
-        if layout is not None and values is not None:
+        if layout is not None and layout.take(self._buf, base, end, found) == end:
             self._known = layout
             self._known_bytes = layout.size
-            found.append(LearnedList(layout, values))
             self._count_learned(1)
             return None
         reason = self._reason(base, end)
@@ -89,7 +87,7 @@ class SmlDecoder(FrameDecoder):
         found.extend(lists)
         self.frames += 1
         try:
-            self._learn(base, end)
+            self._learn(base, end, lists)
         except MemoryError:
             self._count(MEMORY_LAYOUT)
         return None
@@ -104,33 +102,15 @@ class SmlDecoder(FrameDecoder):
         # A large read holds several frames: those of the last layout need no search at all.
         layout = self._known
         assert layout is not None
-        size = layout.size
-        first = base
-        while base + size <= fill:
-            values = self._match(layout, base, base + size)
-            if values is None:
-                break
-            found.append(LearnedList(layout, values))
-            base += size
-        self._count_learned((base - first) // size)
-        return base
-
-    def _match(self, layout: "Layout", base: int, end: int) -> "tuple[int, ...] | None":
-        """Return the moving integers of the frame in base..end, None if it is not this one."""
-        buf = self._buf
-        values = layout.match(buf, base)
-        # An escape among the bytes that move would change what the frame means.
-        if values is None or buf.find(ESCAPE, base + START_BYTES, end) != end - END_BYTES:
-            return None
-        if ends_in_x25(buf, base, end) or self._ends_in_kermit(base, end):
-            return values
-        return None
+        end = layout.take(self._buf, base, fill, found)
+        self._count_learned((end - base) // layout.size)
+        return end
 
     def _count_learned(self, count: int) -> None:
         self.frames += count
         self.learned += count
 
-    def _learn(self, base: int, end: int) -> None:
+    def _learn(self, base: int, end: int, lists: "list[GetList]") -> None:
         """Learn the layout of the frame in base..end, if it is the second of its length."""
         size = end - base
         if size != self._parsed_bytes:
@@ -141,7 +121,7 @@ class SmlDecoder(FrameDecoder):
             return
         self._parsed_count = 0
         stop = size - END_BYTES - self._buf[end - 3]
-        layout = learn(bytes(self._view[base:end]), START_BYTES, stop)
+        layout = learn(bytes(self._view[base:end]), START_BYTES, stop, lists)
         if layout is None:
             return
         if size not in self._layouts and len(self._layouts) >= self._layouts_max:

@@ -6,7 +6,7 @@ PP is the number of zeros that fill the payload up; CC CC the checksum over ever
 before it. Nothing that arrives makes `push` raise: what is not a good frame is counted.
 """
 
-from wattlog.crc import crc16_kermit, ends_in_x25
+from wattlog.crc import ends_in_kermit, ends_in_x25
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FrameDecoder:
         self._fill = 0  # how much of _buf is in use
         self._open = False  # does _buf begin with a start sequence?
         self._scanned = 0  # where the search for the next escape goes on
-        self._calm = 0  # up to this fill, bytes without an escape settle nothing
+        self._calm = 0  # up to this fill, bytes that complete no escape settle nothing
         self._escaped = False  # does the open frame hold a doubled escape?
         self._known_bytes = 0  # see _take_known
         self._kermit = False  # has this meter proven to use the other checksum?
@@ -68,15 +68,17 @@ class FrameDecoder:
         start = self._fill
         if len(data) == 1 and start < self._calm:  # some ports give nothing else
             byte = data[0]
-            if byte != 0x1B:
-                self._buf[start] = byte
-                self._fill = start + 1
-                return ()
+            self._buf[start] = byte
+            self._fill = start + 1
+            if byte == 0x1B and self._buf[start - 3] == 0x1B:
+                # Maybe the fourth of an escape: what that means is told by the four behind it.
+                self._calm = min(start + 4, self._calm)
+            return ()
         fill = start + len(data)
         if fill <= self._size:
             self._buf[start:fill] = data
             self._fill = fill
-            if fill < self._calm and self._buf.find(b"\x1b", start, fill) < 0:
+            if fill <= self._calm and self._buf.find(ESCAPE, start - 3, fill) < 0:
                 return ()
             return self._settle([])
         payloads: list[Any] = []
@@ -155,14 +157,20 @@ class FrameDecoder:
         """Keep what is not settled, and note what it takes to go on.
 
         Most calls bring a few bytes from the middle of a frame: they cost next to nothing,
-        because without an escape byte among them nothing can begin or end.
+        because without an escape nothing can begin or end, and what one means is told by the
+        four bytes behind it.
         """
         self._fill = fill - base
         if base:
             self._view[: fill - base] = self._view[base:fill]
             self._scanned -= base
-        is_calm = self._open and self._buf.find(b"\x1b", self._scanned, self._fill) < 0
-        self._calm = self._frame_bytes_max if is_calm else 0
+        if self._open:
+            at = self._buf.find(ESCAPE, self._scanned, self._fill)
+            self._calm = self._frame_bytes_max
+            if at >= 0:
+                self._calm = min(at + END_BYTES - 1, self._calm)
+        else:
+            self._calm = START_BYTES - 1
 
     def _begin(self, at: int) -> int:
         self._open = True
@@ -197,16 +205,14 @@ class FrameDecoder:
             return LENGTH
         if pad > PAD_MAX:
             return PAD
-        if ends_in_x25(self._buf, base, end) or self._ends_in_kermit(base, end):
+        if ends_in_x25(self._view[base:end]) or self._ends_in_kermit(base, end):
             return None
         return CRC
 
     def _ends_in_kermit(self, base: int, end: int) -> bool:
         # Some Holley meters use Kermit, high byte first. Believing it of every broken frame would
         # double the chance that one passes, so there has to be evidence, once.
-        buf = self._buf
-        crc = crc16_kermit(self._view[base : end - 2])
-        if crc != buf[end - 2] << 8 | buf[end - 1]:
+        if not ends_in_kermit(self._view[base:end]):
             return False
         self._kermit = self._kermit or self._is_kermit_likely(base, end)
         return self._kermit

@@ -6,13 +6,14 @@ parsed in full, so a layout can save work but never change a result.
 """
 
 from wattlog.compat import Struct, const
+from wattlog.crc import ends_in_kermit, ends_in_x25
 from wattlog.sml import GET_LIST_RESPONSE, SmlError, Walker, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from wattlog.sml import Entry
+    from wattlog.sml import Entry, GetList
 
     Fields = tuple[tuple[int, int, int, int, bool], ...]
     Spans = tuple[tuple[int, int], ...]
@@ -23,8 +24,14 @@ SECONDS = const(1)  # of one entry
 VALUE = const(2)
 SENSOR_SECONDS = const(3)  # of the whole list
 
-# struct's letters for signed integers; other widths are read as bytes first.
-_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+_ESCAPE = b"\x1b\x1b\x1b\x1b"
+_EDGE_BYTES = const(8)  # a start sequence
+_BEFORE_END = const(-5)  # one byte short of the escape that ends a frame, which is the fourth
+
+_from_bytes = int.from_bytes
+
+# Width of an integer: how many bytes are read for it, and struct's letter for those if signed.
+_READS = ((0, ""), (1, "b"), (2, "h"), (4, "i"), (4, "i"), (8, "q"), (8, "q"), (8, "q"), (8, "q"))
 
 
 class LearnedList:
@@ -60,7 +67,7 @@ class LearnedList:
 class Layout:
     """Where the moving integers stand in frames of one shape.
 
-    size        bytes of such a frame
+    size        bytes of such a frame, start and end included
     fields      (entry index or -1, what it is, offset, width, signed) of each moving integer
     seconds_at  index in fields of the list's own seconds, or None
     server_id   the meter's
@@ -74,6 +81,7 @@ class Layout:
         server_id: bytes | None,
         fields: "Fields",
         spans: "Spans",
+        is_kermit: bool,
     ) -> None:
         self.size = len(frame)
         self.fields = fields
@@ -82,6 +90,7 @@ class Layout:
         self.plan: Any = None  # what the interpreter makes of this layout
         self._start = start
         self._stop = stop
+        self._ends_right = ends_in_kermit if is_kermit else ends_in_x25
         for index, field in enumerate(fields):
             if field[1] == SENSOR_SECONDS:
                 self.seconds_at = index
@@ -111,31 +120,40 @@ class Layout:
             at = 0
             odd = []
             for index, (_, _, start, width, signed) in enumerate(self.fields):
-                code = _CODES.get(width)
-                if code is None:
-                    code = "%ds" % width
-                    odd.append((index, signed))
-                elif not signed:
-                    code = code.upper()
-                form += "%dx%s" % (start - at, code)
-                at = start + width
+                # Odd widths are read with bytes that follow, which are then shifted out.
+                taken, code = _READS[width]
+                if taken != width:
+                    odd.append((index, 8 * (taken - width)))
+                form += "%dx%s" % (start - at, code if signed else code.upper())
+                at = start + taken
             self._read = Struct(form + "%dx" % (len(frame) - at)).unpack
             self._odd = tuple(odd)
 
-        def match(self, buf: bytearray, base: int) -> "tuple[int, ...] | None":
-            """Return the moving integers of the frame at base, None if its shape differs."""
-            frame = buf[base : base + self.size]
-            # As one long number: comparing every fixed byte is then one operation in C.
-            if int.from_bytes(frame, "little") & self._mask != self._fixed:
-                return None
-            values = self._read(frame)
-            for index, signed in self._odd:
-                octets = values[index]
-                number = int.from_bytes(octets, "big")
-                if signed and octets[0] & 0x80:
-                    number -= 1 << 8 * len(octets)
-                values = values[:index] + (number,) + values[index + 1 :]
-            return values
+        def take(self, buf: bytearray, base: int, fill: int, found: "list[Any]") -> int:
+            """Add a LearnedList for each frame of this shape from base on; return their end."""
+            size = self.size
+            mask = self._mask
+            fixed = self._fixed
+            ends_right = self._ends_right
+            read = self._read
+            odd = self._odd
+            while base + size <= fill:
+                frame = buf[base : base + size]
+                # As one long number: comparing every fixed byte is then one operation in C.
+                if _from_bytes(frame, "little") & mask != fixed:
+                    break
+                # An escape among the bytes that move would change what the frame means.
+                if frame.rfind(_ESCAPE, _EDGE_BYTES, _BEFORE_END) >= 0 or not ends_right(frame):
+                    break
+                values = read(frame)
+                if odd:
+                    numbers = list(values)
+                    for index, shift in odd:
+                        numbers[index] >>= shift
+                    values = tuple(numbers)
+                found.append(LearnedList(self, values))
+                base += size
+            return base
 
     else:
 
@@ -143,16 +161,24 @@ class Layout:
             self._frame = bytearray(frame)
             self._spans = spans
 
-        def match(self, buf: bytearray, base: int) -> "tuple[int, ...] | None":
-            """Return the moving integers of the frame at base, None if its shape differs."""
-            # What moves is copied into the learned bytes; then all must be the same.
+        def take(self, buf: bytearray, base: int, fill: int, found: "list[Any]") -> int:
+            """Add a LearnedList for each frame of this shape from base on; return their end."""
             frame = self._frame
-            for start, width in self._spans:
-                for at in range(start, start + width):
-                    frame[at] = buf[base + at]
-            if memoryview(buf)[base : base + self.size] != frame:
-                return None
-            return tuple([_integer(frame, f[2], f[3], f[4]) for f in self.fields])
+            while base + self.size <= fill:
+                # What moves is copied into the learned bytes; then all must be the same.
+                for start, width in self._spans:
+                    for at in range(start, start + width):
+                        frame[at] = buf[base + at]
+                end = base + self.size
+                view = memoryview(buf)[base:end]
+                if view != frame or buf.find(_ESCAPE, base + _EDGE_BYTES, end + _BEFORE_END) >= 0:
+                    break
+                if not self._ends_right(view):
+                    break
+                values = tuple([_integer(frame, f[2], f[3], f[4]) for f in self.fields])
+                found.append(LearnedList(self, values))
+                base = end
+            return base
 
 
 def _integer(buf: bytearray, at: int, width: int, signed: bool) -> int:
@@ -164,21 +190,32 @@ def _integer(buf: bytearray, at: int, width: int, signed: bool) -> int:
     return value
 
 
-def learn(frame: bytes, start: int, stop: int) -> Layout | None:
+def learn(frame: bytes, start: int, stop: int, lists: "list[GetList]") -> Layout | None:
     """Return the layout of a good frame whose payload stands at start..stop without escapes.
 
-    None for a shape that is not learned: one that does not hold exactly one list, or holds
-    something that may change its shape unseen.
+    lists is what a full parse found in it. None for a shape that is not learned: one that does
+    not hold exactly one list, or holds something that may change its shape unseen.
     """
-    payload = frame[start:stop]
-    found = locate(payload)
-    lists = parse(payload)
-    if found is None or len(lists) != 1:
+    if len(lists) != 1:
+        return None
+    found = locate(frame[start:stop])
+    if found is None or _is_crowded(found[0]):
         return None
     fields = tuple([(i, what, at + start, n, signed) for i, what, at, n, signed in found[0]])
     spans = [(at + start, width) for at, width in found[1]]
     spans.append((len(frame) - 2, 2))  # the checksum
-    return Layout(frame, start, stop, lists[0].server_id, fields, tuple(spans))
+    is_kermit = not ends_in_x25(frame)
+    return Layout(frame, start, stop, lists[0].server_id, fields, tuple(spans), is_kermit)
+
+
+def _is_crowded(fields: "Fields") -> bool:
+    """Tell whether two integers stand so close that _READS would overlap."""
+    free = 0
+    for _, _, at, width, _ in fields:
+        if at < free:
+            return True
+        free = at + _READS[width][0]
+    return False
 
 
 def locate(payload: bytes) -> "tuple[Fields, Spans] | None":

@@ -61,6 +61,63 @@ def test_how_the_stream_is_cut_never_matters():
         assert decoder.frames == 3, size
 
 
+# One byte and several at a time are taken on ways of their own, and may follow each other.
+CUTS = ((1, 2), (1, 1, 1, 5), (3, 1, 1), (7, 1), (1, 1, 1, 1, 1, 1, 1, 9), (4, 4, 1), (60, 1, 3))
+
+
+def test_single_bytes_and_more_may_take_turns():
+    literal = b"\x00" + ESCAPE + b"\x00\x1b\x00\x1b\x1b\x00\x1b\x1b\x1b\x00" + ESCAPE
+    stream = b"".join(
+        (
+            b"\x1b\x1b" + FRAME + transport(literal),
+            ESCAPE + b"junk" + FRAME[:50] + OTHER_FRAME,
+            FRAME[:-5] + b"\x00" + FRAME[-4:] + transport(b"\x1b" * 16) + FRAME + b"\x00" * 8,
+        )
+    )
+    wanted, whole = decode(stream)
+    assert wanted == [PAYLOAD, literal, OTHER, b"\x1b" * 16, PAYLOAD]
+    for cut in CUTS:
+        for ahead in range(9):
+            decoder = FrameDecoder()
+            payloads = list(decoder.push(stream[:ahead]))
+            at = ahead
+            turn = 0
+            while at < len(stream):
+                size = cut[turn % len(cut)]
+                payloads.extend(decoder.push(stream[at : at + size]))
+                at += size
+                turn += 1
+            assert payloads == wanted, (cut, ahead)
+            assert decoder.drops == whole.drops, (cut, ahead)
+            assert decoder.junk_bytes == whole.junk_bytes, (cut, ahead)
+
+
+def test_a_frame_comes_out_with_its_last_byte_and_not_later():
+    for name, noise in NOISE[:8]:
+        for run in range(1, 10):
+            payload = (
+                b"\x76\x00" + b"\x1b" * run + b"\x00\x1b\x1b\x1b" + b"\x1a" * 4 + b"\x1b" * run
+            )
+            frame = transport(payload)
+            for size in (1, 2, 5):
+                decoder = FrameDecoder()
+                for piece in pieces(noise + frame[:-1], size):
+                    assert list(decoder.push(piece)) == [], (name, run, size)
+                assert decoder.push(frame[-1:]) == [payload], (name, run, size)
+
+
+def test_an_overlong_frame_is_dropped_by_the_byte_that_makes_it_so():
+    for tail in (b"\x01" * 8, b"\x01\x01" + ESCAPE + b"\x01\x01", b"\x01" * 5 + ESCAPE[:3]):
+        frame = START + b"\x01" * 32 + tail
+        for size in (1, 2, None):
+            decoder = FrameDecoder(len(frame) + 1)
+            for piece in pieces(frame + b"\x1b", size or len(frame) + 1):
+                decoder.push(piece)
+            assert decoder.drops == {}, (tail, size)
+            decoder.push(b"\x1b")
+            assert decoder.drops == {"overlong": 1}, (tail, size)
+
+
 def test_an_escape_in_the_payload_comes_back_at_any_alignment():
     for run in range(1, 14):
         for ahead in range(4):

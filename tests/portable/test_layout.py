@@ -234,6 +234,31 @@ def test_kermit_frames_are_learned_too():
     assert decoder.learned == 9 - LEARN_AFTER
 
 
+def test_a_meter_that_changes_its_checksum_is_read_all_the_same():
+    decoder = SmlDecoder()
+    for number in range(1, 25):
+        checksum = (w.kermit_high_first, w.x25_low_first)[number // 6 & 1]
+        stream = frame(number=number, server_id=HOLLEY_ID, checksum=checksum)
+        found = decoder.push(stream)
+        assert [one.sec_index for one in found] == [number]
+    assert decoder.learned == 24 - 4 * LEARN_AFTER - 1  # the turns are 5, 6, 6, 6 and 1 long
+    assert decoder.drops == {}
+
+
+def test_integers_in_close_quarters():
+    # Bare seconds one byte behind a status: an odd width leaves no room to read more than it has.
+    for width in range(1, 9):
+        decoder = SmlDecoder()
+        for number in range(1, 8):
+            entries = [
+                w.entry(
+                    ENERGY, w.unsigned(number, 4), w.unsigned(number, width), w.unsigned(number, 4)
+                )
+            ]
+            assert_same(decoder, frame(entries, number), (width, number))
+        assert decoder.learned == (0 if width in (5, 6) else 7 - LEARN_AFTER), width
+
+
 def test_a_shape_without_a_layout_is_parsed_in_full():
     second = w.message(
         b"\x01",

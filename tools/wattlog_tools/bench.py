@@ -28,6 +28,7 @@ from wattlog_tools.console import EXIT_OK, ToolError
 MODELS = ("mt681", "dzg", "edl")
 FRAME_BYTES_MAX = 8192
 FEED_BYTES = 4096
+FRAMES = 1800  # half an hour of a meter: learning is in it, as what it is
 FEEDS_BYTES = (1, 64, 4096)
 CAPTURE_TIMES = 20
 DECODER_MODULES = ("compat", "crc", "framing", "sml", "layout", "decoder")
@@ -97,7 +98,11 @@ def _parser() -> argparse.ArgumentParser:
         "on MicroPython.",
     )
     parser.add_argument(
-        "--frames", type=int, default=400, metavar="N", help="frames in a stream (default 400)"
+        "--frames",
+        type=int,
+        default=FRAMES,
+        metavar="N",
+        help=f"frames in a stream (default {FRAMES})",
     )
     parser.add_argument(
         "--rounds", type=int, default=9, metavar="N", help="turns of each side (default 9)"
