@@ -19,7 +19,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") $(if $(MQTT_PORT),--mqtt-port "$(MQTT_PORT)") \
 	$(if $(DATA),--data "$(DATA)")
 
-.PHONY: help setup run test test-mpy check lint type fmt bench fuzz soak clean FORCE
+.PHONY: help setup run test test-mpy check lint type fmt bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -55,9 +55,17 @@ bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
 fuzz: .venv/dev.stamp  ## damaged streams against the decoder; N= SEED= ARGS=
 	@$(BIN)/wattlog-tools fuzz $(if $(N),-n "$(N)") $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
-soak: .venv/dev.stamp $(STAMPS)  ## what takes long: a million damaged streams, and on MicroPython
+lab: .venv/dev.stamp  ## power cuts and days of trouble, as many as CI does; SEED=
+	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)")
+	@$(BIN)/wattlog-tools sim --seeds 200 $(if $(SEED),--seed "$(SEED)")
+
+soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, and hundreds of kills; SEED=
 	@$(BIN)/wattlog-tools fuzz -n 1000000 $(if $(SEED),--seed "$(SEED)")
 	@$(BIN)/wattlog-tools fuzz -n 20000 $(if $(SEED),--seed "$(SEED)") --micropython
+	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)") --cuts 1000000 --doubles 250000 \
+		--rots 200000 --wavers 100000 --faults 100000
+	@$(BIN)/wattlog-tools sim --seeds 10000 $(if $(SEED),--seed "$(SEED)")
+	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py
 
 clean:  ## remove everything that make made, except recorded data
 	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

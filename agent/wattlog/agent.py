@@ -3,20 +3,21 @@
 `step(now_ms)` is all there is to call; the rim owns the loop, the clock and the waiting.
 """
 
-from wattlog import __version__, records
+from wattlog import __version__
 from wattlog.average import PowerAverage
 from wattlog.decoder import SmlDecoder
 from wattlog.diagnosis import Diagnosis
 from wattlog.gate import Gate
 from wattlog.reading import HINT_PIN, Interpreter
+from wattlog.records import GroupWriter
+from wattlog.ringlog import LogError
 from wattlog.sml import server_id_text
 from wattlog.timebase import SyncNotes
-from wattlog.uplink import UP, Uplink
+from wattlog.uplink import BATCH_MS, UP, Uplink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.memlog import MemoryLog
-    from wattlog.ports import ByteSource, Clock, Link, Randrange, Say
+    from wattlog.ports import ByteSource, Clock, Link, Log, Randrange, Say
     from wattlog.reading import Reading
 
     Taken = tuple[Reading, int]
@@ -115,7 +116,9 @@ class Agent:
     randrange    randrange(n) -> 0..n-1
     say          say(text): one line for a person
     frame_bytes_max  the longest SML frame that is read
-    batch_buf    where batches are built; see Uplink
+    batch_buf, window_max, batch_ms  see Uplink
+    log_kind     "flash", "file" or "memory": what survives a power cut
+    log_trouble  why it is not what it should be, in words for a person, or None
     """
 
     def __init__(
@@ -124,19 +127,40 @@ class Agent:
         boot: int,
         platform: str,
         sources: "list[ByteSource]",
-        log: "MemoryLog",
+        log: "Log",
         link: "Link",
         clock: "Clock",
         randrange: "Randrange",
         say: "Say",
         frame_bytes_max: int,
         batch_buf: bytearray,
+        window_max: int,
+        batch_ms: int = BATCH_MS,
+        log_kind: str = "memory",
+        log_trouble: str | None = None,
     ) -> None:
         assert 0 < boot < 1 << 32
         self.meters = [Meter(source, frame_bytes_max) for source in sources]
-        self.uplink = Uplink(edge, boot, log, link, randrange, self._describe, say, batch_buf)
+        self._writer = GroupWriter(log, boot)
+        self.uplink = Uplink(
+            edge,
+            boot,
+            log,
+            self._writer,
+            link,
+            randrange,
+            self._describe,
+            say,
+            batch_buf,
+            window_max,
+            batch_ms,
+        )
         self._platform = platform
         self._log = log
+        self._log_kind = log_kind
+        self._log_trouble = log_trouble
+        self._log_failure: str | None = None  # of the last append
+        self._unlogged = 0
         self._clock = clock
         self._say = say
         self._sync = SyncNotes()
@@ -146,8 +170,8 @@ class Agent:
         """Do everything that is due at this uptime; return when to come again."""
         self._note_time(now_ms)
         if self._is_reading:
-            for meter in self.meters:
-                self._keep(meter.take(now_ms))
+            for number, meter in enumerate(self.meters):
+                self._keep(number, meter.take(now_ms))
                 self._watch(meter)
         return min(now_ms + POLL_MS, self.uplink.step(now_ms))
 
@@ -155,8 +179,9 @@ class Agent:
         """Read no more meters: what follows only brings home what is logged."""
         if self._is_reading:
             self._is_reading = False
-            for meter in self.meters:
-                self._keep(meter.finish())
+            for number, meter in enumerate(self.meters):
+                self._keep(number, meter.finish())
+            self._writer.close()
 
     def waiting(self) -> int:
         """Return how many records the host has not yet committed."""
@@ -172,14 +197,36 @@ class Agent:
         self.stop_reading()
         self.uplink.stop()
 
-    def _keep(self, taken: "list[Taken]") -> None:
+    def _keep(self, number: int, taken: "list[Taken]") -> None:
         for reading, taken_ms in taken:
-            self._log.append(records.pack_reading(taken_ms, reading))
+            try:
+                self._writer.reading(taken_ms, reading)
+            except LogError as err:
+                self._unlogged += 1
+                self._note_log(str(err))
+            else:
+                self._note_log(None)
+            self.uplink.live.offer(number, taken_ms, reading)
 
     def _note_time(self, now_ms: int) -> None:
-        epoch_ms = self._clock.epoch_ms()
+        # A log that fails is tried again with the next reading, and not at every step.
+        epoch_ms = self._clock.epoch_ms() if self._log_failure is None else None
         if epoch_ms is not None and self._sync.is_due(now_ms, epoch_ms):
-            self._log.append(records.pack_sync(now_ms, epoch_ms))
+            try:
+                self._writer.sync(now_ms, epoch_ms)
+            except LogError as err:
+                self._note_log(str(err))
+
+    def _note_log(self, failure: str | None) -> None:
+        """Say once that the log fails, or works again."""
+        if (failure is None) != (self._log_failure is None):
+            if failure is None:
+                self._say("the log works again")
+            else:
+                self._say("the log fails, readings are lost: %s; trying again" % failure)
+                self._sync = SyncNotes()  # what was noted last may not have been kept
+            self.uplink.announce()
+        self._log_failure = failure
 
     def _watch(self, meter: Meter) -> None:
         """Say once what has changed about a port or a meter."""
@@ -205,14 +252,22 @@ class Agent:
 
     def _describe(self, now_ms: int) -> "dict[str, object]":
         stats = self._log.stats()
+        trouble = self._log_failure or self._log_trouble
         return {
             "version": __version__,
             "platform": self._platform,
             "log": {
+                "id": self._log.id,
+                "kind": self._log_kind,
+                "first_seq": stats.first_seq,
+                "next_seq": stats.next_seq,
                 "records": stats.records,
                 "bytes": stats.bytes,
                 "bytes_max": stats.bytes_max,
                 "evicted": stats.evicted,
+                "damaged": stats.damaged,
+                "unlogged": self._unlogged,
+                "trouble": trouble[:TROUBLE_MAX] if trouble else None,
             },
             "meters": [meter.describe(now_ms) for meter in self.meters],
         }

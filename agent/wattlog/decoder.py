@@ -61,10 +61,15 @@ class SmlDecoder(FrameDecoder):
 
     def _take(self, base: int, end: int, found: "list[Any]") -> str | None:
         layout = self._layouts.get(end - base)
-        if layout is not None and layout.take(self._buf, base, end, found) == end:
-            self._known = layout
-            self._known_bytes = layout.size
-            self._count_learned(1)
+        try:
+            if layout is not None and layout.take(self._buf, base, end, found) == end:
+                self._known = layout
+                self._known_bytes = layout.size
+                self._count_learned(1)
+                return None
+        except MemoryError:
+            # Where there is no room for its integers, there is none for all its registers.
+            self._count(MEMORY)
             return None
         reason = self._reason(base, end)
         if reason is not None:
@@ -102,9 +107,14 @@ class SmlDecoder(FrameDecoder):
         # A large read holds several frames: those of the last layout need no search at all.
         layout = self._known
         assert layout is not None
-        end = layout.take(self._buf, base, fill, found)
-        self._count_learned((end - base) // layout.size)
-        return end
+        before = len(found)
+        try:
+            layout.take(self._buf, base, fill, found)
+        except MemoryError:
+            pass  # those before it count; the one without room is found, and passed, by _take
+        count = len(found) - before
+        self._count_learned(count)
+        return base + count * layout.size
 
     def _count_learned(self, count: int) -> None:
         self.frames += count

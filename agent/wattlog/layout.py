@@ -227,7 +227,8 @@ def locate(payload: bytes) -> "tuple[Fields, Spans] | None":
     try:
         while walker.message_follows():
             _locate_message(walker)
-    except SmlError:
+    except (SmlError, IndexError):
+        # Behind a list that no layout can hold, the walker may be anywhere.
         return None
     return (tuple(walker.fields), tuple(walker.spans)) if walker.is_plain else None
 

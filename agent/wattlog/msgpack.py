@@ -24,15 +24,24 @@ class MsgpackError(Exception):
 
 def pack(value: object) -> bytes:
     """Return the value as MessagePack, in its shortest form."""
+    return bytes(pack_long(value))
+
+
+def pack_long(value: object) -> bytearray:
+    """Return the same without a last copy: a small heap may not have room for two."""
     out = bytearray()
     _write(out, value)
-    return bytes(out)
+    return out
 
 
-def pack_array_head(count: int) -> bytes:
-    """Return the first bytes of an array of count elements that the caller adds himself."""
+def pack_bytes_head(size: int) -> bytes:
+    """Return what stands before so many bytes that the caller adds himself."""
     out = bytearray()
-    _write_head(out, count, 0x90, 16, 0xDC)
+    if size < 256:
+        out.append(0xC4)
+        out.append(size)
+    else:
+        _write_head(out, size, 0, 0, 0xC5)
     return bytes(out)
 
 
@@ -87,11 +96,7 @@ def _write(out: bytearray, value: object) -> None:
             _write_head(out, len(data), 0xA0, 32, 0xDA)
         out.extend(data)
     elif isinstance(value, (bytes, bytearray)):
-        if len(value) < 256:
-            out.append(0xC4)
-            out.append(len(value))
-        else:
-            _write_head(out, len(value), 0, 0, 0xC5)
+        out.extend(pack_bytes_head(len(value)))
         out.extend(value)
     else:
         _write_container(out, value)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from wattlog.ringlog import Stats
+
 Randrange = Callable[[int], int]
 Say = Callable[[str], None]
 Describe = Callable[[int], dict[str, object]]
@@ -30,11 +32,39 @@ class Clock(Protocol):
         """Return ms since 1970 UTC, or None while the time is not known."""
 
 
-class Log(Protocol):
-    """Where records wait for the host; see memlog.MemoryLog."""
+class BlockDevice(Protocol):
+    """MicroPython's extended block protocol, as of esp32.Partition. Each may raise OSError.
 
-    def append(self, payload: bytes) -> int:
-        """Keep payload; return its sequence number."""
+    Offsets and sizes are any, but stay within a block.
+    """
+
+    def readblocks(self, block: int, buf: bytearray | memoryview, offset: int) -> None:
+        """Fill buf from this place."""
+
+    def writeblocks(self, block: int, buf: bytes | bytearray, offset: int) -> None:
+        """Write buf to this place, for good on return; never erase."""
+
+    def ioctl(self, op: int, arg: int) -> int | None:
+        """Return the number of blocks (op 4) or their size (5), or erase one (6).
+
+        An erase that failed may say so by a negative number.
+        """
+
+
+class LogEnd(Protocol):
+    """The end of a log where records are added; each method may raise ringlog.LogError."""
+
+    def append(self, payload: bytes | bytearray) -> int:
+        """Keep payload for good; return its sequence number."""
+
+    def fits(self, size: int) -> bool:
+        """Tell whether so many bytes would go where the last record went."""
+
+
+class Log(LogEnd, Protocol):
+    """Where records wait for the host; see ringlog.RingLog."""
+
+    id: int
 
     def read_after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield what is kept with a greater number, oldest first."""
@@ -42,9 +72,12 @@ class Log(Protocol):
     def release(self, seq: int) -> None:
         """Free everything up to and including seq."""
 
+    def stats(self) -> Stats:
+        """Return the fill and the losses."""
+
 
 class Link(Protocol):
-    """One MQTT connection, subscribed to the edge's acknowledgements and status."""
+    """One MQTT connection, subscribed to the edge's acknowledgements, status and commands."""
 
     def open(self, will: bytes) -> None:
         """Begin to connect, with this last will; raise LinkError where it cannot work."""

@@ -6,10 +6,13 @@ reordering messages costs time and nothing else.
 """
 
 from wattlog import records
+from wattlog.live import Live
+from wattlog.ringlog import LogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wattlog.ports import Describe, Link, Log, Randrange, Say
+    from wattlog.records import GroupWriter
 
 BACKOFF_MS_MIN = 1_000
 BACKOFF_MS_MAX = 30_000
@@ -18,7 +21,9 @@ CLAIM_MS = 3_000
 ACK_MS_MIN = 5_000
 ACK_MS_MAX = 30_000
 STATUS_EVERY_MS = 10_000
-BATCH_EVERY_MS = 1_000  # what comes within it shares a batch, and the host a commit
+BATCH_MS = 30_000  # what comes within it shares a batch, and the host a commit
+BATCHES_PER_STEP = 4  # the meters want to be read in between
+LOG_WAIT_MS = 1_000  # after a log that failed
 RECEIVE_MAX = 32  # messages looked at in one step
 
 DOWN = "down"
@@ -51,17 +56,33 @@ class Backoff:
         return wait_ms - self._randrange(wait_ms // 4 + 1)
 
 
+class _Flight:
+    """A batch on its way: sent, and to be sent again until it is acknowledged."""
+
+    def __init__(self, first_seq: int, count: int, backoff: Backoff) -> None:
+        self.first_seq = first_seq
+        self.count = count
+        self.backoff = backoff
+        self.due_ms = 0
+        self.is_acked = False
+
+
 class Uplink:
     """The way of one agent's log to the host.
 
-    edge       the agent's id
-    boot       random number of this start
-    log        where the records wait
-    link       the MQTT connection
-    randrange  randrange(n) -> 0..n-1
-    describe   describe(now_ms) -> dict, what a status message says beside who we are
-    say        say(text): one line for a person, once per change
-    batch_buf  where a batch is built: BATCH_BYTES_MIN to BATCH_BYTES_MAX bytes
+    edge        the agent's id
+    boot        random number of this start
+    log         where the records wait
+    writer      what writes them there: a group that still grows is not sent
+    link        the MQTT connection
+    randrange   randrange(n) -> 0..n-1
+    describe    describe(now_ms) -> dict, what a status message says beside who we are
+    say         say(text): one line for a person, once per change
+    batch_buf   where batches are built: records.BATCH_BYTES
+    window_max  batches that may be on their way at once
+    batch_ms    a group is ended after this time, so that it can be sent
+
+    live        takes the readings that are to be shown at once
     """
 
     def __init__(
@@ -69,35 +90,39 @@ class Uplink:
         edge: str,
         boot: int,
         log: "Log",
+        writer: "GroupWriter",
         link: "Link",
         randrange: "Randrange",
         describe: "Describe",
         say: "Say",
         batch_buf: bytearray,
+        window_max: int,
+        batch_ms: int = BATCH_MS,
     ) -> None:
-        assert records.BATCH_BYTES_MIN <= len(batch_buf) <= records.BATCH_BYTES_MAX
+        assert window_max > 0
         self.state = DOWN
         self.connects = 0
         self.resent = 0
         self.refused = 0
+        self.live = Live(edge, boot, link)
         self._edge = edge
         self._boot = boot
         self._log = log
+        self._writer = writer
         self._link = link
         self._describe = describe
+        self._randrange = randrange
         self._say = say
         self._said = ""
         self._link_backoff = Backoff(BACKOFF_MS_MIN, BACKOFF_MS_MAX, randrange)
-        self._ack_backoff = Backoff(ACK_MS_MIN, ACK_MS_MAX, randrange)
         self._due_ms = 0  # DOWN: connect; CONNECTING: give up; CLAIMING: take the id
         self._status_due_ms = 0
-        self._buf = batch_buf
-        self._batch: memoryview | None = None  # in flight, until acknowledged; lies in _buf
-        self._first_seq = 0
-        self._count = 0
-        self._resend_due_ms = 0
-        self._batch_due_ms = 0
-        self._acked_seq = 0
+        self._buffer = records.BatchBuffer(batch_buf)
+        self._window: list[_Flight] = []  # by rising first_seq
+        self._window_max = window_max
+        self._sent_seq = 0  # the last that has been in the window
+        self._batch_ms = batch_ms
+        self._close_due_ms = 0
 
     def step(self, now_ms: int) -> int:
         """Do what is due; return when to come again at the latest (sooner does no harm)."""
@@ -130,8 +155,10 @@ class Uplink:
         return records.topic(self._edge, leaf)
 
     def _pack(self, state: str) -> bytes:
-        return records.pack_status(
-            {"v": records.FORMAT_WIRE, "state": state, "edge": self._edge, "boot": self._boot}
+        return bytes(
+            records.pack_status(
+                {"v": records.FORMAT_WIRE, "state": state, "edge": self._edge, "boot": self._boot}
+            )
         )
 
     def _say_once(self, text: str) -> None:
@@ -157,7 +184,13 @@ class Uplink:
             return self._due_ms
         if now_ms >= self._status_due_ms:
             self._send_status(now_ms, None)
-        return min(self._status_due_ms, self._pump(now_ms))
+        self.live.send(now_ms)
+        try:
+            due_ms = self._pump(now_ms)
+        except LogError as err:
+            self._say_once("the log fails: %s; trying again" % err)
+            due_ms = now_ms + LOG_WAIT_MS
+        return min(self._status_due_ms, due_ms)
 
     def _connect(self, now_ms: int) -> bool:
         """Get the link up, claiming the id where it is new; False while that takes its time."""
@@ -184,8 +217,9 @@ class Uplink:
         """Nobody else holds the id: it is ours."""
         self.state = UP
         self._link_backoff.reset()
-        self._ack_backoff.reset()
-        self._resend_due_ms = now_ms  # what was in flight may have been lost with the old link
+        for flight in self._window:  # they may have been lost with the old link
+            flight.due_ms = now_ms
+            flight.backoff.reset()
         self._status_due_ms = now_ms
         self._say_once("connected to the broker")
 
@@ -202,7 +236,7 @@ class Uplink:
         )
         # An answer is for who asks now: kept by the broker, it would turn away those to come.
         packed = records.pack_status(fields)
-        self._link.publish(self._topic(records.STATUS), packed, reply_to is None)
+        self._link.publish(self._topic(records.STATUS), memoryview(packed), reply_to is None)
         self._status_due_ms = now_ms + STATUS_EVERY_MS
 
     def _receive(self, now_ms: int) -> None:
@@ -212,9 +246,11 @@ class Uplink:
                 return
             topic, payload = message
             if topic == self._topic(records.ACK):
-                self._on_ack(payload, now_ms)
+                self._on_ack(payload)
             elif topic == self._topic(records.STATUS):
                 self._on_status(payload, now_ms)
+            elif topic == self._topic(records.COMMAND):
+                self.live.on_command(payload, now_ms)
             if self.state == DOWN:
                 return
 
@@ -255,55 +291,111 @@ class Uplink:
         self.state = DOWN
         self._due_ms = now_ms + self._link_backoff.next_ms()
 
-    def _on_ack(self, payload: bytes, now_ms: int) -> None:
+    def _on_ack(self, payload: bytes) -> None:
         ack = records.unpack_ack(payload)
-        if self._batch is None or ack is None:
+        if ack is None or ack[0] != self._log.id:
             return
-        boot, first_seq, count, reason = ack
-        if (boot, first_seq) != (self._boot, self._first_seq):
-            return  # a repeat of an earlier one
-        if reason is None and count != self._count:
-            return  # one who refuses may not have been able to count
-        if reason is not None:
-            self.refused += 1
-            self._say_once("the host refused a batch of %d records: %s" % (self._count, reason))
-        self._acked_seq = first_seq + self._count - 1
-        self._log.release(self._acked_seq)
-        self._batch = None
-        self._ack_backoff.reset()
+        _, first_seq, count, reason = ack
+        for flight in self._window:
+            # One who refuses may not have been able to count.
+            if flight.first_seq == first_seq and (reason is not None or flight.count == count):
+                if reason is not None and not flight.is_acked:
+                    self.refused += 1
+                    self._say_once(
+                        "the host refused a batch of %d records: %s" % (flight.count, reason)
+                    )
+                flight.is_acked = True
 
     def _pump(self, now_ms: int) -> int:
-        """Keep one batch in flight; return when it is to be sent again."""
-        if self._batch is None:
-            if now_ms < self._batch_due_ms:
-                return self._batch_due_ms
-            self._batch, is_all = self._next_batch()
-            if self._batch is None:
-                return now_ms + STATUS_EVERY_MS
-            self._batch_due_ms = now_ms + BATCH_EVERY_MS if is_all else now_ms
-        elif now_ms < self._resend_due_ms:
-            return self._resend_due_ms
-        else:
-            self.resent += 1
-        self._link.publish(self._topic(records.BATCH), self._batch, False)
-        self._resend_due_ms = now_ms + self._ack_backoff.next_ms()
-        return self._resend_due_ms
+        """Keep the window full and the host reminded; return when to come again."""
+        self._release()
+        due_ms = now_ms + STATUS_EVERY_MS
+        left = BATCHES_PER_STEP
+        for flight in self._window:
+            if flight.is_acked:
+                continue
+            if now_ms >= flight.due_ms:
+                if not left:
+                    return now_ms
+                left -= 1
+                self.resent += 1
+                self._fill(flight.first_seq - 1, flight.count)
+                self._send(flight, now_ms)
+            due_ms = min(due_ms, flight.due_ms)
+        while len(self._window) < self._window_max:
+            if not left:
+                return now_ms
+            left -= 1
+            new = self._next(now_ms)
+            if new is None:
+                is_open = self._writer.open_seq is not None
+                return min(due_ms, self._close_due_ms) if is_open else due_ms
+            self._send(new, now_ms)
+            due_ms = min(due_ms, new.due_ms)
+        return due_ms
 
-    def _next_batch(self) -> "tuple[memoryview | None, bool]":
-        """Return the next batch, None for an empty log; and whether it took all there was."""
-        is_all = True
-        packed: list[bytes] = []
-        size = records.HEAD_BYTES_MAX
-        for seq, payload in self._log.read_after(self._acked_seq):
-            size += len(payload)
-            if len(packed) == records.RECORDS_MAX or size > len(self._buf):
-                is_all = False
+    def _release(self) -> None:
+        """Forget what the host has; what the log has lost meanwhile cannot be sent again."""
+        last_seq = 0
+        while self._window and self._window[0].is_acked:
+            flight = self._window.pop(0)
+            last_seq = flight.first_seq + flight.count - 1
+        if last_seq:
+            self._log.release(last_seq)
+        if self._window:
+            first_seq = self._log.stats().first_seq
+            while self._window and self._window[0].first_seq < first_seq:
+                self._window.pop(0)
+
+    def _next(self, now_ms: int) -> "_Flight | None":
+        """Take the next batch into window and buffer; None while there is none to be sent."""
+        first_seq = self._fill(self._sent_seq, 0)
+        if not first_seq and self._writer.open_seq is not None and now_ms >= self._close_due_ms:
+            self._writer.close()
+            self._close_due_ms = now_ms + self._batch_ms
+            first_seq = self._fill(self._sent_seq, 0)
+        if not first_seq:
+            return None
+        backoff = Backoff(ACK_MS_MIN, ACK_MS_MAX, self._randrange)
+        flight = _Flight(first_seq, self._buffer.count, backoff)
+        self._sent_seq = first_seq + flight.count - 1
+        self._window.append(flight)
+        return flight
+
+    def _fill(self, after_seq: int, count: int) -> int:
+        """Put the group behind after_seq into the buffer; return its first seq, 0 for none.
+
+        A count says that it is a batch which was sent before: it has the same records again,
+        and a hole for each that has become unreadable.
+        """
+        buffer = self._buffer
+        buffer.clear()
+        open_seq = self._writer.open_seq
+        if open_seq == after_seq + 1:
+            return 0
+        first_seq = after_seq + 1 if count else 0
+        group_seq = 0
+        for seq, payload in self._log.read_after(after_seq):
+            if open_seq is not None and seq >= open_seq:
                 break
-            if not packed:
-                self._first_seq = seq
-            packed.append(payload)
-        if not packed:
-            return None, True
-        self._count = len(packed)
-        batch = records.pack_batch(self._buf, self._edge, self._boot, self._first_seq, packed)
-        return batch, is_all
+            if not first_seq:
+                group_seq = records.group_seq(seq, payload)
+                # Of a group that was evicted in part the rest cannot be read by anybody; it is
+                # sent to be refused, under a name that nothing else has had.
+                first_seq = max(group_seq, self._log.stats().first_seq, after_seq + 1)
+            if count:
+                if seq >= first_seq + count:
+                    break
+            elif records.group_seq(seq, payload) != group_seq:
+                break
+            while first_seq + buffer.count < seq:
+                buffer.add(b"")
+            buffer.add(payload)
+        while buffer.count < count:
+            buffer.add(b"")
+        return first_seq
+
+    def _send(self, flight: _Flight, now_ms: int) -> None:
+        batch = self._buffer.message(self._edge, self._log.id, flight.first_seq)
+        self._link.publish(self._topic(records.BATCH), batch, False)
+        flight.due_ms = now_ms + flight.backoff.next_ms()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from wattlog import records
 from wattlog.agent import Agent
-from wattlog.memlog import MemoryLog
+from wattlog_pi.log import open_log
 from wattlog_pi.mqtt_link import MqttLink
 from wattlog_pi.serial_source import SerialSource
 from wattlog_pi.settings import Settings
@@ -18,7 +18,8 @@ from wattlog_pi.settings import Settings
 FRAME_BYTES_MAX = 8192
 EPOCH_MS_MIN = 1_767_225_600_000  # 2026-01-01: a clock before that has not been set
 CRASH_WAIT_S = 1.0
-GOODBYE_S_MAX = 2.5  # how long a stop waits for the host to take what is left
+GOODBYE_S_MAX = 2.5  # how long a stop waits for the host to take what would be lost
+WINDOW = 8
 
 log = logging.getLogger("wattlog-agent")
 
@@ -33,7 +34,8 @@ class SystemClock:
 
 
 def run(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; return the exit status."""
+    """Run until SIGTERM or SIGINT; return the exit status. Raises ConfigError."""
+    opened = open_log(settings.log_path, settings.log_bytes, log.info)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -45,24 +47,30 @@ def run(settings: Settings) -> int:
         boot,
         "linux",
         list(sources),
-        MemoryLog(settings.log_bytes_max),
+        opened.log,
         MqttLink(settings.mqtt, settings.edge, boot),
         SystemClock(),
         rng.randrange,
         log.info,
         FRAME_BYTES_MAX,
-        bytearray(records.BATCH_BYTES_MAX),
+        bytearray(records.BATCH_BYTES),
+        WINDOW,
+        settings.batch_ms,
+        opened.kind,
+        opened.trouble,
     )
     log.info("agent %s started: %s", settings.edge, ", ".join(s.name for s in sources))
     start_ns = time.monotonic_ns()
     _loop(agent, start_ns, stopping.wait, stopping.is_set)
-    _deliver(agent, start_ns)
+    if not opened.is_durable:
+        _deliver(agent, start_ns)
     agent.stop()
     for source in sources:
         source.close()
     left = agent.waiting()
-    lost = f"; {left} records were not delivered and are lost" if left else ""
-    log.info("agent %s stopped%s", settings.edge, lost)
+    opened.close()
+    fate = "wait in the log for the next start" if opened.is_durable else "are lost"
+    log.info("agent %s stopped%s", settings.edge, f"; {left} records {fate}" if left else "")
     return 0
 
 

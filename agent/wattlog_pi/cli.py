@@ -108,4 +108,5 @@ def _print_settings(settings: "Settings") -> None:
         print(f"meter   {meter.port} at {meter.baud} bit/s")
     login = f" as {mqtt.username}" if mqtt.username else ""
     print(f"broker  {mqtt.host}:{mqtt.port}{' with TLS' if mqtt.tls else ''}{login}")
-    print(f"log     up to {settings.log_bytes_max // 1024} KiB")
+    print(f"log     {settings.log_path}, {settings.log_bytes // 1024} KiB")
+    print(f"batches every {settings.batch_ms // 1000} s")

@@ -28,7 +28,8 @@ class _Session:
         self.is_up = False
         self.failure: str | None = None
         self._settings = settings
-        self._topics = [(records.topic(edge, leaf), 0) for leaf in (records.ACK, records.STATUS)]
+        leaves = (records.ACK, records.STATUS, records.COMMAND)
+        self._topics = [(records.topic(edge, leaf), 0) for leaf in leaves]
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"wattlog-{edge}-{boot:08x}",

@@ -15,13 +15,22 @@ EDGE_CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789_-"
 
 SCHEMA = (
     Key("agent.id", "text", REQUIRED, 1, 32, 'this agent\'s own name, like "cellar"'),
+    Key("log.path", "text", None, 1, 4096, "the file in which readings wait for the host"),
     Key(
-        "agent.log_kib_max",
+        "log.size_kib",
         "integer",
-        8192,
+        16_384,
         64,
-        1048576,
-        "the memory in KiB that readings may take while the host is away",
+        262_140,
+        "the size of that file in KiB, when it is made",
+    ),
+    Key(
+        "uplink.batch_s",
+        "integer",
+        30,
+        1,
+        60,
+        "how long readings are gathered in seconds, before they are sent together",
     ),
     Key(
         "meter[].port", "text", REQUIRED, 1, PORT_BYTES_MAX, 'the serial port, like "/dev/ttyUSB0"'
@@ -62,7 +71,9 @@ class Settings:
 
     path: Path
     edge: str
-    log_bytes_max: int
+    log_path: Path
+    log_bytes: int
+    batch_ms: int
     meters: tuple[MeterSettings, ...]
     mqtt: MqttSettings
 
@@ -103,10 +114,23 @@ def read(path: Path) -> Settings:
     return Settings(
         path,
         edge,
-        data["agent"]["log_kib_max"] * 1024,
+        _log_path(path, data["log"]["path"], edge),
+        data["log"]["size_kib"] * 1024,
+        data["uplink"]["batch_s"] * 1000,
         meters,
         MqttSettings(password=password, **mqtt),
     )
+
+
+def _log_path(path: Path, given: str | None, edge: str) -> Path:
+    if given is not None:
+        return path.parent.absolute() / given
+    state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]  # as systemd has it
+    try:
+        folder = Path(state) if state else Path.home() / ".local/state/wattlog"
+    except RuntimeError:
+        raise ConfigError(f"{path}: log.path is missing, and this user has no home") from None
+    return folder / f"{edge}.ring"
 
 
 def _ca_file(path: Path, ca_file: str) -> str:

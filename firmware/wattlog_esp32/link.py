@@ -212,7 +212,8 @@ class UmqttLink:
             _KEEPALIVE_S,
         )
         self._topics = [
-            records.topic(edge, leaf).encode() for leaf in (records.STATUS, records.ACK)
+            records.topic(edge, leaf).encode()
+            for leaf in (records.STATUS, records.ACK, records.COMMAND)
         ]
         self._is_online = is_online
         self._client: Any = None

@@ -6,12 +6,14 @@ import random
 import sys
 import time
 
+import esp32
 import machine
 from micropython import const
 
 from wattlog import __version__
 from wattlog.agent import Agent
-from wattlog.memlog import MemoryLog
+from wattlog.records import BATCH_BYTES
+from wattlog.ringlog import LogError, RingLog
 from wattlog.timebase import Uptime
 from wattlog_esp32 import settings
 from wattlog_esp32.board import NtpClock, UartSource, Wifi
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
 
 CONFIG_PATH = "/wattlog.json"
 _TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again
-_LOG_BYTES_MAX = const(4_096)
+_PARTITION = "ringlog"
+_MEMORY_SECTORS = const(8)  # of a log where there is no such partition
+_MEMORY_SECTOR_BYTES = const(512)
 _FRAME_BYTES_MAX = const(2_048)
-_BATCH_BYTES = const(2_048)
+_WINDOW = const(2)
 _SLEEP_MS_MAX = const(50)
 _GC_EVERY_MS = const(1_000)
 _HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
@@ -80,18 +84,23 @@ class Head:
             boot,
             self._wifi.is_up,
         )
+        log, kind, trouble = _open_log()
         self._agent = Agent(
             edge,
             boot,
             "esp32",
             [source],
-            MemoryLog(_LOG_BYTES_MAX),
+            log,
             link,
             self._clock,
             random.randrange,
             say,
             _FRAME_BYTES_MAX,
-            bytearray(_BATCH_BYTES),
+            bytearray(BATCH_BYTES),
+            _WINDOW,
+            config["uplink.batch_s"] * 1000,
+            kind,
+            trouble,
         )
         self._gc_due_ms = 0
         self._free_bytes_said = 1 << 30
@@ -135,6 +144,29 @@ class Head:
         if free_bytes <= self._free_bytes_said - _HEAP_STEP_BYTES:
             self._free_bytes_said = free_bytes
             say("%d bytes of heap free" % free_bytes)
+
+
+def _open_log() -> "tuple[RingLog, str, str | None]":
+    """Return the log in flash, or else one in memory; its kind, and why it is not in flash."""
+    found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=_PARTITION)
+    trouble = "there is no partition %s" % _PARTITION
+    if found:
+        try:
+            log = RingLog(found[0], _new_id)
+        except LogError as err:
+            trouble = str(err)
+        else:
+            say("%d records wait in flash" % log.stats().records)
+            return log, "flash", None
+    # Here, because a head with a partition has no room to spare for it.
+    from wattlog.ramdevice import RamDevice  # noqa: PLC0415
+
+    say("%s: readings wait in memory only, and a power cut loses them" % trouble)
+    return RingLog(RamDevice(_MEMORY_SECTORS, _MEMORY_SECTOR_BYTES), _new_id), "memory", trouble
+
+
+def _new_id() -> int:
+    return int.from_bytes(os.urandom(4), "big")
 
 
 def _ticks_ms() -> int:

@@ -27,6 +27,7 @@ KEYS: "tuple[Any, ...]" = (
     ("meter.tx", int, 0, 48),
     ("meter.baud", int, 300, 921600, 9600),
     ("ntp.host", str, 1, 255, "pool.ntp.org"),
+    ("uplink.batch_s", int, 1, 60, 30),
 )
 
 

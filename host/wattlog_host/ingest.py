@@ -1,146 +1,235 @@
 """What a batch means for the store: pure planning, no database and no clock.
 
-Time: a reading is placed by the newest sync point of its boot at or before its uptime, else by
-the earliest one after it. Without any, it is placed by its arrival and marked so, until a sync
-point of that boot turns up. A time that came from a sync point never changes again.
-
-No time lies more than CLOCK_AHEAD_MS_MAX after the arrival: a clock that says so is wrong, and is
-not believed. So one bad clock cannot make a reading the newest one until that time has come.
+The plan of a batch is complete but for the clocks that other batches give it: what a sync point
+or a meter's counter in one batch means for the times of others is placing.py, over all of them.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from wattlog.channels import in_range, rescaled
+from wattlog.recordreader import Row, Sync, split
+from wattlog_host.gaps import DAMAGED, REFUSED, Span, spans_of
+from wattlog_host.placing import (
+    ARRIVAL,
+    CLOCK_AHEAD_MS_MAX,
+    EPOCH_MS_PLAUSIBLE,
+    SYNC,
+    Clock,
+    ahead_by_sync,
+    clock_by_sync,
+    offset_by_arrival,
+    zero_of,
+)
 from wattlog_host.units import BY_ID
-from wattlog_host.wire import Batch, Reading, SyncPoint
+from wattlog_host.wire import HOLE, Batch, batch_of, pack_records
 
-SYNC = "sync"
-ARRIVAL = "arrival"
+REASON_OTHER = "another batch of this name is stored"
 
-# A clock that was never set says 1970 or 2000. Using it would put readings decades off; not
-# using it costs nothing, because they are then placed by their arrival. 2020-01-01, 2100-01-01.
-EPOCH_MS_PLAUSIBLE = range(1_577_836_800_000, 4_102_444_800_000)
+# What recordreader says of a record whose own bytes may be well: what it depends on is not there.
+_ORPHANED = ("no head", "no key")
+_NO_CLOCK = Clock(0)
 
-# Two clocks that are set by the network differ by less. Far behind is no error: it is a backlog.
-CLOCK_AHEAD_MS_MAX = 60_000
+
+class Same(NamedTuple):
+    """The committed batch of the same name: its records, and what of them counts."""
+
+    packed: bytes
+    readings: int
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the store already holds about a batch's boot."""
+    """What the store already holds around a batch."""
 
-    payload: bytes | None = None
-    """The committed batch of the same name."""
+    same: Same | None = None
     seqs: Collection[int] = ()
-    """Readings of this boot whose seq lies within the batch."""
+    """Records within the batch's range that other batches brought."""
     syncs: Sequence[tuple[int, int]] = ()
-    """(uptime_ms, epoch_ms) of this boot."""
-    arrivals: Sequence[tuple[int, int]] = ()
-    """(reading id, uptime_ms) of this boot placed by arrival; asked for by needs_arrivals()."""
+    """(uptime_ms, epoch_ms) of this boot, rising."""
     following: tuple[int, int] | None = None
-    """(uptime_ms, time_ms) of this boot's first stored reading after the batch."""
+    """(uptime_ms, time_ms) of this boot's first stored batch after this one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One reading as the store keeps it; values are channel -> integer in fixed decimals."""
+class Series(NamedTuple):
+    """One meter's readings in a batch: how many, from when to when.
 
-    seq: int
-    uptime_ms: int
-    server_id: bytes
-    sec_index: int | None
-    time_ms: int
-    time_source: str
-    values: Mapping[int, int]
+    zero_ms  when the meter's seconds counter stood at 0, None where it has none or it jumps
+    """
+
+    readings: int
+    first_ms: int
+    last_ms: int
+    zero_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to write for one batch.
 
-    accept   the batch is new and is to be stored
+    accept   the batch is to be stored, in place of known.same where there is one
     reason   why it is refused for ever, None where it is stored or was already
+    batch    what to store: the one that came, or what both of the same name hold together
+    skipped  bit i is set where record i counts in another batch
+    gaps     records that are lost for good, and why
     """
 
     accept: bool
+    batch: Batch
     reason: str | None = None
-    rows: tuple[Row, ...] = ()
-    syncs: tuple[tuple[int, int], ...] = ()
-    replaced: tuple[tuple[int, int], ...] = ()
-    """(reading id, time_ms) of earlier readings that now have a sync point."""
+    rows: Sequence[Row] = ()
+    skipped: int = 0
+    first_uptime_ms: int = 0
+    last_uptime_ms: int = 0
+    clock: Clock = _NO_CLOCK
+    source: str = ARRIVAL
+    series: Mapping[bytes, Series] = field(default_factory=dict)
+    syncs: Sequence[tuple[int, int]] = ()
+    gaps: Sequence[tuple[Span, str]] = ()
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(counter, reason) -> how many to add."""
     ahead_ms: int | None = None
     """How far the edge's clock is ahead of ours, below 0 also for a backlog; None is unknown."""
 
 
-def needs_arrivals(batch: Batch) -> bool:
-    """Tell whether this batch may place readings that are stored by arrival."""
-    return any(isinstance(record, SyncPoint) for record in batch.records)
-
-
 def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
     """Return what to write for a batch that came at received_ms."""
-    if known.payload is not None:
-        if known.payload == batch.payload:
-            return Plan(accept=False, counts={("duplicates", ""): 1})
-        return Plan(accept=False, reason="another batch of this name is stored")
-    counts = Counter(("rejected", f"record: {reason}") for reason in batch.rejected)
-    counts["batches", ""] += 1
-    # What the edge's uptime was, at least, when the batch arrived.
-    uptime_ms_last = max((record.uptime_ms for record in batch.records), default=0)
-    latest_ms = received_ms + CLOCK_AHEAD_MS_MAX
-    syncs, aheads = _new_syncs(batch, known, received_ms - uptime_ms_last, counts)
-    timeline = Timeline([*known.syncs, *syncs])
-    arrival_zero_ms = _arrival_zero_ms(known, received_ms - uptime_ms_last)
+    counts = Counter[tuple[str, str]]()
+    readings_before = 0
+    if known.same is not None:
+        merged = _merged(batch, known.same.packed)
+        if merged is None:
+            return Plan(False, batch, REASON_OTHER)
+        counts["duplicates", ""] = 1
+        if merged.packed == known.same.packed:
+            return Plan(False, batch, counts=counts)
+        batch, readings_before = merged, known.same.readings
+    else:
+        counts["batches", ""] = 1
+        counts.update(("rejected", f"record: {reason}") for _, reason in batch.rejected)
+    uptimes = [record.uptime_ms for record in batch.records] or [0]
+    first_ms, last_ms = min(uptimes), max(uptimes)
+    rows, skipped = _own_rows(batch, known.seqs)
+    syncs, aheads = _new_syncs(batch, known, received_ms - last_ms, counts)
+    all_syncs = sorted([*known.syncs, *syncs])
+    clock, source = clock_by_sync(all_syncs, first_ms, last_ms, received_ms), SYNC
+    if clock is None:
+        if all_syncs:
+            counts["rejected", "clock ahead"] += 1
+            aheads.append(ahead_by_sync(all_syncs, last_ms, received_ms))
+        clock = Clock(offset_by_arrival(received_ms, last_ms, known.following))
+        source = ARRIVAL
+    if known.same is None:
+        count_values(rows, counts)
+    counts["readings", ""] = len(rows) - readings_before
+    counts["duplicates", "reading"] = skipped.bit_count()
+    return Plan(
+        True,
+        batch,
+        None,
+        rows,
+        skipped,
+        first_ms,
+        last_ms,
+        clock,
+        source,
+        series_of(rows, clock),
+        syncs,
+        _lost(batch, known.seqs),
+        counts,
+        max(aheads, default=None),
+    )
+
+
+def series_of(rows: Sequence[Row], clock: Clock) -> dict[bytes, Series]:
+    """Return each meter's readings in a batch, as the clock places them."""
+    by_meter: dict[bytes, list[Row]] = {}
+    for row in rows:
+        by_meter.setdefault(row.server_id, []).append(row)
+    return {server_id: _series(own, clock) for server_id, own in by_meter.items()}
+
+
+def stored_values(values: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+    """Return channel -> value in the channel's fixed decimals, without what cannot be kept."""
+    found = {}
+    for number, value, scale in values:
+        limits = _limits(number, scale)
+        if isinstance(limits, _Limits) and limits.low <= value <= limits.high:
+            kept = rescaled(value, scale, limits.decimals)
+            if kept is not None:
+                found[number] = kept
+    return found
+
+
+def count_values(rows: Sequence[Row], counts: Counter[tuple[str, str]]) -> None:
+    """Count each value that cannot be kept, by reason."""
+    for row in rows:
+        for number, value, scale in row.values:
+            limits = _limits(number, scale)
+            if limits is None:
+                counts["rejected", "unknown channel"] += 1
+            elif not limits.low <= value <= limits.high:
+                counts["rejected", f"{limits.key} out of range"] += 1
+            elif limits.step > 1 and value % limits.step:
+                counts["rejected", f"{limits.key} too fine"] += 1
+
+
+class _Limits(NamedTuple):
+    """What a channel's values may be in one scale: from low to high, in steps."""
+
+    key: str
+    low: int
+    high: int
+    step: int
+    decimals: int
+
+
+@lru_cache(maxsize=4_096)
+def _limits(number: int, scale: int) -> _Limits | None:
+    channel = BY_ID.get(number)
+    if channel is None:
+        return None
+    # The greatest and least integers in this scale that are within the range.
+    if scale >= 0:
+        unit = 10**scale
+        low, high = -(-channel.low // unit), channel.high // unit
+    else:
+        low, high = channel.low * 10**-scale, channel.high * 10**-scale
+    assert in_range(channel, low, scale)
+    assert in_range(channel, high, scale)
+    step = 10 ** max(0, -scale - channel.decimals)
+    return _Limits(channel.key, low, high, step, channel.decimals)
+
+
+def _merged(batch: Batch, packed: bytes) -> Batch | None:
+    """Return what both of one name hold together; None where a record differs."""
+    if packed == batch.packed:
+        return batch
+    ours, theirs = split(packed), split(batch.packed)
+    size = max(len(ours), len(theirs))
+    ours += [b""] * (size - len(ours))
+    theirs += [b""] * (size - len(theirs))
+    if any(a and b and a != b for a, b in zip(ours, theirs, strict=True)):
+        return None
+    both = [a or b for a, b in zip(ours, theirs, strict=True)]
+    return batch_of(batch.edge, batch.log, batch.first_seq, both, pack_records(both))
+
+
+def _own_rows(batch: Batch, others: Collection[int]) -> tuple[list[Row], int]:
+    """Return the readings that count in this batch, and which of its records do not."""
+    if not others:
+        return [record for record in batch.records if isinstance(record, Row)], 0
+    skipped = 0
     rows = []
     for record in batch.records:
-        if not isinstance(record, Reading):
-            continue
-        if record.seq in known.seqs:
-            counts["duplicates", "reading"] += 1
-            continue
-        time_ms = timeline.resolve(record.uptime_ms)
-        if time_ms is not None and time_ms > latest_ms:
-            counts["rejected", "clock ahead"] += 1
-            aheads.append(time_ms - received_ms)
-            time_ms = None
-        source = ARRIVAL if time_ms is None else SYNC
-        if time_ms is None:
-            time_ms = arrival_zero_ms + record.uptime_ms
-        rows.append(
-            Row(
-                record.seq,
-                record.uptime_ms,
-                record.server_id,
-                record.sec_index,
-                time_ms,
-                source,
-                _stored_values(record, counts),
-            )
-        )
-    counts["readings", ""] += len(rows)
-    replaced = tuple(
-        (reading_id, time_ms)
-        for reading_id, uptime_ms in known.arrivals
-        if (time_ms := timeline.resolve(uptime_ms)) is not None and time_ms <= latest_ms
-    )
-    ahead_ms = max(aheads, default=None)
-    return Plan(True, None, tuple(rows), tuple(syncs), replaced, counts, ahead_ms)
-
-
-def _arrival_zero_ms(known: Known, zero_ms: int) -> int:
-    """Return when the boot began, as far as arrivals tell: at zero_ms, or before.
-
-    A backlog that comes late stays before what the same boot has measured since.
-    """
-    if known.following is None:
-        return zero_ms
-    uptime_ms, time_ms = known.following
-    return min(zero_ms, time_ms - uptime_ms)
+        if record.seq in others:
+            skipped |= 1 << record.seq - batch.first_seq
+        elif isinstance(record, Row):
+            rows.append(record)
+    return rows, skipped
 
 
 def _new_syncs(
@@ -153,7 +242,7 @@ def _new_syncs(
     uptimes = {uptime_ms for uptime_ms, _ in known.syncs}
     syncs, aheads = [], []
     for record in batch.records:
-        if not isinstance(record, SyncPoint) or record.uptime_ms in uptimes:
+        if not isinstance(record, Sync) or record.uptime_ms in uptimes:
             continue
         if record.epoch_ms not in EPOCH_MS_PLAUSIBLE:
             counts["rejected", "clock not set"] += 1
@@ -168,34 +257,23 @@ def _new_syncs(
     return syncs, aheads
 
 
-def _stored_values(reading: Reading, counts: Counter[tuple[str, str]]) -> dict[int, int]:
-    """Return channel -> value in the channel's fixed decimals; count what cannot be stored."""
-    values = {}
-    for number, value, scale in reading.values:
-        channel = BY_ID.get(number)
-        if channel is None:
-            counts["rejected", "unknown channel"] += 1
-        elif not in_range(channel, value, scale):
-            counts["rejected", f"{channel.key} out of range"] += 1
-        elif (stored := rescaled(value, scale, channel.decimals)) is None:
-            counts["rejected", f"{channel.key} too fine"] += 1
-        else:
-            values[number] = stored
-    return values
+def _series(rows: Sequence[Row], clock: Clock) -> Series:
+    if clock.steps:
+        times = [clock.at(row.uptime_ms) for row in rows]
+    else:
+        times = [row.uptime_ms + clock.offset_ms for row in rows]
+    samples = [
+        (time_ms, row.sec_index)
+        for time_ms, row in zip(times, rows, strict=True)
+        if row.sec_index is not None
+    ]
+    return Series(len(rows), min(times), max(times), zero_of(samples))
 
 
-class Timeline:
-    """The sync points of one boot, in order of uptime."""
-
-    def __init__(self, syncs: Sequence[tuple[int, int]]) -> None:
-        """Take (uptime_ms, epoch_ms) in any order."""
-        self._syncs = sorted(syncs)
-        self._uptimes = [uptime_ms for uptime_ms, _ in self._syncs]
-
-    def resolve(self, uptime_ms: int) -> int | None:
-        """Return the wall time in ms since 1970 UTC, None where no sync point is known."""
-        if not self._syncs:
-            return None
-        index = max(0, bisect_right(self._uptimes, uptime_ms) - 1)
-        sync_uptime_ms, epoch_ms = self._syncs[index]
-        return epoch_ms + uptime_ms - sync_uptime_ms
+def _lost(batch: Batch, others: Collection[int]) -> list[tuple[Span, str]]:
+    """Return the records that this batch should hold and does not, unless another one does."""
+    if not batch.rejected:
+        return []
+    damaged = any(reason in (HOLE, *_ORPHANED) for _, reason in batch.rejected)
+    seqs = [seq for seq, _ in batch.rejected if seq not in others]
+    return [(span, DAMAGED if damaged else REFUSED) for span in spans_of(seqs)]

@@ -6,15 +6,15 @@ the agents' status messages. Absent is None all the way to the page, never 0.
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wattlog.sml import server_id_text
-from wattlog_host.clock import local_iso, local_text
-from wattlog_host.ingest import CLOCK_AHEAD_MS_MAX
-from wattlog_host.store.records import Event, Latest
-from wattlog_host.units import exact_text, kwh_text, stored
-from wattlog_host.wire import Batch, MeterStatus, Status
+from wattlog_host.ingest import stored_values
+from wattlog_host.placing import ARRIVAL, CLOCK_AHEAD_MS_MAX
+from wattlog_host.status import Status
+from wattlog_host.store.records import Event, Latest, Losses
+from wattlog_host.wire import Batch, Live
 
 EDGES_MAX = 1_000
 METERS_MAX = 1_000
@@ -22,6 +22,9 @@ EVENTS_SHOWN = 50
 STALE_AFTER_MS_MIN = 15_000
 INTERVAL_MS_MAX = 60_000
 INTERVALS_STALE = 3
+
+# The source of a time that is not in the store: when a reading came that was sent at once.
+LIVE = "live"
 
 EventText = tuple[str, str]
 """(kind, text) of something worth telling."""
@@ -47,11 +50,20 @@ class EdgeView:
 
 @dataclass(slots=True)
 class MeterView:
-    """One meter: its newest reading, when it came, and how often they come."""
+    """One meter: its newest reading, when it came, and how often they come.
+
+    stored is the newest one that is safe in the database; latest may be newer, sent live.
+    """
 
     latest: Latest
     arrived_ms: int
     interval_ms: int | None = None
+    stored: Latest | None = None
+
+    def show(self, latest: Latest, now_ms: int) -> None:
+        """Take a newer reading."""
+        self.interval_ms = min(now_ms - self.arrived_ms, INTERVAL_MS_MAX)
+        self.latest, self.arrived_ms = latest, now_ms
 
     def age_ms(self, now_ms: int) -> int:
         """Return how old the newest reading is; a clock that runs ahead cannot hide it."""
@@ -83,6 +95,7 @@ class LiveView:
     meters: dict[bytes, MeterView] = field(default_factory=dict)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
     dropped: Counter[str] = field(default_factory=Counter)
+    losses: Losses = field(default_factory=Losses)
     changes: int = 0
 
     def on_latest(self, found: Iterable[Latest], now_ms: int) -> None:
@@ -92,11 +105,47 @@ class LiveView:
             if view is None:
                 if len(self.meters) < METERS_MAX:
                     arrived_ms = max(now_ms, latest.time_ms)
-                    self.meters[latest.server_id] = MeterView(latest, arrived_ms)
-            elif latest != view.latest:
-                view.interval_ms = min(now_ms - view.arrived_ms, INTERVAL_MS_MAX)
-                view.latest, view.arrived_ms = latest, now_ms
+                    self.meters[latest.server_id] = MeterView(latest, arrived_ms, stored=latest)
+                continue
+            shown, was_live, view.stored = view.latest, view.latest is not view.stored, latest
+            if not was_live or not _is_newer(shown, latest):
+                if latest != shown:
+                    view.show(latest, now_ms)
+                view.latest = latest
+            elif shown.time_source == LIVE:
+                view.latest = replace(shown, **_when(shown, latest, shown.time_ms))
         self.changes += 1
+
+    def on_live(self, live: Live, now_ms: int) -> bool:
+        """Show a reading that was sent at once; tell whether it is news.
+
+        It is none where something newer is known. It gets the clock of what is stored of the
+        same boot, else the time of its arrival.
+        """
+        values = stored_values(live.values)
+        view = self.meters.get(live.server_id)
+        if not values or (view is None and len(self.meters) >= METERS_MAX):
+            return False
+        latest = Latest(
+            live.server_id,
+            server_id_text(live.server_id),
+            live.edge,
+            now_ms,
+            LIVE,
+            values,
+            live.boot,
+            live.uptime_ms,
+        )
+        if view is None:
+            self.meters[live.server_id] = MeterView(latest, now_ms)
+        else:
+            if view.stored is not None:
+                latest = replace(latest, **_when(latest, view.stored, now_ms))
+            if not _is_newer(latest, view.latest):
+                return False
+            view.show(latest, now_ms)
+        self.changes += 1
+        return True
 
     def on_batch(
         self, batch: Batch, received_ms: int, ahead_ms: int | None = None
@@ -151,33 +200,15 @@ class LiveView:
                 return view
         return None
 
-    def snapshot(self, now_ms: int) -> dict[str, Any]:
-        """Return all of it as plain data, for JSON and for the page."""
-        ports = {
-            port.server_id: (edge, port)
-            for edge in self.edges.values()
-            if edge.status is not None
-            for port in edge.status.meters
-            if port.server_id is not None
-        }
-        meters = sorted(self.meters.values(), key=lambda view: view.latest.label)
-        return {
-            "now": local_iso(now_ms),
-            "host": self._host(now_ms),
-            "counters": self._counters(),
-            "meters": [_meter(view, ports.get(view.latest.server_id), now_ms) for view in meters],
-            "agents": [_agent(self.edges[name], now_ms) for name in sorted(self.edges)],
-            "events": [
-                {
-                    "time": local_iso(event.time_ms),
-                    "time_text": local_text(event.time_ms, now_ms),
-                    "kind": event.kind,
-                    "agent": event.edge,
-                    "text": event.text,
-                }
-                for event in self.events
-            ],
-        }
+    def online(self) -> list[str]:
+        """Return the agents that are connected."""
+        return [edge.name for edge in self.edges.values() if edge.state == "online"]
+
+    def labels_of(self, edge: str) -> list[str]:
+        """Return the meters that this agent reads."""
+        return sorted(
+            view.latest.label for view in self.meters.values() if view.latest.edge == edge
+        )
 
     def _edge(self, name: str) -> EdgeView:
         if name not in self.edges:
@@ -191,31 +222,21 @@ class LiveView:
             self.edges[name] = EdgeView(name)
         return self.edges[name]
 
-    def _host(self, now_ms: int) -> dict[str, Any]:
-        host = self.host
-        return {
-            "version": host.version,
-            "started": local_iso(host.started_ms),
-            "uptime_s": max(0, now_ms - host.started_ms) // 1000,
-            "database_bytes": host.database_bytes,
-            "broker": {"connected": host.broker_trouble is None, "trouble": host.broker_trouble},
-            "store": {"ok": host.store_trouble is None, "trouble": host.store_trouble},
-        }
 
-    def _counters(self) -> dict[str, Any]:
-        by_reason: dict[str, dict[str, int]] = {"dead_letters": {}, "rejected": {}}
-        totals = Counter[str]()
-        for (name, reason), count in sorted(self.counters.items()):
-            if name in by_reason:
-                by_reason[name][reason] = count
-            else:
-                totals[name] += count
-        names = ("batches", "readings", "duplicates")
-        return {
-            **{name: totals[name] for name in names},
-            **by_reason,
-            "dropped": dict(sorted(self.dropped.items())),
-        }
+def _is_newer(latest: Latest, known: Latest) -> bool:
+    """Tell whether a reading was taken after the other; of one boot the uptime tells."""
+    if (latest.edge, latest.boot) == (known.edge, known.boot):
+        return latest.uptime_ms > known.uptime_ms
+    return latest.time_ms > known.time_ms
+
+
+def _when(live: Latest, stored: Latest, now_ms: int) -> dict[str, Any]:
+    """Return time and its source of a live reading, by the clock of what is stored."""
+    if (live.edge, live.boot) == (stored.edge, stored.boot) and stored.time_source != ARRIVAL:
+        time_ms = stored.time_ms - stored.uptime_ms + live.uptime_ms
+        if time_ms <= now_ms + CLOCK_AHEAD_MS_MAX:
+            return {"time_ms": time_ms, "time_source": stored.time_source}
+    return {"time_ms": now_ms, "time_source": LIVE}
 
 
 def _changes(edge: EdgeView, status: Status) -> list[EventText]:
@@ -233,93 +254,3 @@ def _changes(edge: EdgeView, status: Status) -> list[EventText]:
         elif port.trouble is None and trouble_before is not None:
             told.append(("port", f"agent {name}: {port.port} works again"))
     return told
-
-
-def _agent(edge: EdgeView, now_ms: int) -> dict[str, Any]:
-    status = edge.status
-    log = dict(status.log) if status else {}
-    fill = None
-    if "bytes" in log and log.get("bytes_max"):
-        fill = round(100 * log["bytes"] / log["bytes_max"], 1)
-    return {
-        "id": edge.name,
-        "state": edge.state,
-        "boot": None if edge.boot is None else f"{edge.boot:08x}",
-        "version": status.version if status else None,
-        "platform": status.platform if status else None,
-        "uptime_s": None
-        if status is None or status.uptime_ms is None
-        else status.uptime_ms // 1000,
-        "status_age_s": _age_s(edge.status_ms, now_ms),
-        "batch_age_s": _age_s(edge.batch_ms, now_ms),
-        "log": {**log, "fill_percent": fill},
-        "link": dict(status.link) if status else {},
-        "ports": [_port(port) for port in status.meters] if status else [],
-    }
-
-
-def _age_s(then_ms: int | None, now_ms: int) -> float | None:
-    return None if then_ms is None else max(0, now_ms - then_ms) / 1000
-
-
-def _port(port: MeterStatus) -> dict[str, Any]:
-    return {
-        "port": port.port,
-        "state": port.state,
-        "trouble": port.trouble,
-        "hint": port.hint,
-        "meter": None if port.server_id is None else server_id_text(port.server_id),
-        "frames": port.frames,
-        "drops": _by_name(port.drops),
-        "quarantine": _by_name(port.quarantine),
-        "bytes": port.bytes,
-        "frame_age_s": None if port.frame_age_ms is None else port.frame_age_ms / 1000,
-        "full_dataset": port.full_dataset,
-    }
-
-
-def _by_name(counts: Mapping[str, int] | None) -> dict[str, int] | None:
-    return None if counts is None else dict(sorted(counts.items()))
-
-
-_PHASES = (
-    ("L1", ("power_l1_w", "voltage_l1_v", "current_l1_a")),
-    ("L2", ("power_l2_w", "voltage_l2_v", "current_l2_a")),
-    ("L3", ("power_l3_w", "voltage_l3_v", "current_l3_a")),
-)
-
-
-def _meter(
-    view: MeterView, told: tuple[EdgeView, MeterStatus] | None, now_ms: int
-) -> dict[str, Any]:
-    latest, age_ms = view.latest, view.age_ms(now_ms)
-    power = stored(latest.values, "power_w")
-    phases = []
-    for name, keys in _PHASES:
-        texts = [exact_text(latest.values, key) for key in keys]
-        if any(text is not None for text in texts):
-            phases.append(
-                {"name": name, "power_w": texts[0], "voltage_v": texts[1], "current_a": texts[2]}
-            )
-    return {
-        "id": latest.label,
-        "server_id": latest.server_id.hex(),
-        "agent": latest.edge,
-        "time": local_iso(latest.time_ms),
-        "time_text": local_text(latest.time_ms, now_ms),
-        "time_source": latest.time_source,
-        "age_s": age_ms / 1000,
-        "stale_after_s": view.stale_after_ms() / 1000,
-        "stale": age_ms > view.stale_after_ms(),
-        "power_w": exact_text(latest.values, "power_w"),
-        "direction": None
-        if power is None
-        else ("exporting" if power < 0 else "importing" if power > 0 else "balanced"),
-        "import_kwh": kwh_text(latest.values, "import_wh"),
-        "export_kwh": kwh_text(latest.values, "export_wh"),
-        "import_wh": exact_text(latest.values, "import_wh"),
-        "export_wh": exact_text(latest.values, "export_wh"),
-        "frequency_hz": exact_text(latest.values, "frequency_hz"),
-        "phases": phases,
-        "port": _port(told[1]) if told else None,
-    }

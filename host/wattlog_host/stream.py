@@ -1,6 +1,7 @@
 """Server-sent events: one rendering of the view for all who watch, and a bound for each."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -25,6 +26,7 @@ class Hub:
         self._render = render
         self._queues: set[asyncio.Queue[bytes | None]] = set()
         self._changed = asyncio.Event()
+        self._came = asyncio.Event()
         self._closed = False
 
     def changed(self) -> None:
@@ -55,7 +57,19 @@ class Hub:
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MESSAGES_MAX)
         queue.put_nowait(self._message())
         self._queues.add(queue)
+        self._came.set()
         return self._stream(queue)
+
+    def is_watched(self) -> bool:
+        """Tell whether anybody has the page open."""
+        return bool(self._queues)
+
+    async def wait_for_watcher(self, timeout_s: float) -> None:
+        """Return when somebody opens the page, or after so long."""
+        self._came.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._came.wait()
 
     async def _stream(self, queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
         try:

@@ -40,9 +40,12 @@ def test_messages_of_its_own_topics_arrive(link, mosquitto):
     wait_until(link.is_up)
     link.publish("wattlog/1/cellar/s", memoryview(b"\x80hello")[:3], False)
     link.publish("wattlog/1/cellar/b", b"batch", False)
+    link.publish("wattlog/1/cellar/l", b"live", False)
     link.publish("wattlog/1/cellar/a", b"ack", False)
+    link.publish("wattlog/1/cellar/c", b"command", False)
     assert wait_until(link.receive) == ("wattlog/1/cellar/s", b"\x80he")
     assert wait_until(link.receive) == ("wattlog/1/cellar/a", b"ack")
+    assert wait_until(link.receive) == ("wattlog/1/cellar/c", b"command")
     assert link.receive() is None
 
 

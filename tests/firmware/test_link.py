@@ -22,6 +22,7 @@ TOOK_MS_MAX = 3_000
 
 CONNECT, PUBLISH, SUBSCRIBE, PING, DISCONNECT = 0x10, 0x30, 0x80, 0xC0, 0xE0
 CONNECTED = b"\x20\x02\x00\x00"
+TOPICS = 3  # that the link subscribes to
 ACK_TOPIC = b"wattlog/1/cellar/a"
 
 
@@ -98,14 +99,14 @@ def well_behaved(packet):
 
 
 def after_subscribing(last_answer):
-    """A broker that behaves, and follows its second SUBACK with this, or hangs up for None."""
+    """A broker that behaves, and follows its last SUBACK with this, or hangs up for None."""
     seen = []
 
     def script(packet):
         answer = well_behaved(packet)
         if packet[0] & 0xF0 == SUBSCRIBE:
             seen.append(packet)
-            if len(seen) == 2:
+            if len(seen) == TOPICS:
                 return (answer,) if last_answer is None else answer + last_answer
         return answer
 
@@ -115,7 +116,7 @@ def after_subscribing(last_answer):
 def endless_message(packet):
     """A broker that behaves, but for a message of 256 MB that it would send without a pause."""
     answer = well_behaved(packet)
-    if packet[0] & 0xF0 == SUBSCRIBE and packet.endswith(b"a\x00"):
+    if packet[0] & 0xF0 == SUBSCRIBE and packet.endswith(b"c\x00"):
         head = answer + b"\x30\xff\xff\xff\x7f\x00\x01a"
         return itertools.chain([head], itertools.repeat(b"x" * 4096))
     return answer
@@ -197,14 +198,15 @@ def test_every_packet_is_one_write_and_nothing_asks_for_an_acknowledgement(drive
 
     printed, packets = drive("publish", script)
     assert printed == "up True\n" + "('wattlog/1/cellar/a', b'got it')\n" * 2
-    connect, status, ack, small, *large, bye = packets
+    connect, status, ack, command, small, *large, bye = packets
     assert connect.startswith(b"\x10") and connect[1] == len(connect) - 2
     for part in (b"wattlog-cellar-0000beef", b"wattlog/1/cellar/s", b"the will", b"secret"):
         assert part in connect
     assert connect[9] == 0xC0 | 0x20 | 0x04 | 0x02, "login, retained will of QoS 0, clean session"
-    assert (status[0], ack[0]) == (0x82, 0x82)
+    assert (status[0], ack[0], command[0]) == (0x82, 0x82, 0x82)
     assert status.endswith(b"wattlog/1/cellar/s\x00")
     assert ack.endswith(ACK_TOPIC + b"\x00")
+    assert command.endswith(b"wattlog/1/cellar/c\x00")
     assert small == message(b"wattlog/1/cellar/b", b"small"), "QoS 0: no packet id"
     sent = b"".join(large)
     assert sent == b"\x31" + message(b"wattlog/1/cellar/b", (b"large" * 400)[:-1])[1:]
@@ -213,7 +215,7 @@ def test_every_packet_is_one_write_and_nothing_asks_for_an_acknowledgement(drive
 
 def test_what_is_published_is_on_its_way_at_once(drive):
     _, packets = drive("publish_and_die", well_behaved)
-    assert packets[3:] == [message(b"wattlog/1/cellar/b", b"small")]
+    assert packets[1 + TOPICS :] == [message(b"wattlog/1/cellar/b", b"small")]
 
 
 def test_a_message_that_is_too_long_costs_nobody_the_connection(drive):
@@ -237,7 +239,7 @@ def test_a_lost_link_connects_again(drive):
 def test_silence_is_asked_about_and_then_is_the_end(drive):
     printed, packets = drive("grow_old", well_behaved)
     assert printed.startswith("up True\nNone\nLinkError 127.0.0.1:PORT: silent for 46 s\n")
-    assert packets[3:] == [b"\xc0\x00"], "one ping"
+    assert packets[1 + TOPICS :] == [b"\xc0\x00"], "one ping"
 
 
 def test_without_a_network_nothing_is_tried(drive):

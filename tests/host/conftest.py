@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,30 @@ import msgpack
 import pytest
 
 from waiting import wait_until
+from wattlog.records import GroupWriter
+from wattlog_host.wire import pack_records
 
 # Only so that a failure ends: nothing is measured.
 PATIENCE_S = 30
 
 METER = bytes.fromhex("0a0149534b0003382939")
+Measured = namedtuple("Measured", ("server_id", "sec_index", "values"))
 # Before any clock that the tests run by: the host believes no sync point ahead of its own clock.
 SYNC_EPOCH_MS = 1_760_000_000_000
+
+
+class ListLog:
+    """A log that takes everything and has no sectors."""
+
+    def __init__(self):
+        self.payloads = []
+
+    def append(self, payload):
+        self.payloads.append(payload)
+        return len(self.payloads)
+
+    def fits(self, size):
+        return True
 
 
 class Wire:
@@ -28,18 +46,42 @@ class Wire:
 
     meter = METER
     sync_epoch_ms = SYNC_EPOCH_MS
+    log = 4_000_000_099
 
     def reading(self, uptime_ms=1000, values=(1, 1989275, -1), meter=METER, sec_index=7):
-        return [1, uptime_ms, meter, sec_index, list(values)]
+        flat = list(values)
+        triples = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+        return uptime_ms, Measured(meter, sec_index, triples)
 
     def sync(self, uptime_ms=0, epoch_ms=SYNC_EPOCH_MS):
-        return [0, uptime_ms, epoch_ms]
+        return uptime_ms, epoch_ms
 
-    def batch(self, *records, edge="cellar", boot=17, first_seq=1):
-        return msgpack.packb([1, edge, boot, first_seq, list(records)])
+    def records(self, *records, boot=17, holes=(), wrong=()):
+        """The payloads of one group; at these indices holes, or bytes that are no record."""
+        log = ListLog()
+        writer = GroupWriter(log, boot)
+        for uptime_ms, what in records:
+            if isinstance(what, int):
+                writer.sync(uptime_ms, what)
+            else:
+                writer.reading(uptime_ms, what)
+        for index in holes:
+            log.payloads[index] = b""
+        for index in wrong:
+            log.payloads[index] += b"!"
+        return log.payloads
+
+    def batch(self, *records, boot=17, holes=(), wrong=(), **name):
+        return self.batch_of(self.records(*records, boot=boot, holes=holes, wrong=wrong), **name)
+
+    def batch_of(self, payloads, edge="cellar", log=log, first_seq=1):
+        return msgpack.packb([2, edge, log, first_seq, pack_records(payloads)])
+
+    def live(self, uptime_ms=1000, values=(1, 1989275, -1), boot=17, edge="cellar", meter=METER):
+        return msgpack.packb([2, edge, boot, uptime_ms, meter, 7, list(values)])
 
     def status(self, state="online", edge="cellar", boot=17, **more):
-        return msgpack.packb({"v": 1, "state": state, "edge": edge, "boot": boot, **more})
+        return msgpack.packb({"v": 2, "state": state, "edge": edge, "boot": boot, **more})
 
     def meter_status(self, **more):
         return {

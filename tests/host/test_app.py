@@ -14,6 +14,7 @@ import aiomqtt
 import msgpack
 import pytest
 
+from waiting import wait_until
 from wattlog_host import app
 
 # Only so that a failure ends.
@@ -83,7 +84,7 @@ def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
     watching = Stream(host)
     assert watching.next_view()["meters"] == []
     batch = wire.batch(wire.sync(), wire.reading(1000, (1, 1989275, -1, 10, -2314, -1)))
-    assert send(host.mqtt_port, batch) == [[1, 17, 1, 2, None]]
+    assert send(host.mqtt_port, batch) == [[2, wire.log, 1, 2, None]]
     latest = host.json("/api/latest_reading")
     assert (latest["energy_in_kwh"], latest["power_watts"]) == (198.9275, -231.4)
     while not (meters := watching.next_view()["meters"]):
@@ -97,16 +98,68 @@ def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
     assert "WARNING" not in host.log()
 
 
+def test_a_live_reading_is_on_the_page_before_it_is_stored(host, wire):
+    watching = Stream(host)
+    watching.next_view()
+
+    async def act(client):
+        await client.publish("wattlog/1/cellar/l", wire.live(5000, (10, -2314, -1)))
+        while not (meters := (await asyncio.to_thread(watching.next_view))["meters"]):
+            pass
+        return meters[0]
+
+    meter = as_agent(host.mqtt_port, act)
+    watching.close()
+    assert (meter["power_w"], meter["is_stored"], meter["stale"]) == ("-231.4", False, False)
+    assert host.json("/status")["counters"]["readings"] == 0
+
+
+def test_agents_are_asked_for_live_readings_only_while_somebody_watches(host, wire):
+    async def act(client):
+        await client.publish("wattlog/1/cellar/s", wire.status(), retain=True)
+        await asyncio.to_thread(wait_online)
+        await client.subscribe("wattlog/1/cellar/c")
+        host.get("/")  # who only looks and goes asks for nothing
+        await client.publish("wattlog/1/cellar/b", wire.batch(wire.reading()))
+        assert str((await anext(client.messages)).topic) == "wattlog/1/cellar/a"
+        watching = Stream(host)
+        message = await anext(client.messages)
+        watching.close()
+        return str(message.topic), msgpack.unpackb(message.payload)
+
+    def wait_online():
+        wait_until(lambda: "agent cellar online" in host.events())
+
+    assert as_agent(host.mqtt_port, act) == ("wattlog/1/cellar/c", [2, "live", 60])
+
+
+def test_what_an_agents_log_has_lost_is_a_gap(host, wire):
+    async def act(client):
+        await client.publish("wattlog/1/cellar/b", wire.batch(wire.reading(), first_seq=11))
+        await anext(client.messages)
+        log = {"id": wire.log, "first_seq": 21, "kind": "flash"}
+        await client.publish("wattlog/1/cellar/s", wire.status(log=log), retain=True)
+        await asyncio.to_thread(wait_until, lambda: host.json("/api/gaps")["runs"])
+
+    as_agent(host.mqtt_port, act)
+    gaps = host.json("/api/gaps")
+    assert (gaps["runs"], gaps["records"]) == (2, 19)
+    assert [(gap["first_seq"], gap["last_seq"]) for gap in gaps["newest"]] == [(12, 20), (1, 10)]
+    assert "never came, and its log has overwritten them" in host.get("/")[1]
+    assert "agent cellar: 19 records never came and are not in its log any more" in host.events()
+    host.end()
+    host.start()
+    assert host.json("/status")["gaps"]["records"] == 19
+
+
 def test_poison_is_refused_with_its_reason_and_blocks_nothing(host, wire):
-    bad = msgpack.packb([1, "cellar", 17, 1, []])
+    bad = msgpack.packb([2, "cellar", wire.log, 1, b""])
     good = wire.batch(wire.reading(), first_seq=2)
     assert send(host.mqtt_port, bad, good) == [
-        [1, 17, 1, 0, "records are not an array of 1..256"],
-        [1, 17, 2, 1, None],
+        [2, wire.log, 1, 0, "records: empty"],
+        [2, wire.log, 2, 1, None],
     ]
-    assert host.json("/status")["counters"]["dead_letters"] == {
-        "records are not an array of 1..256": 1
-    }
+    assert host.json("/status")["counters"]["dead_letters"] == {"records: empty": 1}
 
 
 def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, wait_until):
@@ -121,7 +174,7 @@ def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, w
         before["energy_in_kwh"],
     )
     assert any(text.startswith("host stopped unexpectedly; last data ") for text in host.events())
-    assert send(host.mqtt_port, payload) == [[1, 17, 1, 2, None]]
+    assert send(host.mqtt_port, payload) == [[2, wire.log, 1, 2, None]]
     counters = host.json("/status")["counters"]
     assert (counters["readings"], counters["duplicates"]) == (1, 1)
     assert host.end() == 0
@@ -165,7 +218,7 @@ def test_a_broker_that_is_killed_is_said_once_and_found_again(
     assert "127.0.0.1" in host.get("/healthz")[1]
     mosquitto.start()
     wait_until(lambda: host.get("/healthz")[0] == 200)
-    assert send(mosquitto.port, wire.batch(wire.reading())) == [[1, 17, 1, 1, None]]
+    assert send(mosquitto.port, wire.batch(wire.reading())) == [[2, wire.log, 1, 1, None]]
     texts = [text for text in host.events() if "broker" in text]
     assert texts[0] == "broker connection is back"
     assert len(texts) == 2

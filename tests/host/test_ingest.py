@@ -1,10 +1,14 @@
 """What a batch means, without a database."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlog_host.ingest import ARRIVAL, SYNC, Known, Timeline, needs_arrivals, plan
+from wattlog.channels import all_channels, in_range, rescaled
+from wattlog_host.ingest import Known, Same, Series, count_values, plan, stored_values
+from wattlog_host.placing import ARRIVAL, SYNC, Clock
 from wattlog_host.wire import decode_batch
 
 RECEIVED_MS = 1_795_000_000_000
@@ -14,56 +18,33 @@ def planned(wire, *records, known=None, **name):
     return plan(decode_batch(wire.batch(*records, **name)), known or Known(), RECEIVED_MS)
 
 
-def test_a_reading_is_placed_by_the_sync_point_before_it(wire):
-    rows = planned(wire, wire.sync(500), wire.reading(1500)).rows
-    assert [(row.time_ms, row.time_source) for row in rows] == [(wire.sync_epoch_ms + 1000, SYNC)]
+def counted(plan, counter="rejected"):
+    return {key[1]: n for key, n in plan.counts.items() if key[0] == counter and n}
 
 
-def test_a_reading_before_the_first_sync_point_is_placed_by_that(wire):
-    (row,) = planned(wire, wire.reading(1500), wire.sync(2000)).rows
-    assert (row.time_ms, row.time_source) == (wire.sync_epoch_ms - 500, SYNC)
+def test_a_batch_is_placed_by_its_sync_points(wire):
+    result = planned(wire, wire.sync(500), wire.reading(1500), wire.sync(2000, 5), wire.reading(1))
+    assert (result.clock, result.source) == (Clock(wire.sync_epoch_ms - 500), SYNC)
+    assert (result.first_uptime_ms, result.last_uptime_ms) == (1, 2000)
+    assert result.syncs == [(500, wire.sync_epoch_ms)]
+    assert counted(result) == {"clock not set": 1}
 
 
-def test_the_newest_sync_point_at_or_before_wins():
-    timeline = Timeline([(100, 50_000), (0, 10_000)])
-    assert [timeline.resolve(uptime) for uptime in (0, 99, 100, 101)] == [
-        10_000,
-        10_099,
-        50_000,
-        50_001,
-    ]
+def test_known_sync_points_of_the_boot_count_too(wire):
+    result = planned(wire, wire.reading(1000), known=Known(syncs=[(400, 9_000)]))
+    assert (result.clock, result.source, result.syncs) == (Clock(8_600), SYNC, [])
 
 
-def test_without_a_sync_point_a_reading_is_placed_by_its_arrival_and_marked(wire):
-    rows = planned(wire, wire.reading(1000), wire.reading(3000)).rows
-    assert [(row.time_ms, row.time_source) for row in rows] == [
-        (RECEIVED_MS - 2000, ARRIVAL),
-        (RECEIVED_MS, ARRIVAL),
-    ]
+def test_a_known_sync_point_is_no_news(wire):
+    known = Known(syncs=[(0, wire.sync_epoch_ms)])
+    assert planned(wire, wire.sync(), wire.reading(), known=known).syncs == []
 
 
-def test_a_sync_point_that_comes_later_places_what_came_by_arrival(wire):
-    batch = wire.sync(5000), wire.reading(6000)
-    result = planned(wire, *batch, known=Known(arrivals=[(7, 1000), (8, 5500)]))
-    assert result.replaced == ((7, wire.sync_epoch_ms - 4000), (8, wire.sync_epoch_ms + 500))
-
-
-def test_a_known_sync_point_of_the_boot_is_used(wire):
-    (row,) = planned(wire, wire.reading(1000), known=Known(syncs=[(400, 9_000)])).rows
-    assert row.time_ms == 9_600
-
-
-def test_a_clock_that_was_never_set_places_nothing(wire):
-    result = planned(wire, wire.sync(0, 946_684_800_000), wire.reading())
-    assert (result.syncs, result.rows[0].time_source) == ((), ARRIVAL)
-    assert result.counts["rejected", "clock not set"] == 1
-
-
-def test_a_wrong_record_is_counted_and_the_others_are_stored(wire):
-    result = planned(wire, wire.reading(1), wire.reading(2, sec_index=-1), wire.reading(3))
-    assert (result.accept, [row.seq for row in result.rows]) == (True, [1, 3])
-    assert result.counts["rejected", "record: sec_index"] == 1
-    assert planned(wire, [9]).accept
+def test_without_a_sync_point_a_batch_is_placed_by_its_arrival_and_marked(wire):
+    result = planned(wire, wire.reading(1000), wire.reading(3000))
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - 3000), ARRIVAL)
+    known = Known(following=(9000, RECEIVED_MS - 500))
+    assert planned(wire, wire.reading(1000), known=known).clock == Clock(RECEIVED_MS - 9500)
 
 
 MINUTE_MS = 60_000
@@ -82,45 +63,120 @@ AHEAD = (
 def test_a_clock_that_is_ahead_places_nothing(wire, ahead_ms, placed, count):
     # At uptime 5000 the batch arrived, so the sync point is 1 s old then.
     result = planned(wire, wire.sync(4000, RECEIVED_MS - 2000 + ahead_ms), wire.reading(5000))
-    assert (result.rows[0].time_source, result.rows[0].time_ms) == placed
+    assert (result.source, result.clock.at(5000)) == placed
     assert (result.counts["rejected", "clock ahead"], len(result.syncs)) == (count, 1 - count)
     assert result.ahead_ms == ahead_ms - 1000
 
 
 def test_a_known_sync_point_that_turns_out_to_be_ahead_places_nothing_new(wire):
     result = planned(wire, wire.reading(1000), known=Known(syncs=[(0, RECEIVED_MS + 99_000)]))
-    assert (result.rows[0].time_ms, result.rows[0].time_source) == (RECEIVED_MS, ARRIVAL)
+    assert (result.clock.at(1000), result.source) == (RECEIVED_MS, ARRIVAL)
     assert (result.counts["rejected", "clock ahead"], result.ahead_ms) == (1, 100_000)
 
 
-def test_a_backlog_without_a_clock_stays_before_what_its_boot_measured_since(wire):
-    known = Known(following=(9000, RECEIVED_MS - 500))
-    rows = planned(wire, wire.reading(1000), wire.reading(3000), known=known).rows
-    assert [row.time_ms for row in rows] == [RECEIVED_MS - 8500, RECEIVED_MS - 6500]
+def test_each_meter_has_its_series(wire):
+    result = planned(
+        wire,
+        wire.sync(0),
+        wire.reading(1100, sec_index=7),
+        wire.reading(2000, meter=b"other", sec_index=None),
+        wire.reading(3000, sec_index=9),
+    )
+    at = wire.sync_epoch_ms
+    assert result.series == {
+        wire.meter: Series(2, at + 1100, at + 3000, at - 6000),
+        b"other": Series(1, at + 2000, at + 2000, None),
+    }
 
 
-def test_only_a_sync_point_asks_for_what_came_by_arrival(wire):
-    assert needs_arrivals(decode_batch(wire.batch(wire.sync())))
-    assert not needs_arrivals(decode_batch(wire.batch(wire.reading())))
+def test_a_wrong_record_is_counted_and_is_a_gap_and_the_others_are_stored(wire):
+    result = planned(wire, wire.reading(1), wire.reading(2), wire.reading(3), wrong=[1])
+    assert (result.accept, [row.seq for row in result.rows]) == (True, [1, 3])
+    assert counted(result) == {"record: surplus": 1}
+    assert result.gaps == [((2, 2), "refused")]
+
+
+HOLES = (
+    ("one in the middle", [1], [((2, 2), "damaged")], [1, 3, 4]),
+    ("two apart", [1, 3], [((2, 2), "damaged"), ((4, 4), "damaged")], [1, 3]),
+    ("the head: none can be dated", [0], [((1, 4), "damaged")], []),
+)
+
+
+@pytest.mark.parametrize(
+    ("holes", "gaps", "seqs"), [h[1:] for h in HOLES], ids=[h[0] for h in HOLES]
+)
+def test_a_hole_is_damage_and_so_is_what_needs_what_was_there(wire, holes, gaps, seqs):
+    rows = [wire.reading(n) for n in (1, 2, 3, 4)]
+    result = planned(wire, *rows, holes=holes)
+    assert result.accept
+    assert (result.gaps, [row.seq for row in result.rows]) == (gaps, seqs)
+    assert counted(result)["record: hole"] == len(holes)
+
+
+def test_what_another_batch_brought_is_skipped_and_no_gap(wire):
+    rows = [wire.reading(n) for n in (1, 2, 3)]
+    result = planned(wire, *rows, known=Known(seqs={2}))
+    assert ([row.seq for row in result.rows], result.skipped) == ([1, 3], 0b10)
+    assert result.counts["duplicates", "reading"] == 1
+    assert planned(wire, *rows, known=Known(seqs={2}), holes=[1]).gaps == []
+
+
+# --- the same name again -----------------------------------------------------------------------
+
+
+def packed(wire, *records, **name):
+    return decode_batch(wire.batch(*records, **name)).packed
 
 
 def test_the_same_batch_again_is_acknowledged_and_stores_nothing(wire):
-    payload = wire.batch(wire.reading())
-    result = plan(decode_batch(payload), Known(payload=payload), RECEIVED_MS)
+    result = planned(wire, wire.reading(), known=Known(Same(packed(wire, wire.reading()), 1)))
     assert (result.accept, result.reason, result.rows) == (False, None, ())
     assert result.counts == {("duplicates", ""): 1}
 
 
 def test_another_batch_of_the_same_name_is_refused(wire):
-    result = planned(wire, wire.reading(), known=Known(payload=b"other"))
+    same = Same(packed(wire, wire.reading(2)), 1)
+    result = planned(wire, wire.reading(1), known=Known(same))
     assert (result.accept, result.reason) == (False, "another batch of this name is stored")
 
 
-def test_a_reading_that_is_stored_is_not_stored_again(wire):
-    result = planned(wire, wire.reading(1), wire.reading(2), known=Known(seqs={1}))
-    assert [row.seq for row in result.rows] == [2]
-    assert result.counts["duplicates", "reading"] == 1
+ROWS = tuple(range(1, 5))
+REPEATS = (
+    ("more holes", [], [1], None),
+    ("all holes but one", [], [0, 1, 3], None),
+    ("fewer holes", [1, 2], [1], [1, 3, 4]),
+    ("other holes: together they are whole", [1], [2], [1, 2, 3, 4]),
+    ("the head that was missing", [0], [], [1, 2, 3, 4]),
+)
 
+
+@pytest.mark.parametrize(
+    ("before", "now", "seqs"), [r[1:] for r in REPEATS], ids=[r[0] for r in REPEATS]
+)
+def test_a_repeat_that_differs_by_holes_is_a_repeat_and_fills_them(wire, before, now, seqs):
+    rows = [wire.reading(n) for n in ROWS]
+    stored = decode_batch(wire.batch(*rows, holes=before))
+    same = Same(stored.packed, len(stored.records))
+    result = planned(wire, *rows, holes=now, known=Known(same))
+    assert result.reason is None
+    assert result.counts["duplicates", ""] == 1
+    assert result.accept == (seqs is not None)
+    if seqs is not None:
+        assert [row.seq for row in result.rows] == seqs
+        assert result.counts["readings", ""] == len(seqs) - same.readings
+        assert counted(result) == {}
+
+
+def test_a_repeat_that_ends_earlier_or_later_is_a_repeat(wire):
+    rows = [wire.reading(n) for n in ROWS]
+    long, short = packed(wire, *rows), packed(wire, *rows[:2])
+    assert not planned(wire, *rows[:2], known=Known(Same(long, 4))).accept
+    result = planned(wire, *rows, known=Known(Same(short, 2)))
+    assert (len(result.rows), result.batch.count) == (4, 4)
+
+
+# --- values ------------------------------------------------------------------------------------
 
 VALUES = (
     ("0.1 Wh to 10 uWh", (1, 1989275, -1), {1: 19892750000}, {}),
@@ -136,20 +192,21 @@ VALUES = (
 )
 
 
-def test_values_are_kept_exactly_or_rejected_with_the_reading_kept(wire):
-    for name, values, stored, rejected in VALUES:
-        result = planned(wire, wire.reading(values=values))
-        assert result.rows[0].values == stored, name
-        counts = {k[1]: n for k, n in result.counts.items() if k[0] == "rejected"}
-        assert counts == rejected, name
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), min_size=1),
-    st.integers(0, 10**6),
+@pytest.mark.parametrize(
+    ("values", "stored", "rejected"), [v[1:] for v in VALUES], ids=[v[0] for v in VALUES]
 )
-def test_a_timeline_agrees_with_its_plain_description(syncs, uptime_ms):
-    before = [sync for sync in syncs if sync[0] <= uptime_ms]
-    uptime = max(s[0] for s in before) if before else min(s[0] for s in syncs)
-    allowed = {epoch + uptime_ms - uptime for at, epoch in syncs if at == uptime}
-    assert Timeline(syncs).resolve(uptime_ms) in allowed
+def test_values_are_kept_exactly_or_rejected_with_the_reading_kept(wire, values, stored, rejected):
+    result = planned(wire, wire.reading(values=values))
+    assert len(result.rows) == 1
+    assert stored_values(result.rows[0].values) == stored
+    assert counted(result) == rejected
+
+
+@given(st.sampled_from(all_channels()), st.integers(-(2**63), 2**63 - 1), st.integers(-12, 12))
+def test_what_is_kept_is_what_the_vocabulary_says(channel, value, scale):
+    kept = rescaled(value, scale, channel.decimals) if in_range(channel, value, scale) else None
+    values = ((channel.id, value, scale),)
+    assert stored_values(values).get(channel.id) == kept
+    counts = Counter()
+    count_values([type("Row", (), {"values": values})], counts)
+    assert counts.total() == (kept is None)

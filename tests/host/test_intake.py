@@ -1,94 +1,142 @@
-"""From message to store and back, with a store that can fail."""
+"""From message to store and back, with a store that can fail; in the event loop and without."""
 
 import asyncio
 
 import msgpack
 import pytest
 
-from wattlog_host import intake as intake_module
+from wattlog_host import desk as desk_module
+from wattlog_host.desk import Desk, work
 from wattlog_host.intake import Intake
 from wattlog_host.live import HostView, LiveView
-from wattlog_host.store.records import Committed, Outcome, StoreError
+from wattlog_host.store.records import Committed, Losses, LostRun, Outcome, StoreError
 
 TOPIC = "wattlog/1/cellar/b"
+STATUS = "wattlog/1/cellar/s"
+LOG = 4_000_000_099
 
 
 class FakeStore:
     """Takes everything; trouble is raised instead, if there is any."""
 
     def __init__(self):
-        self.groups, self.letters, self.events = [], [], []
+        self.groups, self.letters, self.events, self.floors = [], [], [], []
         self.trouble = self.ahead_ms = None
+        self.settled = Committed()
 
-    async def commit(self, items):
-        if self.trouble:
-            raise StoreError(self.trouble)
+    def commit(self, items):
+        self._fail()
         self.groups.append(len(items))
         return Committed(tuple(Outcome(item, None, True, self.ahead_ms) for item in items))
 
-    async def add_aside(self, letters, events):
-        if self.trouble:
-            raise StoreError(self.trouble)
+    def settle(self, floors):
+        self._fail()
+        self.floors += [
+            (floor.edge, floor.log, floor.first_seq, len(self.groups)) for floor in floors
+        ]
+        return self.settled
+
+    def add_aside(self, letters, events):
+        self._fail()
         self.letters += letters
         self.events += events
-
-    async def latest(self):
-        return []
+        return Committed()
 
     def size_bytes(self):
         return 1
 
+    def _fail(self):
+        if self.trouble:
+            raise StoreError(self.trouble)
+
+
+class AsyncStore:
+    """The same, awaited."""
+
+    def __init__(self, store):
+        self._store = store
+        self.size_bytes = store.size_bytes
+
+    async def commit(self, items):
+        return self._store.commit(items)
+
+    async def settle(self, floors):
+        return self._store.settle(floors)
+
+    async def add_aside(self, letters, events):
+        return self._store.add_aside(letters, events)
+
 
 class World:
-    def __init__(self):
+    """A host's middle, in the event loop or in one thread."""
+
+    def __init__(self, is_async):
         self.now_ms = 1_795_000_000_000
         self.store = FakeStore()
         self.view = LiveView(HostView("1", self.now_ms), {})
         self.sent = []
-        self.intake = Intake(
-            self.store, self.view, self._publish, lambda: None, lambda: self.now_ms
-        )
+        self.desk = Desk(self.view)
+        self.intake = None
+        if is_async:
+            self.intake = Intake(
+                AsyncStore(self.store), self.view, self._publish, lambda: None, lambda: self.now_ms
+            )
+            self.desk = self.intake._desk
 
     async def _publish(self, topic, payload):
-        self.sent.append((topic, msgpack.unpackb(payload), len(self.store.groups)))
+        self._sent(topic, payload)
         return True
+
+    def _sent(self, topic, payload):
+        self.sent.append((topic, msgpack.unpackb(payload), len(self.store.groups)))
 
     def take(self, *payloads, topic=TOPIC):
         for payload in payloads:
-            self.intake.on_message(topic, payload)
-        asyncio.run(self.intake.flush())
+            self.desk.on_message(topic, payload, self.now_ms)
+        self.flush()
+
+    def flush(self):
+        if self.intake:
+            asyncio.run(self.intake.flush())
+        else:
+            for topic, payload in work(self.desk, self.store, self.now_ms):
+                self._sent(topic, payload)
+
+    def say(self, *what):
+        kind, text, *edge = what
+        self.desk.say(kind, text, self.now_ms, *edge)
 
 
-@pytest.fixture
-def world():
-    return World()
+@pytest.fixture(params=["in the event loop", "in one thread"])
+def world(request):
+    return World(request.param == "in the event loop")
 
 
 def test_a_batch_is_acknowledged_after_the_commit(world, wire):
     world.take(wire.batch(wire.reading(), wire.reading(2), first_seq=5))
-    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 2, None], 1)]
+    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 2, None], 1)]
 
 
 def test_what_waits_together_is_committed_together(world, wire):
-    world.take(*[wire.batch(wire.reading(), first_seq=n) for n in range(1, 101)])
+    world.take(*[wire.batch(wire.reading(), first_seq=n) for n in range(1, 301)])
     assert world.store.groups == [
-        intake_module.GROUP_ITEMS_MAX,
-        100 - intake_module.GROUP_ITEMS_MAX,
+        desk_module.GROUP_ITEMS_MAX,
+        300 - desk_module.GROUP_ITEMS_MAX,
     ]
-    assert [ack[2] for _, ack, _ in world.sent] == list(range(1, 101))
+    assert [ack[2] for _, ack, _ in world.sent] == list(range(1, 301))
 
 
 def test_a_bad_batch_is_kept_aside_and_refused_with_the_reason(world):
-    world.take(msgpack.packb([1, "cellar", 17, 5, []]))
-    reason = "records are not an array of 1..256"
+    world.take(msgpack.packb([2, "cellar", LOG, 5, b""]))
+    reason = "records: empty"
     assert [letter.reason for letter in world.store.letters] == [reason]
-    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 0, reason], 0)]
+    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 0, reason], 0)]
 
 
 def test_a_bad_record_costs_its_batch_nothing(world, wire):
-    world.take(wire.batch(wire.reading(), [9], first_seq=5))
+    world.take(wire.batch(wire.reading(), wire.reading(2), wrong=[1], first_seq=5))
     assert world.store.letters == []
-    assert world.sent == [("wattlog/1/cellar/a", [1, 17, 5, 2, None], 1)]
+    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 2, None], 1)]
 
 
 def test_a_status_that_is_refused_is_said_once_a_minute(world, wire):
@@ -110,12 +158,23 @@ def test_a_clock_that_is_ahead_is_said(world, wire):
 
 SILENT = (
     ("garbage", TOPIC, b"\xc1"),
+    ("a batch of an older agent", TOPIC, msgpack.packb([1, "cellar", 17, 5, [[0, 0, 0]]])),
+    ("a batch of a newer agent", TOPIC, msgpack.packb([3, "cellar", 17, 5, b"\1\0"])),
+    (
+        "a live reading in another's name",
+        "wattlog/1/attic/l",
+        msgpack.packb([2, "cellar", 17, 5, b"m", 7, [1, 1, 0]]),
+    ),
     ("a batch in another's name", "wattlog/1/attic/b", None),
-    ("a bad batch in another's name", "wattlog/1/attic/b", msgpack.packb([1, "cellar", 17, 5, 0])),
+    (
+        "a bad batch in another's name",
+        "wattlog/1/attic/b",
+        msgpack.packb([2, "cellar", 17, 5, b""]),
+    ),
     (
         "a status in another's name",
         "wattlog/1/attic/s",
-        msgpack.packb({"v": 1, "state": "online", "edge": "cellar"}),
+        msgpack.packb({"v": 2, "state": "online", "edge": "cellar"}),
     ),
 )
 
@@ -126,7 +185,7 @@ def test_what_names_nobody_or_another_is_kept_aside_and_answered_to_nobody(
 ):
     world.take(payload or wire.batch(wire.reading()), topic=topic)
     assert (len(world.store.letters), world.store.groups, world.sent) == (1, [], [])
-    assert world.view.edges == {}
+    assert (world.view.edges, world.view.meters) == ({}, {})
 
 
 def test_a_huge_message_is_kept_only_to_the_limit(world):
@@ -152,7 +211,7 @@ def test_database_trouble_is_silence_said_once_and_ends(world, wire):
 
 def test_the_queue_is_bounded_by_bytes_and_counts_what_it_drops(world, wire, monkeypatch):
     payload = wire.batch(wire.reading())
-    monkeypatch.setattr(intake_module, "QUEUE_BYTES_MAX", 3 * (len(payload) + 512))
+    monkeypatch.setattr(desk_module, "QUEUE_BYTES_MAX", 3 * (len(payload) + 512))
     world.take(*[payload] * 5)
     assert (world.store.groups, world.view.dropped["queue full"]) == ([3], 2)
     world.take(*[payload] * 3)
@@ -161,29 +220,29 @@ def test_the_queue_is_bounded_by_bytes_and_counts_what_it_drops(world, wire, mon
 
 def test_the_same_event_is_said_once_a_minute(world):
     for _ in range(3):
-        world.intake.say("agent", "agent cellar online", "cellar")
-    world.now_ms += intake_module.EVENT_MS_MIN
-    world.intake.say("agent", "agent cellar online", "cellar")
+        world.say("agent", "agent cellar online", "cellar")
+    world.now_ms += desk_module.EVENT_MS_MIN
+    world.say("agent", "agent cellar online", "cellar")
     assert len(world.view.events) == 2
 
 
 def test_events_do_not_storm(world, wire):
     world.take(*[wire.status(boot=n) for n in range(1, 500)], topic="wattlog/1/cellar/s")
     for n in range(500):
-        world.intake.say("x", str(n))
-    assert len(world.store.events) <= intake_module.EVENTS_PER_MINUTE_MAX
+        world.say("x", str(n))
+    assert len(world.store.events) <= desk_module.EVENTS_PER_MINUTE_MAX
 
 
 def test_one_agents_events_leave_room_for_the_others_and_the_host(world):
     for edge in ("loud", *[f"e{n}" for n in range(500)]):
         for n in range(100 if edge == "loud" else 1):
-            world.intake.say("x", str(n), edge)
-    world.intake.say("host", "something")
+            world.say("x", str(n), edge)
+    world.say("host", "something")
     said = [event.edge for event in world.view.events]
-    asyncio.run(world.intake.flush())
+    world.flush()
     edges = [event.edge for event in world.store.events]
-    assert edges.count("loud") == intake_module.EVENTS_PER_EDGE_MAX
-    assert len(edges) == intake_module.EVENTS_PER_MINUTE_MAX + 1
+    assert edges.count("loud") == desk_module.EVENTS_PER_EDGE_MAX
+    assert len(edges) == desk_module.EVENTS_PER_MINUTE_MAX + 1
     assert said[0] is None
 
 
@@ -191,3 +250,61 @@ def test_other_topics_are_not_ours(world):
     world.take(b"x", topic="wattlog/1/cellar/a")
     world.take(b"x", topic="homeassistant/status")
     assert world.store.letters == []
+
+
+# --- what is lost ------------------------------------------------------------------------------
+
+
+def floor(wire, first_seq, state="online", log=LOG):
+    return wire.status(state, log={"id": log, "first_seq": first_seq})
+
+
+def test_a_floor_is_settled_once_after_the_batches_that_came_before_it(world, wire):
+    for n in range(1, 2 * desk_module.GROUP_ITEMS_MAX):
+        world.desk.on_message(TOPIC, wire.batch(wire.reading(), first_seq=n), world.now_ms)
+    world.desk.on_message(STATUS, floor(wire, 100), world.now_ms)
+    world.flush()
+    assert world.store.floors == [("cellar", LOG, 100, 2)]
+    for first_seq in (100, 99, 1):
+        world.take(floor(wire, first_seq), topic=STATUS)
+    assert len(world.store.floors) == 1
+    world.take(floor(wire, 101), floor(wire, 102), topic=STATUS)
+    world.take(floor(wire, 5, log=7), topic=STATUS)
+    assert world.store.floors[1:] == [("cellar", LOG, 102, 2), ("cellar", 7, 5, 2)]
+
+
+def test_a_log_that_begins_at_1_and_a_claimants_are_no_floor(world, wire):
+    world.take(floor(wire, 1), floor(wire, 9, "claim"), floor(wire, 9, "offline"), topic=STATUS)
+    world.take(wire.status(log={"id": LOG}), wire.status(), topic=STATUS)
+    assert world.store.floors == []
+
+
+def test_a_floor_that_could_not_be_settled_is_settled_when_it_is_said_again(world, wire):
+    world.store.trouble = "disk full"
+    world.take(floor(wire, 9), topic=STATUS)
+    world.store.trouble = None
+    world.take(floor(wire, 9), topic=STATUS)
+    assert world.store.floors == [("cellar", LOG, 9, 0)]
+
+
+def test_what_is_lost_is_said_and_shown(world, wire):
+    lost = LostRun("cellar", LOG, 1, 8, "evicted", world.now_ms, None, None)
+    world.store.settled = Committed(
+        losses=Losses(1, 8, (lost,)), lost={("cellar", "evicted"): 8, ("cellar", "damaged"): 0}
+    )
+    world.take(floor(wire, 9), topic=STATUS)
+    assert [event.text for event in world.view.events if event.kind == "lost"] == [
+        "agent cellar: 8 records never came and are not in its log any more"
+    ]
+    assert world.view.losses.records == 8
+
+
+def test_a_live_reading_is_shown_and_never_stored(world, wire):
+    world.take(wire.live(), topic="wattlog/1/cellar/l")
+    assert [meter.latest.values for meter in world.view.meters.values()] == [{1: 19892750000}]
+    assert (world.store.groups, world.store.letters, world.sent) == ([], [], [])
+
+
+def test_a_live_reading_that_is_none_is_kept_aside(world):
+    world.take(b"\x90", topic="wattlog/1/cellar/l")
+    assert [letter.name for letter in world.store.letters] == [None]

@@ -1,7 +1,6 @@
 """The store's contract: committed is durable, and counts once."""
 
 import asyncio
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,10 +11,13 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from stored import stored_readings
+from wattlog_host.store import batches as batches_module
 from wattlog_host.store import database, tables
-from wattlog_host.store import store as store_module
+from wattlog_host.store import writer as writer_module
 from wattlog_host.store.records import DeadLetter, Event, Incoming, StoreError
-from wattlog_host.store.store import REASON_UNSTORABLE, Store
+from wattlog_host.store.store import Store
+from wattlog_host.store.writer import REASON_UNSTORABLE, Writer
 from wattlog_host.wire import decode_batch
 
 NOW_MS = 1_795_000_000_000
@@ -26,24 +28,24 @@ def path(tmp_path):
     return tmp_path / "data" / "wattlog.db"
 
 
-def use(path, act, now_ms=NOW_MS, clean=True):
+@pytest.fixture
+def store(path):
+    made = Writer(path, "1", NOW_MS)
+    yield made
+    made.close(NOW_MS)
+
+
+def use(path, act, now_ms=NOW_MS):
     """Open a store, do something with it, close it."""
-
-    async def run():
-        store = Store(path, "1", now_ms)
-        try:
-            return await act(store)
-        finally:
-            if clean:
-                await store.close(now_ms)
-            else:
-                os.close(store._lock)  # as the kernel does when a process ends
-
-    return asyncio.run(run())
+    store = Writer(path, "1", now_ms)
+    try:
+        return act(store)
+    finally:
+        store.close(now_ms)
 
 
 def incoming(payload, received_ms=NOW_MS):
-    return Incoming("wattlog/1/cellar/b", decode_batch(payload), received_ms)
+    return Incoming("wattlog/1/cellar/b", decode_batch(payload), received_ms, payload)
 
 
 def rows(path, query):
@@ -51,34 +53,40 @@ def rows(path, query):
         return connection.execute(query).fetchall()
 
 
-def commit(path, *payloads, **how):
-    return use(path, lambda store: store.commit([incoming(p) for p in payloads]), **how)
+def commit(store, *payloads, received_ms=NOW_MS):
+    return store.commit([incoming(payload, received_ms) for payload in payloads])
 
 
-def test_a_committed_batch_is_there_with_its_readings(path, wire):
+def times(store):
+    """{seq: (time_ms, time_source)} of all readings."""
+    return {one.seq: (one.time_ms, one.time_source) for one in store.readings()}
+
+
+def test_a_committed_batch_is_there_with_its_readings(store, path, wire):
     payload = wire.batch(wire.sync(), wire.reading(1000, (1, 1989275, -1, 10, -2314, -1)))
-    done = commit(path, payload)
+    done = commit(store, payload)
     assert [(o.reason, o.is_new) for o in done.outcomes] == [(None, True)]
-    assert rows(path, "SELECT count, payload FROM batch") == [(2, payload)]
-    assert rows(path, "SELECT seq, time_ms, time_source, sec_index FROM reading") == [
-        (2, wire.sync_epoch_ms + 1000, "sync", 7)
+    assert rows(path, "SELECT records, readings, boot, packed FROM batch") == [
+        (2, 1, 17, decode_batch(payload).packed)
     ]
-    assert rows(path, "SELECT channel, value FROM reading_value") == [
-        (1, 19892750000),
-        (10, -231400),
-    ]
+    (reading,) = stored_readings(path)
+    assert (reading.edge, reading.log, reading.boot, reading.seq) == ("cellar", wire.log, 17, 2)
+    assert (reading.time_ms, reading.time_source) == (wire.sync_epoch_ms + 1000, "sync")
+    assert (reading.server_id, reading.sec_index) == (wire.meter, 7)
+    assert reading.values == {1: 19892750000, 10: -231400}
     (latest,) = done.latest
     assert (latest.server_id, latest.edge, latest.values[10]) == (wire.meter, "cellar", -231400)
+    assert (latest.boot, latest.uptime_ms) == (17, 1000)
     assert done.meters_new == (("cellar", latest.label),)
 
 
 def test_committed_twice_counts_once(path, wire):
     payload = wire.batch(wire.reading())
-    done = commit(path, payload, payload)
+    done = use(path, lambda store: commit(store, payload, payload))
     assert [o.reason for o in done.outcomes] == [None, None]
-    again = commit(path, payload)
+    again = use(path, lambda store: commit(store, payload))
     assert [(o.reason, o.is_new) for o in again.outcomes] == [(None, False)]
-    assert rows(path, "SELECT count(*) FROM reading") == [(1,)]
+    assert len(stored_readings(path)) == 1
     assert rows(path, "SELECT name, value FROM counter ORDER BY name") == [
         ("batches", 1),
         ("duplicates", 2),
@@ -86,99 +94,242 @@ def test_committed_twice_counts_once(path, wire):
     ]
 
 
-def test_another_batch_of_the_same_name_is_refused_and_kept_aside(path, wire):
-    done = commit(path, wire.batch(wire.reading(1)), wire.batch(wire.reading(2)))
-    assert [o.reason for o in done.outcomes] == [None, "another batch of this name is stored"]
+@pytest.mark.parametrize("apart", [False, True])
+def test_another_batch_of_the_same_name_is_refused_and_kept_aside(store, path, wire, apart):
+    first, second = wire.batch(wire.reading(1)), wire.batch(wire.reading(2))
+    reasons = [o.reason for group in ([[first], [second]] if apart else [[first, second]])
+               for o in commit(store, *group).outcomes]  # fmt: skip
+    assert reasons == [None, "another batch of this name is stored"]
     assert rows(path, "SELECT reason, payload FROM dead_letter") == [
-        ("another batch of this name is stored", wire.batch(wire.reading(2)))
+        ("another batch of this name is stored", second)
     ]
+    assert store.losses().runs == 0
 
 
-def test_overlapping_batches_store_each_reading_once(path, wire):
-    first = wire.batch(wire.reading(1), wire.reading(2), first_seq=1)
-    second = wire.batch(wire.reading(2), wire.reading(3), first_seq=2)
-    done = commit(path, second, first)
-    assert [o.reason for o in done.outcomes] == [None, None]
-    assert rows(path, "SELECT seq FROM reading ORDER BY seq") == [(1,), (2,), (3,)]
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_repeat_with_fewer_holes_fills_them(store, path, wire, apart):
+    rows_ = [wire.sync(0), *[wire.reading(n * 1000) for n in range(1, 5)]]
+    holed, other = wire.batch(*rows_, holes=[2, 4]), wire.batch(*rows_, holes=[3])
+    for group in [[holed], [other]] if apart else [[holed, other]]:
+        done = commit(store, *group)
+    assert [o.reason for o in done.outcomes] == [None] * len(done.outcomes)
+    assert [one.seq for one in store.readings()] == [2, 3, 4, 5]
+    assert {source for _, source in times(store).values()} == {"sync"}
+    assert (store.losses().runs, store.counters["readings", ""]) == (0, 4)
+    assert rows(path, "SELECT readings FROM series") == [(4,)]
+    assert rows(path, "SELECT count(*) FROM sync_point") == [(1,)]
 
 
-def test_a_sync_point_places_what_was_placed_by_arrival_and_the_latest_follows(path, wire):
-    done = commit(path, wire.batch(wire.reading(1000)))
-    assert (done.latest[0].time_ms, done.latest[0].time_source) == (NOW_MS, "arrival")
-    done = commit(path, wire.batch(wire.sync(2000), first_seq=2))
-    assert (done.latest[0].time_ms, done.latest[0].time_source) == (
-        wire.sync_epoch_ms - 1000,
-        "sync",
-    )
-    commit(path, wire.batch(wire.sync(1500, wire.sync_epoch_ms + 777), first_seq=3))
-    assert rows(path, "SELECT time_ms FROM reading") == [(wire.sync_epoch_ms - 1000,)]
+def test_the_head_of_a_batch_may_come_later(store, path, wire):
+    rows_ = [wire.sync(5000), wire.reading(6000)]
+    commit(store, wire.batch(wire.sync(0), first_seq=9))
+    commit(store, wire.batch(*rows_, holes=[0]))
+    assert (times(store), store.losses().records) == ({}, 2)
+    commit(store, wire.batch(*rows_))
+    assert times(store) == {2: (wire.sync_epoch_ms + 1000, "sync")}
+    assert store.losses().records == 0
 
 
-def test_a_sync_point_moves_no_reading_of_another_boot_or_edge(path, wire):
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_repeat_without_its_head_fills_what_the_boot_of_the_first_places(store, wire, apart):
+    commit(store, wire.batch(wire.sync(0), first_seq=9))
+    rows_ = [wire.reading(1000), wire.reading(2000)]
+    holed, headless = wire.batch(*rows_, holes=[1]), wire.batch(*rows_, holes=[0])
+    for group in [[holed], [headless]] if apart else [[holed, headless]]:
+        commit(store, *group)
+    at = wire.sync_epoch_ms
+    assert times(store) == {1: (at + 1000, "sync"), 2: (at + 2000, "sync")}
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_overlapping_batches_store_each_reading_once(store, wire, apart):
+    first = wire.batch(*[wire.reading(n) for n in (1, 2, 3)], first_seq=1)
+    second = wire.batch(*[wire.reading(n) for n in (2, 3, 4)], first_seq=2, holes=[1])
+    third = wire.batch(*[wire.reading(n) for n in (3, 4, 5)], first_seq=3)
+    payloads = [second, first, third]
+    for group in [[one] for one in payloads] if apart else [payloads]:
+        commit(store, *group)
+    assert [one.seq for one in store.readings()] == [1, 3, 2, 4, 5]
+    assert sorted(times(store)) == [1, 2, 3, 4, 5]
+    assert (store.counters["readings", ""], store.losses().runs) == (5, 0)
+
+
+def test_logs_and_agents_do_not_share_numbers(store, wire):
+    payload = {"first_seq": 1}
     commit(
-        path,
+        store,
+        wire.batch(wire.reading(), **payload),
+        wire.batch(wire.reading(), log=1, **payload),
+        wire.batch(wire.reading(), edge="attic", **payload),
+    )
+    assert len(list(store.readings())) == 3
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_sync_point_places_its_whole_boot_and_the_latest_follows(store, wire, apart):
+    first = wire.batch(wire.reading(1000))
+    second = wire.batch(wire.sync(2000), first_seq=2)
+    if apart:
+        done = commit(store, first)
+        assert (done.latest[0].time_ms, done.latest[0].time_source) == (NOW_MS, "arrival")
+        done = commit(store, second)
+    else:
+        done = commit(store, first, second)
+    at = (wire.sync_epoch_ms - 1000, "sync")
+    assert (done.latest[0].time_ms, done.latest[0].time_source) == at
+    assert times(store) == {1: at}
+
+
+def test_a_sync_point_between_moves_what_follows_it_and_only_that(store, path, wire):
+    commit(store, wire.batch(wire.sync(0), wire.reading(1000), wire.reading(5000)))
+    commit(store, wire.batch(wire.reading(6000), wire.reading(9000), first_seq=9))
+    third = wire.sync(8000, wire.sync_epoch_ms + 8000), wire.reading(8500)
+    commit(store, wire.batch(*third, first_seq=20))
+    late = wire.sync(3000, wire.sync_epoch_ms + 3777)
+    commit(store, wire.batch(late, first_seq=5))
+    at = wire.sync_epoch_ms
+    assert {seq: time_ms - at for seq, (time_ms, _) in times(store).items()} == {
+        2: 1000, 3: 5777, 9: 6777, 10: 9000, 21: 8500,
+    }  # fmt: skip
+    # What finds the readings says the same.
+    assert rows(path, "SELECT first_seq, first_ms, last_ms FROM series ORDER BY 1") == [
+        (1, at + 1000, at + 5777), (9, at + 6777, at + 9000), (20, at + 8500, at + 8500),
+    ]  # fmt: skip
+
+
+def test_a_sync_point_moves_no_reading_of_another_boot_agent_or_log(store, wire):
+    commit(
+        store,
         wire.batch(wire.reading(1000), boot=1),
         wire.batch(wire.reading(1000), edge="attic", boot=2),
-        wire.batch(wire.sync(2000), boot=2),
+        wire.batch(wire.reading(1000), log=5, boot=2),
+        wire.batch(wire.sync(2000), boot=2, first_seq=2),
     )
-    assert rows(path, "SELECT time_ms, time_source FROM reading") == [(NOW_MS, "arrival")] * 2
+    assert [one.time_source for one in store.readings()] == ["arrival"] * 3
 
 
-def test_the_sync_points_of_another_boot_or_edge_do_not_count(path, wire):
+def test_the_sync_points_of_another_boot_agent_or_log_do_not_count(store, wire):
     commit(
-        path,
+        store,
         wire.batch(wire.sync(0), boot=1),
-        wire.batch(wire.sync(0), edge="attic"),
-        wire.batch(wire.reading(), boot=2),
+        wire.batch(wire.sync(0), boot=2, edge="attic"),
+        wire.batch(wire.sync(0), boot=2, log=5),
+        wire.batch(wire.reading(), boot=2, first_seq=9),
     )
-    assert rows(path, "SELECT time_source FROM reading") == [("arrival",)]
+    assert [one.time_source for one in store.readings()] == ["arrival"]
 
 
-def test_the_latest_is_the_newest_by_time_not_by_arrival(path, wire):
+def counted(wire, first_s, boot, first_seq, sync_at=None, meter_s=0):
+    """A batch of three readings, ten seconds apart; the counter stood at first_s at the start."""
+    rows_ = [wire.reading(10_000 * n, sec_index=first_s + 10 * n + meter_s) for n in range(1, 4)]
+    if sync_at is not None:
+        rows_.insert(0, wire.sync(0, wire.sync_epoch_ms + 1000 * sync_at))
+    return wire.batch(*rows_, boot=boot, first_seq=first_seq)
+
+
+def test_a_boot_without_a_clock_is_placed_by_the_meters_counter_in_any_order(path, wire):
+    before = counted(wire, 1000, 1, 1, sync_at=1000)
+    between = counted(wire, 2000, 2, 5)
+    after = counted(wire, 3000, 3, 9, sync_at=3000)
+    for order in ((before, between, after), (after, between, before), (between, after, before)):
+        store = Writer(path, "1", NOW_MS)
+        for payload in order:
+            commit(store, payload)
+        assert times(store)[5] == (wire.sync_epoch_ms + 2_010_000, "meter")
+        assert times(store)[7] == (wire.sync_epoch_ms + 2_030_000, "meter")
+        store.close(NOW_MS)
+        path.unlink()
+
+
+def test_a_sync_point_is_believed_more_than_a_meter(store, wire):
+    commit(store, counted(wire, 1000, 1, 1, sync_at=1000), counted(wire, 2000, 2, 5))
+    assert times(store)[5] == (wire.sync_epoch_ms + 2_010_000, "meter")
+    commit(store, wire.batch(wire.sync(50_000, wire.sync_epoch_ms), boot=2, first_seq=8))
+    assert times(store)[5] == (wire.sync_epoch_ms - 40_000, "sync")
+
+
+def test_a_counter_that_stood_still_leaves_the_time_uncertain(store, wire):
+    commit(store, counted(wire, 1000, 1, 1, sync_at=1000), counted(wire, 2000, 2, 5))
+    assert times(store)[5][1] == "meter"
+    # Half an hour that the counter did not count: before boot 2 or after it, nobody knows.
+    commit(store, counted(wire, 3000, 3, 9, sync_at=4800))
+    assert times(store)[5] == (NOW_MS - 20_000, "arrival")
+
+
+def test_a_late_sync_point_moves_what_its_boots_meter_had_placed(store, wire):
+    commit(store, counted(wire, 1000, 1, 2, sync_at=1000), counted(wire, 2000, 2, 9))
+    commit(store, wire.batch(wire.sync(0, wire.sync_epoch_ms + 1_005_000), boot=1))
+    assert times(store)[3] == (wire.sync_epoch_ms + 1_010_000, "sync")
+    commit(store, wire.batch(wire.sync(1, wire.sync_epoch_ms + 1_005_001), boot=1, first_seq=30))
+    assert times(store)[3] == (wire.sync_epoch_ms + 1_015_000, "sync")
+    assert times(store)[9] == (wire.sync_epoch_ms + 2_015_000, "meter")
+
+
+def test_many_batches_without_a_clock_cost_each_only_its_own(store, wire, monkeypatch):
+    looked = []
+    counted_in = batches_module.places._counted
+    monkeypatch.setattr(
+        batches_module.places,
+        "_counted",
+        lambda *arguments: looked.append(1) or counted_in(*arguments),
+    )
+    commit(store, counted(wire, 1000, 1, 1, sync_at=1000))
+    for n in range(20):
+        commit(store, counted(wire, 2000 + 100 * n, 2, 5 + 3 * n))
+    assert {source for _, source in times(store).values()} == {"sync", "meter"}
+    assert len(looked) <= 3 * 20
+
+
+def test_the_latest_is_the_newest_by_time_not_by_arrival(store, wire):
     newer = wire.batch(wire.sync(), wire.reading(9000, (10, 9, 0)), first_seq=10)
     older = wire.batch(wire.reading(1000, (10, 1, 0)), first_seq=5)
-    done = commit(path, newer, older)
+    done = commit(store, newer, older)
     assert [latest.values for latest in done.latest] == [{10: 9000}]
-    assert use(path, lambda store: store.latest()) == list(done.latest)
+    assert store.latest() == list(done.latest)
+    again = commit(store, wire.batch(wire.reading(500, (10, 2, 0)), first_seq=2))
+    assert again.latest == done.latest
 
 
-def test_a_reading_of_the_future_does_not_stay_the_latest(path, wire):
+def test_a_reading_of_the_future_does_not_stay_the_latest(store, wire):
     ahead = wire.batch(
         wire.sync(0, NOW_MS + 5 * 365 * 86_400_000), wire.reading(1, (10, 1, 0)), edge="attic"
     )
     live = wire.batch(wire.sync(0, NOW_MS), wire.reading(900, (10, 2, 0)))
-
-    async def act(store):
-        first = await store.commit([incoming(ahead, NOW_MS)])
-        then = await store.commit([incoming(live, NOW_MS + 1000)])
-        return first, then, await store.latest()
-
-    first, then, latest = use(path, act)
+    first = commit(store, ahead)
+    then = commit(store, live, received_ms=NOW_MS + 1000)
     assert (first.latest[0].time_ms, first.latest[0].time_source) == (NOW_MS, "arrival")
-    assert [one.values for one in then.latest] == [one.values for one in latest] == [{10: 2000}]
+    assert [one.values for one in then.latest] == [one.values for one in store.latest()]
+    assert then.latest[0].values == {10: 2000}
     assert [first.outcomes[0].ahead_ms > 10**11, then.outcomes[0].ahead_ms] == [True, -100]
 
 
-def test_a_backlog_without_a_clock_does_not_become_the_latest(path, wire):
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_backlog_without_a_clock_does_not_become_the_latest(store, wire, apart):
     newer = wire.batch(wire.reading(9000, (10, 9, 0)), first_seq=10)
     older = wire.batch(wire.reading(1000, (10, 1, 0)), first_seq=5)
+    if apart:
+        commit(store, newer)
+        done = commit(store, older, received_ms=NOW_MS + 60_000)
+    else:
+        done = store.commit([incoming(newer), incoming(older, NOW_MS + 60_000)])
+    assert [latest.values for latest in done.latest] == [{10: 9000}]
+    assert times(store)[5] == (NOW_MS - 8000, "arrival")
 
-    async def act(store):
-        await store.commit([incoming(newer, NOW_MS)])
-        return await store.commit([incoming(older, NOW_MS + 60_000)])
 
-    assert [latest.values for latest in use(path, act).latest] == [{10: 9000}]
-    assert rows(path, "SELECT time_ms FROM reading WHERE seq = 5") == [(NOW_MS - 8000,)]
-
-
-def test_a_batch_of_nothing_but_wrong_records_is_stored_and_counted(path, wire):
-    payload = wire.batch([9], [1, 2])
-    assert [o.reason for o in commit(path, payload).outcomes] == [None]
-    assert rows(path, "SELECT count, payload FROM batch") == [(2, payload)]
+def test_a_batch_of_nothing_but_wrong_records_is_stored_and_counted(store, path, wire):
+    payload = wire.batch(wire.reading(1), wire.reading(2), wrong=[1], holes=[0])
+    assert [o.reason for o in commit(store, payload).outcomes] == [None]
+    assert rows(path, "SELECT records, readings, boot FROM batch") == [(2, 0, 0)]
     assert rows(path, "SELECT reason, value FROM counter WHERE name = 'rejected'") == [
-        ("record: unknown kind", 1),
-        ("record: wrong number of elements", 1),
+        ("record: hole", 1),
+        ("record: no head", 1),
     ]
+
+
+# --- what can go wrong -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
@@ -186,36 +337,38 @@ def test_nothing_is_promised_once_the_file_is_gone(path, wire, suffix):
     file = path.with_name(path.name + suffix)
     aside = path.with_name("aside")
 
-    async def act(store):
-        file.rename(aside)
-        for attempt in (store.commit([incoming(wire.batch(wire.reading()))]), store.check()):
-            with pytest.raises(StoreError, match="was removed or replaced"):
-                await attempt
-        file.write_bytes(b"")
+    store = Writer(path, "1", NOW_MS)
+    file.rename(aside)
+    payload = wire.batch(wire.reading())
+    acts = (lambda: commit(store, payload), store.check, lambda: store.settle([]), store.latest)
+    for act in acts:
         with pytest.raises(StoreError, match="was removed or replaced"):
-            await store.check()
-        aside.rename(file)
-        await store.check()
-
-    use(path, act)
+            act()
+    file.write_bytes(b"")
+    with pytest.raises(StoreError, match="was removed or replaced"):
+        store.check()
+    aside.rename(file)
+    store.check()
+    store.close(NOW_MS)
 
 
 def test_a_batch_that_spoils_the_transaction_is_put_aside_and_the_others_stored(
-    path, wire, monkeypatch
+    store, path, wire, monkeypatch
 ):
-    plan = store_module.batches.plan
+    plan = batches_module.plan
 
     def plan_badly(batch, known, received_ms):
         if batch.first_seq == 2:
             raise ValueError("a defect of ours")
         return plan(batch, known, received_ms)
 
-    monkeypatch.setattr(store_module.batches, "plan", plan_badly)
+    monkeypatch.setattr(batches_module, "plan", plan_badly)
     payloads = [wire.batch(wire.reading(n), first_seq=n) for n in (1, 2, 3)]
-    done = commit(path, *payloads)
+    done = commit(store, *payloads)
     assert [o.reason for o in done.outcomes] == [None, REASON_UNSTORABLE, None]
-    assert rows(path, "SELECT seq FROM reading ORDER BY seq") == [(1,), (3,)]
+    assert sorted(times(store)) == [1, 3]
     assert rows(path, "SELECT payload FROM dead_letter") == [(payloads[1],)]
+    assert [(gap.first_seq, gap.reason) for gap in done.losses.newest] == [(2, "refused")]
 
 
 def test_a_locked_database_promises_nothing_and_later_takes_the_same_batch(
@@ -224,29 +377,43 @@ def test_a_locked_database_promises_nothing_and_later_takes_the_same_batch(
     monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS[:3], "PRAGMA busy_timeout=1"))
     payload = wire.batch(wire.reading())
 
-    async def act(store):
+    def act(store):
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
-                await store.commit([incoming(payload)])
-        return await store.commit([incoming(payload)])
+                commit(store, payload)
+        return commit(store, payload)
 
     assert use(path, act).outcomes[0].is_new
 
 
+def test_the_event_loop_is_given_the_same_and_is_never_blocked(path, wire):
+    async def run():
+        store = Store(path, "1", NOW_MS)
+        done = await store.commit([incoming(wire.batch(wire.reading()))])
+        await store.check()
+        assert await store.latest() == list(done.latest)
+        assert (await store.losses(5)).runs == 0
+        assert await store.events(5) == []
+        assert store.size_bytes() > 0
+        await store.close(NOW_MS)
+        return done
+
+    assert asyncio.run(run()).outcomes[0].is_new
+    assert use(path, lambda store: store.previous.ended_ms) == NOW_MS
+
+
 CRASH = """
-import asyncio, os, sys
+import os, sys
 from pathlib import Path
 from wattlog_host.store.records import Incoming
-from wattlog_host.store.store import Store
+from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
 
-async def run():
-    store = Store(Path(sys.argv[1]), "1", 5)
-    await store.commit([Incoming("t", decode_batch(bytes.fromhex(sys.argv[2])), 7)])
-    os.kill(os.getpid(), 9)
-
-asyncio.run(run())
+store = Writer(Path(sys.argv[1]), "1", 5)
+payload = bytes.fromhex(sys.argv[2])
+store.commit([Incoming("t", decode_batch(payload), 7, payload)])
+os.kill(os.getpid(), 9)
 """
 
 
@@ -255,68 +422,59 @@ def test_killed_between_commit_and_acknowledgement_the_repeat_counts_once(path, 
     ended = subprocess.run([sys.executable, "-c", CRASH, path, payload.hex()], check=False)
     assert ended.returncode == -9
 
-    async def act(store):
-        return store.previous, await store.commit([incoming(payload)])
+    def act(store):
+        return store.previous, commit(store, payload)
 
     previous, done = use(path, act)
     assert (previous.last_data_ms, previous.ended_ms) == (7, None)
     assert [(o.reason, o.is_new) for o in done.outcomes] == [(None, False)]
-    assert rows(path, "SELECT count(*) FROM reading") == [(1,)]
+    assert len(stored_readings(path)) == 1
 
 
 def test_the_last_data_is_remembered_over_runs_without_any(path, wire):
-    async def previous(store):
-        return store.previous.last_data_ms
-
-    commit(path, wire.batch(wire.reading()))
-    assert [use(path, previous) for _ in range(3)] == [NOW_MS] * 3
+    use(path, lambda store: commit(store, wire.batch(wire.reading())))
+    lasts = [use(path, lambda store: store.previous.last_data_ms) for _ in range(3)]
+    assert lasts == [NOW_MS] * 3
 
 
 def test_a_clean_end_is_noted(path):
-    async def nothing(store):
-        return store.previous
+    assert use(path, lambda store: store.previous) is None
+    assert use(path, lambda store: store.previous.ended_ms) == NOW_MS
 
-    assert use(path, nothing) is None
-    assert use(path, nothing).ended_ms == NOW_MS
+
+def test_a_store_that_is_let_go_notes_no_end(path):
+    Writer(path, "1", NOW_MS).let_go()
+    assert use(path, lambda store: store.previous.ended_ms) is None
 
 
 def test_totals_outlive_the_process(path, wire):
-    commit(path, wire.batch(wire.reading(values=(1, -1, 0))))
-
-    async def totals(store):
-        return dict(store.counters)
-
-    assert use(path, totals) == {
+    use(path, lambda store: commit(store, wire.batch(wire.reading(values=(1, -1, 0)))))
+    assert use(path, lambda store: dict(store.counters)) == {
         ("batches", ""): 1,
         ("readings", ""): 1,
         ("rejected", "import_wh out of range"): 1,
     }
 
 
-def test_dead_letters_and_events_are_capped(path, monkeypatch):
-    monkeypatch.setattr(store_module, "DEAD_LETTERS_MAX", 3)
-    monkeypatch.setattr(store_module, "EVENTS_MAX", 2)
+def test_dead_letters_and_events_are_capped(store, path, monkeypatch):
+    monkeypatch.setattr(writer_module, "DEAD_LETTERS_MAX", 3)
+    monkeypatch.setattr(writer_module, "EVENTS_MAX", 2)
     letters = [DeadLetter("t", "why", bytes([n]), n) for n in range(5)]
     events = [Event(n, "host", None, str(n)) for n in range(4)]
 
-    async def act(store):
-        await store.add_aside(letters, events)
-        return await store.events(9), store.counters["dead_letters", "why"]
-
-    assert use(path, act) == ([events[3], events[2]], 5)
+    store.add_aside(letters, events)
+    assert store.events(9) == [events[3], events[2]]
+    assert store.counters["dead_letters", "why"] == 5
     assert rows(path, "SELECT received_ms FROM dead_letter") == [(2,), (3,), (4,)]
 
 
 def test_a_database_of_a_newer_program_is_refused_and_untouched(path):
-    async def nothing(store):
-        return None
-
-    use(path, nothing)
+    use(path, lambda store: None)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     with pytest.raises(StoreError, match=r"newer wattlog \(revision 9999\)"):
-        Store(path, "1", NOW_MS)
+        Writer(path, "1", NOW_MS)
     assert rows(path, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
@@ -324,22 +482,16 @@ def test_a_file_that_is_no_database_is_refused(path):
     path.parent.mkdir()
     path.write_bytes(b"not a database, but long enough to look like a file of one" * 20)
     with pytest.raises(StoreError, match="not a database"):
-        Store(path, "1", NOW_MS)
+        Writer(path, "1", NOW_MS)
 
 
-def test_a_second_host_on_the_same_file_is_refused(path):
-    async def act(store):
-        with pytest.raises(StoreError, match="another wattlog-host"):
-            Store(path, "1", NOW_MS)
-
-    use(path, act)
+def test_a_second_host_on_the_same_file_is_refused(store, path):
+    with pytest.raises(StoreError, match="another wattlog-host"):
+        Writer(path, "1", NOW_MS)
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(path):
-    async def nothing(store):
-        return None
-
-    use(path, nothing)
+    use(path, lambda store: None)
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -347,12 +499,10 @@ def test_the_migrations_make_the_tables_that_the_code_describes(path):
     engine.dispose()
 
 
-def test_the_database_is_set_up_not_to_lose_anything(path):
-    async def pragmas(store):
-        with store._write_engine.begin() as connection:
-            return [
-                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-                for name in ("journal_mode", "synchronous", "foreign_keys")
-            ]
-
-    assert use(path, pragmas) == ["wal", 2, 1]
+def test_the_database_is_set_up_not_to_lose_anything(store):
+    with store._write_engine.begin() as connection:
+        pragmas = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 import uvicorn
@@ -12,11 +13,12 @@ from starlette.testclient import TestClient
 
 from wattlog_host import stream
 from wattlog_host.live import HostView, LiveView
-from wattlog_host.store.records import Event, Latest
+from wattlog_host.snapshot import snapshot
+from wattlog_host.status import decode_status
+from wattlog_host.store.records import Event, Latest, Losses, LostRun, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.web import connection, words
 from wattlog_host.web.app import make_app
-from wattlog_host.wire import decode_status
 
 NOW_MS = 1_795_000_000_000
 
@@ -25,12 +27,18 @@ class Page:
     def __init__(self):
         self.view = LiveView(HostView("0.1.0", NOW_MS - 5000, broker_trouble=None), {})
         self.store_trouble = None
-        self.hub = Hub(lambda: self.view.snapshot(NOW_MS))
-        app = make_app(self.view, self.hub, self._check, lambda: NOW_MS, ("meters.example",))
+        self.lost = Losses()
+        self.hub = Hub(lambda: snapshot(self.view, NOW_MS))
+        app = make_app(self.view, self.hub, self, lambda: NOW_MS, ("meters.example",))
         self.client = TestClient(app, base_url="http://127.0.0.1:8080")
 
-    async def _check(self):
-        return self.store_trouble
+    async def check(self):
+        if self.store_trouble:
+            raise StoreError(self.store_trouble)
+
+    async def losses(self, count_max):
+        await self.check()
+        return replace(self.lost, newest=self.lost.newest[:count_max])
 
     def get(self, path, **headers):
         return self.client.get(path, headers=headers)
@@ -45,7 +53,7 @@ def latest(wire, **values):
     channels = {"import": 1, "export": 4, "power": 10, "l1": 11, "l2": 12, "l3": 13}
     return Latest(
         wire.meter, "1 ISK00 53946681", "cellar", NOW_MS - 1500, "sync",
-        {channels[key]: value for key, value in values.items()},
+        {channels[key]: value for key, value in values.items()}, 17, 5000,
     )  # fmt: skip
 
 
@@ -95,12 +103,12 @@ def test_health_is_ok_or_says_why_not(page):
     page.view.host.broker_trouble = "broker away"
     page.store_trouble = "disk gone"
     answer = page.get("/healthz")
-    assert (answer.status_code, answer.text) == (503, "broker away\ndisk gone\n")
+    assert (answer.status_code, answer.text) == (503, "broker away\ndatabase: disk gone\n")
 
 
 def test_status_is_everything_the_page_shows(page, wire):
     page.view.on_latest([latest(wire)], NOW_MS)
-    assert page.get("/status").json() == json.loads(json.dumps(page.view.snapshot(NOW_MS)))
+    assert page.get("/status").json() == json.loads(json.dumps(snapshot(page.view, NOW_MS)))
 
 
 def test_nothing_an_agent_says_becomes_markup(page, wire):
@@ -151,8 +159,59 @@ def test_only_what_was_held_back_is_shown(page, wire, sent, text):
         assert (shown, not hidden) == (text or "", text is not None)
 
 
+LOST = LostRun("cellar", 7, 11, 310, "evicted", NOW_MS - 9000, NOW_MS - 5_000_000, NOW_MS - 90_000)
+UNKNOWN = LostRun("cellar", 7, 1, 1, "damaged", NOW_MS - 90_000, None, None)
+
+
+def test_gaps_are_data(page, wire):
+    assert page.get("/api/gaps").json() == {"runs": 0, "records": 0, "newest": []}
+    page.view.on_latest([latest(wire)], NOW_MS)
+    page.lost = Losses(2, 301, (LOST, UNKNOWN))
+    answer = page.get("/api/gaps").json()
+    assert (answer["runs"], answer["records"], len(answer["newest"])) == (2, 301, 2)
+    gap, unknown = answer["newest"]
+    assert (gap["agent"], gap["meters"], gap["reason"]) == (
+        "cellar", ["1 ISK00 53946681"], "evicted"
+    )  # fmt: skip
+    assert (gap["first_seq"], gap["last_seq"], gap["count"]) == (11, 310, 300)
+    for key in ("from", "to", "noted"):
+        assert re.fullmatch(r"20\d\d-.*T.*[+-]\d\d:\d\d", gap[key])
+    assert re.fullmatch(
+        r"300 records of agent cellar never came, and its log has overwritten them: "
+        r"between .* and .*", gap["text"],
+    )  # fmt: skip
+    assert (unknown["from"], unknown["to"]) == (None, None)
+    assert unknown["text"] == "1 record of agent cellar could not be read in its log any more"
+    page.store_trouble = "disk gone"
+    answer = page.get("/api/gaps")
+    assert (answer.status_code, answer.json()) == (503, {"error": "database: disk gone"})
+
+
+def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
+    assert re.search(r'data-show="gaps.newest" hidden', page.get("/").text)
+    page.view.losses = Losses(2, 301, (LOST, UNKNOWN))
+    html = page.get("/").text
+    assert re.search(r'data-show="gaps.newest">', html)
+    assert '<span data-field="gaps.records" data-as="number">301</span>' in html
+    assert "300 records of agent cellar never came, and its log has overwritten them" in html
+    assert page.get("/status").json()["gaps"]["records"] == 301
+
+
+def test_the_trouble_of_a_log_and_its_kind_are_shown(page, wire):
+    log = {"kind": "flash", "trouble": "sector 5 cannot be erased"}
+    page.view.on_status(decode_status(wire.status(log=log)), NOW_MS)
+    html = page.get("/").text
+    assert "sector 5 cannot be erased" in html
+    assert '<span data-field="log.kind" data-as="text">flash</span>' in html
+
+
+def test_messages_that_were_refused_are_shown_by_reason(page):
+    page.view.counters = {("dead_letters", "records: length"): 3, ("dead_letters", "x"): 0}
+    assert "records: length 3" in page.get("/").text
+
+
 @pytest.mark.parametrize(
-    "path", ["/", "/status", "/static/app.js", "/no-such", "/api/latest_reading"]
+    "path", ["/", "/status", "/api/gaps", "/static/app.js", "/no-such", "/api/latest_reading"]
 )
 def test_every_answer_carries_the_security_headers(page, path):
     headers = page.get(path).headers
@@ -372,6 +431,23 @@ def test_a_watcher_gets_the_view_at_once_and_again_when_it_changes(monkeypatch):
         return first, second, rest
 
     assert finish(run()) == (b'data: {"n":0}\n\n', b'data: {"n":1}\n\n', [])
+
+
+def test_who_opens_the_page_is_noticed_at_once():
+    async def run():
+        hub = Hub(dict)
+        waiting = asyncio.create_task(hub.wait_for_watcher(99))
+        await asyncio.sleep(0)
+        assert (hub.is_watched(), waiting.done()) == (False, False)
+        watching = hub.watch()
+        await waiting
+        assert hub.is_watched()
+        await anext(watching)
+        await watching.aclose()
+        assert not hub.is_watched()
+        await hub.wait_for_watcher(0)
+
+    finish(run())
 
 
 def test_a_quiet_stream_is_kept_alive(monkeypatch):

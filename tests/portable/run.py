@@ -19,10 +19,10 @@ def print_exception(error: BaseException) -> None:
 
 def run(name: str) -> int:
     """Call every test of the module of that name; return how many failed, or 1 if it has none."""
-    module = __import__(name)
     if hasattr(gc, "threshold"):
         # Collecting often keeps what is left of a small heap in one piece, as the firmware does.
-        gc.threshold(4096)
+        gc.threshold(2048)
+    module = __import__(name)
     names = [name for name in sorted(dir(module)) if name.startswith("test_")]
     passed = 0
     for name in names:

@@ -1,103 +1,9 @@
 """One agent: bytes in, records logged, status told."""
 
-from wattlog import records
-from wattlog.agent import POLL_MS, Agent
-from wattlog.memlog import MemoryLog
-from wattlog.msgpack import unpack
-from wattlog.uplink import CLAIM_MS, LinkError
+from agent_world import POWER, SERVER_ID, OpenLink, World, frame
+from wattlog.agent import POLL_MS
+from wattlog.uplink import CLAIM_MS
 from wattlog_sim import sml_writer as w
-
-SERVER_ID = bytes.fromhex("0a0145534d0000bc614e")
-IMPORT = bytes.fromhex("0100010800ff")
-POWER = bytes.fromhex("0100100700ff")
-
-
-def frame(seconds, power=28, full=True, import_wh_e1=1989275, server_id=SERVER_ID):
-    entries = [w.entry(IMPORT, w.unsigned(import_wh_e1, 4), unit=30, scaler=-1)]
-    if full:
-        entries.append(w.entry(POWER, w.signed(power, 4), unit=27, scaler=0))
-    content = w.get_list_response(server_id, entries, sensor_time=w.sec_index(seconds))
-    return w.transport(w.message(b"\x01", w.TAG_GET_LIST_RESPONSE, content))
-
-
-class FakeSource:
-    name = "/dev/ttyUSB0"
-
-    def __init__(self):
-        self.waiting = []
-        self.problem = None
-
-    def read(self, now_ms):
-        return self.waiting.pop(0) if self.waiting else b""
-
-    def trouble(self):
-        return self.problem
-
-
-class FakeClock:
-    now = None
-
-    def epoch_ms(self):
-        return self.now
-
-
-class DeadLink:
-    def open(self, will):
-        raise LinkError("no broker")
-
-    def close(self):
-        pass
-
-
-class OpenLink(DeadLink):
-    def __init__(self):
-        self.sent = []
-
-    def open(self, will):
-        pass
-
-    def is_up(self):
-        return True
-
-    def publish(self, topic, payload, retain):
-        if topic.endswith("/s"):
-            self.sent.append(unpack(payload))
-
-    def receive(self):
-        return None
-
-
-class World:
-    def __init__(self, link=None):
-        self.source = FakeSource()
-        self.clock = FakeClock()
-        self.log = MemoryLog(20000)
-        self.said = []
-        self.link = link or DeadLink()
-        self.agent = Agent(
-            "cellar",
-            5,
-            "test",
-            [self.source],
-            self.log,
-            self.link,
-            self.clock,
-            lambda n: 0,
-            self.said.append,
-            2048,
-            bytearray(records.BATCH_BYTES_MIN),
-        )
-
-    def records(self):
-        return [unpack(payload) for _, payload in self.log.read_after(0)]
-
-    def feed(self, now_ms, data):
-        self.source.waiting.append(data)
-        return self.agent.step(now_ms)
-
-    def meter(self):
-        """What the last status says about the meter."""
-        return self.link.sent[-1]["meters"][0]
 
 
 def test_a_frame_becomes_a_record():
@@ -179,10 +85,14 @@ def test_an_exchanged_meter_is_said():
 
 def test_a_meter_without_power_gets_an_average_of_it():
     world = World()
+    averages = {}
     for second in range(61):
         world.feed(second * 1000, frame(second, full=False, import_wh_e1=1000 + second))
-    averages = {record[3]: record[4][3:] for record in world.records() if len(record[4]) > 3}
-    assert averages == {30: [60, 3600, -1], 60: [60, 3600, -1]}  # 0.1 Wh in 1 s are 360.0 W
+        values = world.agent.meters[0].reading.values if second else []
+        if len(values) > 1:
+            averages[second] = values[1]
+    assert averages == {30: (60, 3600, -1), 60: (60, 3600, -1)}  # 0.1 Wh in 1 s are 360.0 W
+    assert world.log.stats().records == 61
 
 
 def test_readings_go_on_while_there_is_no_connection():
@@ -230,7 +140,6 @@ def test_what_is_dropped_is_told_by_reason():
     assert meter["full_dataset"] is True
     assert meter["hint"] is None
     assert meter["quarantine"] == {"held": 0}
-    assert status["log"]["records"] == 2
     assert status["platform"] == "test"
 
 
@@ -317,3 +226,12 @@ def test_two_lists_in_one_frame_are_two_readings():
     world.source.waiting.append(w.transport(message + message))
     world.agent.step(0)
     assert len(world.records()) == 2
+
+
+def test_a_reading_is_shown_at_once():
+    world = World(OpenLink())
+    world.agent.step(0)
+    world.agent.step(CLAIM_MS)
+    world.feed(4_000, frame(1) + frame(2))
+    assert [row[5] for row in world.link.lives] == [2]
+    assert world.link.lives[0][6] == [1, 1989275, -1, 10, 28, 0]

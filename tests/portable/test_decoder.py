@@ -1,6 +1,7 @@
 """The decoder whole: layouts, the other checksum by evidence, and salvage where it is asked for."""
 
 from wattlog import decoder as module
+from wattlog import layout
 from wattlog.decoder import SmlDecoder
 from wattlog_sim import sml_writer as w
 
@@ -115,3 +116,29 @@ def test_a_frame_that_does_not_fit_into_memory_is_counted_and_the_next_is_read()
         found += push_all(decoder, frame(2))
         assert found == wanted, name
         assert decoder.drops == {reason: 1}, name
+
+
+def test_a_learned_frame_that_does_not_fit_into_memory_is_counted_and_the_next_is_read():
+    kept = layout.LearnedList
+    room = []
+
+    def little_room(*arguments):
+        if not room:
+            raise MemoryError
+        room.pop()
+        return kept(*arguments)
+
+    for ahead in (0, 2):
+        decoder = SmlDecoder(2048, 4096)
+        push_all(decoder, *[frame(number) for number in range(4)])
+        before = [frame(number) for number in range(10, 10 + ahead)]
+        room.extend(before)
+        layout.LearnedList = little_room
+        try:
+            found = push_all(decoder, b"".join(before + [frame(5)]))
+        finally:
+            layout.LearnedList = kept
+        found += push_all(decoder, frame(6), frame(7) + frame(8))
+        assert found == list(range(10, 10 + ahead)) + [6, 7, 8], ahead
+        assert decoder.drops == {"memory": 1}, ahead
+        assert decoder.frames == 4 + len(found), ahead

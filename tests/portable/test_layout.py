@@ -277,6 +277,21 @@ def test_a_shape_without_a_layout_is_parsed_in_full():
         assert decoder.learned == 0, name
 
 
+def test_a_list_whose_content_leads_beyond_the_end():
+    # What stands behind a list is not where it seems: the search for a layout has to end in it.
+    entries = [w.entry(ENERGY, w.octets(b"")), w.entry(POWER, w.unsigned(5, 1))]
+    for size in range(16, 32):
+        lost = b"\x01\x77" + w.octets(ENERGY) + b"\x01\x01" + w.type_length(0, size, 2)
+        entries[0] = w.entry(ENERGY, w.list_of([w.octets(lost)]))
+        content = w.get_list_response(SERVER_ID, entries, w.sec_index(1))
+        stream = w.transport(w.message(b"\x01", w.TAG_GET_LIST_RESPONSE, content))
+        decoder = SmlDecoder()
+        for number in range(LEARN_AFTER + 1):
+            assert_same(decoder, stream, (size, number))
+        assert decoder.frames == LEARN_AFTER + 1, size
+        assert decoder.learned == 0, size
+
+
 def test_no_more_layouts_than_allowed_whatever_the_lengths():
     decoder = SmlDecoder()
     for turn in range(3):

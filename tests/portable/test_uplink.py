@@ -1,16 +1,22 @@
 """The way to the host: commit before release, one id one agent, and no wedge."""
 
 from wattlog import records
-from wattlog.memlog import MemoryLog
+from wattlog.live import LIVE_EVERY_MS
 from wattlog.msgpack import pack, unpack
+from wattlog.ramdevice import RamDevice
+from wattlog.reading import Reading
+from wattlog.recordreader import split
+from wattlog.ringlog import LogError, RingLog
 from wattlog.uplink import (
     ACK_MS_MAX,
     ACK_MS_MIN,
     BACKOFF_MS_MAX,
-    BATCH_EVERY_MS,
+    BATCH_MS,
+    BATCHES_PER_STEP,
     CLAIM_MS,
     CONNECT_MS_MAX,
     DOWN,
+    LOG_WAIT_MS,
     STATUS_EVERY_MS,
     UP,
     Backoff,
@@ -20,9 +26,15 @@ from wattlog.uplink import (
 
 EDGE = "cellar"
 BOOT = 5
+LOG_ID = 0xC0FFEE
+WINDOW = 3
+SECTOR_BYTES = 256
 T_BATCH = "wattlog/1/cellar/b"
 T_ACK = "wattlog/1/cellar/a"
 T_STATUS = "wattlog/1/cellar/s"
+T_LIVE = "wattlog/1/cellar/l"
+T_COMMAND = "wattlog/1/cellar/c"
+BUF = bytearray(records.BATCH_BYTES)
 
 
 class FakeLink:
@@ -69,39 +81,62 @@ class FakeLink:
 class World:
     """One uplink with its fakes, and a clock that the test turns."""
 
-    def __init__(self):
-        self.log = MemoryLog(100000)
+    def __init__(self, device=None, boot=BOOT):
+        self.device = device or RamDevice(8, SECTOR_BYTES)
+        self.log = RingLog(self.device, lambda: LOG_ID)
+        self.writer = records.GroupWriter(self.log, boot)
         self.link = FakeLink()
         self.said = []
         self.now_ms = 0
         self.uplink = Uplink(
             EDGE,
-            BOOT,
+            boot,
             self.log,
+            self.writer,
             self.link,
             lambda n: 0,
             lambda now: {"n": now},
             self.said.append,
-            bytearray(records.BATCH_BYTES_MIN),
+            BUF,
+            WINDOW,
         )
+
+    def group(self, count=1):
+        """Log a group of so many records; return the seq of its last."""
+        for _ in range(count):
+            seq = self.writer.sync(self.now_ms, 1_795_296_211_440)
+        self.writer.close()
+        return seq
+
+    def groups(self, count):
+        for _ in range(count):
+            self.group()
 
     def step(self, pass_ms=0):
         self.now_ms += pass_ms
         return self.uplink.step(self.now_ms)
 
-    def ack(self, first_seq, count, reason=None, boot=BOOT):
-        self.link.inbox.append((T_ACK, pack([1, boot, first_seq, count, reason])))
+    def ack(self, first_seq, count, reason=None, log_id=LOG_ID):
+        self.link.inbox.append((T_ACK, pack([2, log_id, first_seq, count, reason])))
 
     def status(self, **fields):
-        fields["v"] = 1
+        fields["v"] = 2
         self.link.inbox.append((T_STATUS, pack(fields)))
 
     def states(self):
         return [unpack(payload)["state"] for payload in self.link.take(T_STATUS)]
 
+    def sent(self):
+        """(first seq, count) of the batches sent since the last time."""
+        rows = [unpack(batch) for batch in self.link.take(T_BATCH)]
+        return [(row[3], len(split(row[4]))) for row in rows]
 
-def up():
-    world = World()
+    def kept(self):
+        return self.log.stats().records
+
+
+def up(**more):
+    world = World(**more)
     world.step()
     world.step(CLAIM_MS)
     assert world.uplink.state == UP
@@ -109,87 +144,178 @@ def up():
     return world
 
 
-def first_seqs(batches):
-    return [unpack(batch)[3] for batch in batches]
-
-
 def test_connecting_claims_the_id_and_then_takes_it():
     world = World()
     assert world.step() == CLAIM_MS
     assert world.link.sent == [
-        (T_STATUS, pack({"v": 1, "state": "claim", "edge": EDGE, "boot": BOOT}), False)
+        (T_STATUS, pack({"v": 2, "state": "claim", "edge": EDGE, "boot": BOOT}), False)
     ]
-    world.log.append(pack([0, 1, 2]))
+    world.group()
     world.step(CLAIM_MS - 1)
-    assert world.link.take(T_BATCH) == []
+    assert world.sent() == []
     world.step(1)
     online = [row for row in world.link.sent if row[0] == T_STATUS][-1]
     assert unpack(online[1])["state"] == "online"
     assert online[2] is True
-    assert first_seqs(world.link.take(T_BATCH)) == [1]
+    assert world.sent() == [(1, 1)]
 
 
 def test_the_last_will_says_offline():
     world = up()
-    assert unpack(world.link.will) == {"v": 1, "state": "offline", "edge": EDGE, "boot": BOOT}
+    assert unpack(world.link.will) == {"v": 2, "state": "offline", "edge": EDGE, "boot": BOOT}
 
 
 def test_a_record_stays_until_its_batch_is_acknowledged():
     world = up()
-    world.log.append(b"\xc0")
-    world.log.append(b"\xc0")
+    world.group(2)
     world.step()
     (batch,) = world.link.take(T_BATCH)
-    assert unpack(batch) == [1, EDGE, BOOT, 1, [None, None]]
-    assert world.log.stats().records == 2
+    payloads = [payload for _, payload in world.log.read_after(0)]
+    bin_ = b"".join([bytes([len(payload)]) + payload for payload in payloads])
+    assert unpack(batch) == [2, EDGE, LOG_ID, 1, bin_]
+    assert world.kept() == 2
     world.ack(1, 2)
     world.step()
-    assert world.log.stats().records == 0
+    assert world.kept() == 0
 
 
-def test_one_batch_is_in_flight_at_a_time():
+def test_a_group_that_grows_is_ended_after_a_while_and_sent():
     world = up()
-    world.log.append(b"\xc0")
+    world.writer.sync(0, 0)
+    world.step()  # the first goes at once
+    assert world.sent() == [(1, 1)]
+    ended_ms = world.now_ms
+    for _ in range(3):
+        world.writer.sync(0, 0)
+    assert world.step(10) == ended_ms + ACK_MS_MIN
+    world.ack(1, 1)
+    assert world.step(10) == ended_ms + STATUS_EVERY_MS
+    while world.now_ms < ended_ms + BATCH_MS - 1_000:
+        world.step(1_000)
+    assert world.step(0) == ended_ms + BATCH_MS
+    assert world.sent() == []
+    world.step(1_000)
+    assert world.sent() == [(2, 3)]
+
+
+def test_a_group_that_grows_is_not_ended_before_all_else_is_sent():
+    world = up()
+    world.groups(WINDOW)
+    world.writer.sync(0, 0)
     world.step()
-    world.log.append(b"\xc0")
-    world.step(BATCH_EVERY_MS)
-    assert first_seqs(world.link.take(T_BATCH)) == [1]
+    assert len(world.sent()) == WINDOW
+    world.step(BATCH_MS)
+    assert world.writer.open_seq == WINDOW + 1
     world.ack(1, 1)
     world.step(1)
-    assert first_seqs(world.link.take(T_BATCH)) == [2]
+    assert world.writer.open_seq is None
 
 
-def test_what_comes_within_a_second_shares_a_batch():
+def test_a_group_is_not_ended_while_there_is_no_connection():
+    world = World()
+    world.link.up = False
+    world.writer.sync(0, 0)
+    for _ in range(100):
+        world.step(1_000)
+    assert world.writer.open_seq == 1
+
+
+def test_as_many_batches_are_on_their_way_as_the_window_holds():
     world = up()
-    world.log.append(b"\xc0")
+    world.groups(WINDOW + 2)
     world.step()
-    world.ack(1, 1)
-    world.log.append(b"\xc0")
-    assert world.step(10) == CLAIM_MS + BATCH_EVERY_MS
-    world.log.append(b"\xc0")
-    world.step(BATCH_EVERY_MS - 11)
-    assert first_seqs(world.link.take(T_BATCH)) == [1]
+    assert world.sent() == [(1, 1), (2, 1), (3, 1)]
     world.step(1)
-    (batch,) = world.link.take(T_BATCH)
-    assert unpack(batch)[3:] == [2, [None, None]]
+    assert world.sent() == []
+    world.ack(1, 1)
+    world.step(1)
+    assert world.sent() == [(4, 1)]
+
+
+def test_acknowledgements_in_any_order_release_what_is_contiguous():
+    for order in ((1, 2, 3), (1, 3, 2), (2, 1, 3), (2, 3, 1), (3, 1, 2), (3, 2, 1)):
+        world = up()
+        world.groups(3)
+        world.step()
+        acked = set()
+        for seq in order:
+            world.ack(seq, 1)
+            world.step(1)
+            acked.add(seq)
+            contiguous = 0
+            while contiguous + 1 in acked:
+                contiguous += 1
+            assert world.kept() == 3 - contiguous, (order, seq)
+            assert world.log.stats().first_seq == contiguous + 1, (order, seq)
 
 
 def test_a_batch_that_is_not_answered_is_sent_again_byte_for_byte():
     world = up()
-    world.log.append(b"\xc0")
+    world.group(3)
     world.step()
     (first,) = world.link.take(T_BATCH)
-    world.log.append(b"\xc0")
     world.step(ACK_MS_MIN - 1)
     assert world.link.take(T_BATCH) == []
+    world.group(2)
     world.step(1)
-    assert world.link.take(T_BATCH) == [first]
+    assert first in world.link.take(T_BATCH)
     assert world.uplink.resent == 1
+
+
+def test_a_batch_is_the_same_after_a_reboot():
+    world = up()
+    for count in (1, 5, 9):
+        world.group(count)
+    world.writer.sync(0, 0)  # of a group that never ended
+    world.step()
+    sent = world.link.take(T_BATCH)
+    assert len(sent) == WINDOW
+    after = up(device=world.device, boot=BOOT + 1)
+    after.group()
+    assert after.link.take(T_BATCH) == sent
+    for first_seq, count in ((1, 1), (2, 5), (7, 9)):
+        after.ack(first_seq, count)
+    after.step(1)
+    assert after.sent() == [(16, 1), (17, 1)]
+
+
+def test_a_backlog_goes_out_with_the_window_full_and_in_order():
+    world = World(RamDevice(24, SECTOR_BYTES))
+    while world.log.stats().next_seq <= 200:
+        world.writer.sync(world.now_ms, 0)
+    world.step()
+    world.step(CLAIM_MS)
+    sent = []
+    for _ in range(100):
+        batches = world.link.take(T_BATCH)
+        for batch in batches:
+            assert len(batch) <= records.BATCH_BYTES
+            _, _, _, first_seq, bin_ = unpack(batch)
+            count = len(split(bin_))
+            sent.extend(range(first_seq, first_seq + count))
+            world.ack(first_seq, count)
+        if not world.kept():
+            break
+        assert len(batches) == min(WINDOW, BATCHES_PER_STEP) or sent[-1] >= 200
+        world.step(1)
+    assert sent == list(range(1, 201))
+
+
+def test_meters_are_read_between_a_few_batches():
+    world = up()
+    world.uplink._window_max = 2 * BATCHES_PER_STEP
+    world.groups(2 * BATCHES_PER_STEP)
+    assert world.step() == world.now_ms
+    assert len(world.sent()) == BATCHES_PER_STEP
+    world.step(1)
+    assert len(world.sent()) == BATCHES_PER_STEP
+    assert world.step(ACK_MS_MIN) == world.now_ms
+    assert len(world.sent()) == BATCHES_PER_STEP
 
 
 def test_waits_for_an_answer_grow_to_a_bound():
     world = up()
-    world.log.append(b"\xc0")
+    world.group()
     world.step()
     times = []
     while len(times) < 8:
@@ -203,60 +329,218 @@ def test_waits_for_an_answer_grow_to_a_bound():
 
 def test_other_acknowledgements_change_nothing():
     world = up()
-    world.log.append(b"\xc0")
+    world.group(2)
     world.step()
-    world.ack(1, 1, boot=BOOT + 1)
+    world.ack(1, 2, log_id=LOG_ID + 1)
     world.ack(2, 1)
-    world.ack(1, 2)
+    world.ack(1, 1)
     world.link.inbox.append((T_ACK, b"\xff\xff"))
-    world.link.inbox.append(("wattlog/1/other/a", pack([1, BOOT, 1, 1, None])))
+    world.link.inbox.append((T_ACK, pack([1, BOOT, 1, 2, None])))
+    world.link.inbox.append(("wattlog/1/other/a", pack([2, LOG_ID, 1, 2, None])))
     world.step()
-    assert world.log.stats().records == 1
-    world.ack(1, 1)
-    world.ack(1, 1)
+    assert world.kept() == 2
+    world.ack(1, 2)
+    world.ack(1, 2)
     world.step()
-    assert world.log.stats().records == 0
+    assert world.kept() == 0
 
 
 def test_a_refused_batch_is_counted_said_and_passed_over():
     world = up()
-    world.log.append(b"\xc0")
+    world.groups(2)
     world.step()
-    world.ack(1, 1, "it is poison")
-    world.log.append(b"\xc0")
-    world.step(BATCH_EVERY_MS)
+    for _ in range(2):
+        world.ack(1, 1, "it is poison")
+        world.ack(2, 1)
+    world.step()
     assert world.uplink.refused == 1
     assert "it is poison" in world.said[-1]
-    assert first_seqs(world.link.take(T_BATCH)) == [1, 2]
+    assert world.kept() == 0
 
 
-def test_a_backlog_goes_out_in_bounded_batches():
+def fill_until_evicted(world):
+    while not world.log.stats().evicted:
+        world.group(3)
+    return world.log.stats().first_seq
+
+
+def test_what_is_evicted_while_on_its_way_is_not_sent_again():
     world = up()
-    for _ in range(100):
-        world.log.append(pack(b"x" * 60))
-    sent = []
-    for _ in range(20):
-        world.step(1)
-        for batch in world.link.take(T_BATCH):
-            _, _, _, first_seq, rows = unpack(batch)
-            assert len(rows) <= records.RECORDS_MAX
-            assert len(batch) <= records.BATCH_BYTES_MIN
-            sent.extend(range(first_seq, first_seq + len(rows)))
-            world.ack(first_seq, len(rows))
-    assert sent == list(range(1, 101))
-    assert world.log.stats().records == 0
-
-
-def test_records_evicted_while_in_flight_are_not_sent_twice():
-    world = up()
-    world.log = world.uplink._log = MemoryLog(3 * 33)
-    world.log.append(b"\xc0")
+    world.groups(2)
     world.step()
-    for _ in range(4):
-        world.log.append(b"\xc0")  # seq 1 and 2 give way
+    assert world.sent() == [(1, 1), (2, 1)]
+    first_seq = fill_until_evicted(world)
+    assert first_seq > 2
+    world.step(ACK_MS_MIN)
+    assert world.sent()[0][0] == first_seq
+    world.ack(1, 1)  # late
+    world.step(1)
+    assert world.log.stats().first_seq == first_seq
+
+
+def test_what_was_evicted_before_it_was_sent_is_passed_over():
+    world = World()
+    first_seq = fill_until_evicted(world)
+    world.step()
+    world.step(CLAIM_MS)
+    assert world.sent()[0][0] == first_seq
+
+
+class RottenLog:
+    """A log some of whose records have become unreadable."""
+
+    def __init__(self, log):
+        self.log = log
+        self.id = log.id
+        self.rotten = set()
+        self.failure = None
+
+    def read_after(self, seq):
+        if self.failure:
+            raise self.failure
+        return (row for row in self.log.read_after(seq) if row[0] not in self.rotten)
+
+    def stats(self):
+        return self.log.stats()
+
+    def release(self, seq):
+        self.log.release(seq)
+
+
+def test_what_cannot_be_read_is_a_hole():
+    for rotten, wanted in (
+        ((1,), [(1, 4, [1]), (5, 2, [])]),
+        ((2, 3), [(1, 4, [2, 3]), (5, 2, [])]),
+        ((4,), [(1, 3, []), (5, 2, [])]),
+        ((5,), [(1, 4, []), (5, 2, [5])]),
+        ((4, 5), [(1, 3, []), (5, 2, [5])]),
+        ((1, 2, 3, 4), [(5, 2, [])]),
+    ):
+        world = up()
+        world.group(4)
+        world.group(2)
+        log = world.uplink._log = RottenLog(world.log)
+        log.rotten.update(rotten)
+        world.step()
+        found = []
+        for batch in world.link.take(T_BATCH):
+            _, _, _, first_seq, bin_ = unpack(batch)
+            parts = split(bin_)
+            holes = [first_seq + i for i in range(len(parts)) if not parts[i]]
+            found.append((first_seq, len(parts), holes))
+            world.ack(first_seq, len(parts))
+        assert found == wanted, (rotten, found)
+        world.step()
+        assert world.kept() == 0, rotten
+
+
+def test_a_group_that_grows_is_not_sent_as_it_is_even_behind_what_cannot_be_read():
+    world = up()
+    world.writer.sync(0, 0)
+    world.step()  # ends the group, and begins to wait until the next is to be ended
+    assert world.sent() == [(1, 1)]
     world.ack(1, 1)
-    world.step(BATCH_EVERY_MS)
-    assert first_seqs(world.link.take(T_BATCH)) == [1, 3]
+    log = world.uplink._log = RottenLog(world.log)
+    log.rotten.add(world.group())
+    world.writer.sync(0, 0)
+    world.step(10)
+    assert world.sent() == []
+    world.writer.sync(0, 0)
+    world.step(BATCH_MS)
+    assert world.sent() == [(3, 2)]
+
+
+def test_what_has_become_unreadable_is_a_hole_in_the_same_batch():
+    for rotten in ((1,), (3,), (4,), (1, 2, 3, 4)):
+        world = up()
+        world.group(4)
+        world.group(2)
+        log = world.uplink._log = RottenLog(world.log)
+        world.step()
+        first = unpack(world.link.take(T_BATCH)[0])
+        log.rotten.update(rotten)
+        world.step(ACK_MS_MIN)
+        again = unpack(world.link.take(T_BATCH)[0])
+        assert again[:4] == first[:4], rotten
+        wanted = split(first[4])
+        for seq in rotten:
+            wanted[seq - 1] = b""
+        assert split(again[4]) == wanted, rotten
+
+
+def test_a_log_that_cannot_be_read_is_said_once_and_tried_again():
+    world = up()
+    world.group()
+    log = world.uplink._log = RottenLog(world.log)
+    log.failure = LogError("the disk is gone")
+    for _ in range(3):
+        assert world.step(10) == world.now_ms + LOG_WAIT_MS
+    assert len([line for line in world.said if "the disk is gone" in line]) == 1
+    assert world.uplink.state == UP
+    log.failure = None
+    world.step(LOG_WAIT_MS)
+    assert world.sent() == [(1, 1)]
+
+
+READING = Reading(b"A", 7, [(10, 28, 0)], True)
+
+
+def lives(world):
+    """(server id, uptime) of each reading that was shown since the last time."""
+    rows = [unpack(payload) for payload in world.link.take(T_LIVE)]
+    for row in rows:
+        assert row[:3] == [2, EDGE, BOOT]
+    return [(row[4], row[3]) for row in rows]
+
+
+def test_the_newest_reading_is_shown_at_once_even_with_a_backlog():
+    world = World()
+    for _ in range(30):
+        world.group()
+    world.uplink.live.offer(0, 1, READING)
+    world.uplink.live.offer(0, 2, READING)
+    world.step()
+    assert world.link.take(T_LIVE) == []
+    world.step(CLAIM_MS)
+    topics = [row[0] for row in world.link.sent]
+    assert topics.index(T_LIVE) < topics.index(T_BATCH)
+    assert not world.link.sent[topics.index(T_LIVE)][2]
+    assert lives(world) == [(b"A", 2)]
+    world.step(LIVE_EVERY_MS)
+    assert lives(world) == []
+
+
+def test_a_meter_is_shown_seldom_where_nobody_looks():
+    world = up()
+    shown = []
+    other = Reading(b"B", 7, [], True)
+    for second in range(61):
+        world.uplink.live.offer(0, second, READING)
+        if second % 20 == 0:
+            world.uplink.live.offer(1, second, other)
+        world.step(1_000)
+        shown.extend(lives(world))
+    assert shown == [
+        row
+        for second in range(0, 61, 10)
+        for row in ([(b"A", second)] + ([(b"B", second)] if second % 20 == 0 else []))
+    ]
+
+
+def test_every_reading_is_shown_while_the_host_wishes_it():
+    world = up()
+    shown = []
+    for second in range(40):
+        if second == 5:
+            world.link.inbox.append((T_COMMAND, pack([2, "live", 20])))
+        if second == 7:  # of others, or of later hosts
+            world.link.inbox.append((T_COMMAND, pack([2, "reboot", 1])))
+            world.link.inbox.append((T_COMMAND, pack([3, "live", 600])))
+            world.link.inbox.append((T_COMMAND, b"\xff"))
+        world.uplink.live.offer(0, second, READING)
+        world.step(1_000)
+        shown.extend([uptime_ms for _, uptime_ms in lives(world)])
+    assert shown == [0] + list(range(5, 25)) + [34]
 
 
 def test_a_lost_connection_is_said_once_and_tried_again_with_growing_waits():
@@ -278,19 +562,19 @@ def test_a_lost_connection_is_said_once_and_tried_again_with_growing_waits():
     assert world.link.opened - opened == len(times) >= 300000 // (BACKOFF_MS_MAX + 100)
 
 
-def test_after_a_lost_connection_the_open_batch_goes_out_again():
+def test_after_a_lost_connection_what_was_on_its_way_goes_out_again():
     world = up()
-    world.log.append(b"\xc0")
+    world.groups(2)
     world.step()
-    (first,) = world.link.take(T_BATCH)
+    sent = world.link.take(T_BATCH)
     world.link.up = False
     world.step(10)
     assert world.uplink.state == DOWN
     world.link.up = True
-    for _ in range(100):
-        world.step(100)
+    world.step(1000)
+    world.step(CLAIM_MS)
     assert world.uplink.state == UP
-    assert first in world.link.take(T_BATCH)
+    assert world.link.take(T_BATCH) == sent
     assert world.uplink.connects == 2
 
 
@@ -328,14 +612,14 @@ def test_a_holder_answers_a_claim():
 
 def test_a_newcomer_that_is_answered_stays_silent_and_says_why_once():
     world = World()
-    world.log.append(b"\xc0")
+    world.group()
     for _ in range(600):
         world.step(100)
         if world.states() == ["claim"]:
             world.status(state="online", boot=77, reply_to=BOOT)
-    assert world.link.take(T_BATCH) == []
+    assert world.sent() == []
     assert len(world.said) == 1 and EDGE in world.said[0]
-    assert world.log.stats().records == 1
+    assert world.kept() == 1
 
 
 def test_a_newcomer_takes_over_when_the_holder_has_gone():
@@ -399,7 +683,7 @@ def play(boots, gap_ms):
     agents = []
     for boot in boots:
         link = FakeLink()
-        log = MemoryLog(1000)
+        log = RingLog(RamDevice(2, SECTOR_BYTES))
         agents.append(
             (
                 link,
@@ -407,11 +691,13 @@ def play(boots, gap_ms):
                     EDGE,
                     boot,
                     log,
+                    records.GroupWriter(log, boot),
                     link,
                     lambda n: 0,
                     lambda now: {},
                     lambda text: None,
-                    bytearray(records.BATCH_BYTES_MIN),
+                    BUF,
+                    WINDOW,
                 ),
             )
         )
@@ -444,13 +730,12 @@ def test_a_late_last_will_of_its_own_former_connection_is_put_right():
 
 def test_a_refusal_may_come_without_a_count():
     world = up()
-    world.log.append(b"\xc0")
-    world.log.append(b"\xc0")
+    world.group(2)
     world.step()
     world.ack(1, 0, "its records are no array")
     world.step()
     assert world.uplink.refused == 1
-    assert world.log.stats().records == 0
+    assert world.kept() == 0
 
 
 def test_its_own_messages_come_back_and_mean_nothing():
@@ -463,7 +748,7 @@ def test_its_own_messages_come_back_and_mean_nothing():
 
 def test_garbage_on_the_status_topic_means_nothing():
     world = up()
-    for payload in (b"", b"\xff", pack([1]), pack({"v": 1}), pack({"v": 1, "boot": "x"})):
+    for payload in (b"", b"\xff", pack([1]), pack({"v": 2}), pack({"v": 2, "boot": "x"})):
         world.link.inbox.append((T_STATUS, payload))
     world.status(state="claim", boot="x")
     world.status(state="claim", boot=None)

@@ -30,25 +30,31 @@ agent/wattlog/msgpack.py      1
 agent/wattlog/channels.py     1  collections
 agent/wattlog/quirks.py       1  collections
 agent/wattlog/config.py       1  collections
+agent/wattlog/ramdevice.py    1
+agent/wattlog/ringsector.py   1  binascii struct wattlog.compat
+agent/wattlog/ringrepair.py   2  binascii wattlog.compat wattlog.ringsector
 agent/wattlog/framing.py      2  wattlog.crc
 agent/wattlog/sml.py          2  collections wattlog.compat
 agent/wattlog/timebase.py     2
-agent/wattlog/records.py      2  wattlog.msgpack
-agent/wattlog/layout.py       3  wattlog.compat wattlog.sml
+agent/wattlog/records.py      2  wattlog.compat wattlog.msgpack
+agent/wattlog/layout.py       3  wattlog.compat wattlog.crc wattlog.sml
 agent/wattlog/diagnosis.py    3  wattlog.compat wattlog.framing
 agent/wattlog/gate.py         3  wattlog.compat wattlog.sml
-agent/wattlog/memlog.py       3  collections
-agent/wattlog/uplink.py       3  wattlog.records
+agent/wattlog/ringlog.py      3  collections wattlog.compat wattlog.ringrepair
+                                 wattlog.ringsector
+agent/wattlog/live.py         3  wattlog.records
+agent/wattlog/recordreader.py 3  collections wattlog.records
+agent/wattlog/uplink.py       4  wattlog.live wattlog.records wattlog.ringlog
 agent/wattlog/decoder.py      4  wattlog.crc wattlog.framing wattlog.layout wattlog.sml
 agent/wattlog/reading.py      4  collections wattlog.channels wattlog.compat wattlog.layout
                                  wattlog.quirks
 agent/wattlog/average.py      5  wattlog.compat wattlog.reading
 agent/wattlog/agent.py        6  wattlog wattlog.average wattlog.decoder wattlog.diagnosis
-                                 wattlog.gate wattlog.reading wattlog.records wattlog.sml
-                                 wattlog.timebase wattlog.uplink
+                                 wattlog.gate wattlog.reading wattlog.records
+                                 wattlog.ringlog wattlog.sml wattlog.timebase wattlog.uplink
 
 [checker]
-agent/wattlog/ports.py
+agent/wattlog/ports.py  wattlog.ringlog
 
 [device]
 firmware/wattlog_esp32/__init__.py  gc
@@ -56,14 +62,17 @@ firmware/wattlog_esp32/settings.py  json
 firmware/wattlog_esp32/board.py     machine micropython network ntptime time wattlog.uplink
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
-firmware/wattlog_esp32/main.py      gc machine micropython os random sys time wattlog wattlog.agent
-                                    wattlog.memlog wattlog.timebase wattlog_esp32.board
+firmware/wattlog_esp32/main.py      esp32 gc machine micropython os random sys time wattlog
+                                    wattlog.agent wattlog.ramdevice wattlog.records
+                                    wattlog.ringlog wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.link wattlog_esp32.settings
+tools/wattlog_sim/bench_log_device.py  gc json wattlog.ramdevice wattlog.ringlog
 tools/wattlog_sim/bench_device.py   gc json sys time wattlog.decoder wattlog.framing
                                     wattlog.reading wattlog.sml
 
 [board]
 tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
+tools/wattlog_sim/board/esp32.py       errno os
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
 tools/wattlog_sim/board/ntptime.py     errno os time
@@ -75,7 +84,16 @@ tools/wattlog_sim/__init__.py
 tools/wattlog_sim/house.py       collections
 tools/wattlog_sim/sml_writer.py  wattlog.crc
 tools/wattlog_sim/registers.py   wattlog_sim.house wattlog_sim.sml_writer
-tools/wattlog_sim/mutate.py      array collections wattlog_sim.sml_writer
+tools/wattlog_sim/lcg.py
+tools/wattlog_sim/mutate.py      array collections wattlog_sim.lcg wattlog_sim.sml_writer
+tools/wattlog_sim/flash.py       wattlog_sim.lcg
+tools/wattlog_sim/log_oracle.py  collections
+tools/wattlog_sim/log_follower.py
+tools/wattlog_sim/log_life.py    collections wattlog.ringsector wattlog_sim.flash wattlog_sim.lcg
+                                 wattlog_sim.log_oracle
+tools/wattlog_sim/log_lab.py     errno wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
+                                 wattlog_sim.log_follower wattlog_sim.log_life
+                                 wattlog_sim.log_oracle
 tools/wattlog_sim/decoder_check.py  json wattlog.decoder wattlog.framing wattlog.layout
                                     wattlog.reading wattlog.sml wattlog_sim.mutate
 tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.registers
@@ -84,7 +102,7 @@ tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.regis
 [cpython]
 agent/wattlog_pi/__init__.py
 agent/wattlog_pi/__main__.py       wattlog_pi.cli
-agent/wattlog_pi/app.py            wattlog.agent wattlog.memlog wattlog.records
+agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.log
                                    wattlog_pi.mqtt_link wattlog_pi.serial_source
                                    wattlog_pi.settings
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
@@ -92,6 +110,9 @@ agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog
 agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
                                    wattlog.diagnosis wattlog.layout wattlog.reading wattlog.sml
                                    wattlog_pi.serial_source
+agent/wattlog_pi/file_device.py    wattlog.ports
+agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevice wattlog.ringlog
+                                   wattlog_pi.file_device
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
 agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
 agent/wattlog_pi/settings.py       wattlog.config
@@ -100,38 +121,65 @@ host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_host.clock
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
-                                   wattlog_host.settings wattlog_host.store.records
+                                   wattlog_host.settings wattlog_host.snapshot
+                                   wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.web.app wattlog_host.web.connection
+                                   wattlog_host.wire wattlog_host.wishes
+host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
 host/wattlog_host/clock.py
-host/wattlog_host/ingest.py        wattlog.channels wattlog_host.units wattlog_host.wire
-host/wattlog_host/intake.py        wattlog_host.live wattlog_host.store.records wattlog_host.wire
-host/wattlog_host/live.py          wattlog.sml wattlog_host.clock wattlog_host.ingest
-                                   wattlog_host.store.records wattlog_host.units
+host/wattlog_host/desk.py          wattlog_host.bounds wattlog_host.gaps wattlog_host.live
+                                   wattlog_host.status wattlog_host.store.records
+                                   wattlog_host.wire
+host/wattlog_host/gaps.py
+host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog_host.gaps
+                                   wattlog_host.placing wattlog_host.units wattlog_host.wire
+host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
+host/wattlog_host/live.py          wattlog.sml wattlog_host.ingest wattlog_host.placing
+                                   wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
+host/wattlog_host/placing.py
 host/wattlog_host/settings.py      wattlog.config
+host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.clock wattlog_host.gaps
+                                   wattlog_host.live wattlog_host.status
+                                   wattlog_host.store.records wattlog_host.units
+host/wattlog_host/status.py        wattlog_host.bounds
 host/wattlog_host/stream.py
 host/wattlog_host/units.py         wattlog.channels
-host/wattlog_host/wire.py          msgpack
+host/wattlog_host/wire.py          msgpack wattlog.recordreader wattlog_host.bounds
+host/wattlog_host/wishes.py
 host/wattlog_host/store/__init__.py
-host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.ingest
+host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
+                                     wattlog_host.ingest wattlog_host.placing
+                                     wattlog_host.store.database wattlog_host.store.lookup
+                                     wattlog_host.store.places wattlog_host.store.records
+                                     wattlog_host.store.tables wattlog_host.wire
+host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
+                                     wattlog_host.store.tables
+host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
+                                     wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
-host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
+host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.ingest wattlog_host.placing
+                                     wattlog_host.store.lookup wattlog_host.store.tables
 host/wattlog_host/store/records.py   wattlog_host.wire
-host/wattlog_host/store/store.py     sqlalchemy.* wattlog_host.store.batches
-                                     wattlog_host.store.database wattlog_host.store.records
-                                     wattlog_host.store.tables
+host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
+host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.store.batches
+                                     wattlog_host.store.database wattlog_host.store.lookup
+                                     wattlog_host.store.records wattlog_host.store.tables
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
 host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
+                                                                     sqlalchemy.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.clock wattlog_host.live
+                                   wattlog_host.snapshot wattlog_host.store.records
                                    wattlog_host.stream wattlog_host.units wattlog_host.web.guard
                                    wattlog_host.web.words
 host/wattlog_host/web/connection.py  uvicorn.*
@@ -139,21 +187,53 @@ host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/words.py
 
 tools/setup/fetch_umqtt.py
+tools/wattlog_sim/world/__init__.py
+tools/wattlog_sim/world/clock.py
+tools/wattlog_sim/world/net.py     wattlog.uplink
+tools/wattlog_sim/world/meter.py   wattlog.decoder wattlog.reading wattlog_sim.house
+                                   wattlog_sim.meters
+tools/wattlog_sim/world/edge.py    wattlog wattlog.agent wattlog.live wattlog.records
+                                   wattlog.ringlog wattlog.uplink wattlog_sim.flash
+                                   wattlog_sim.world.net
+tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.live
+                                   wattlog_host.store.writer wattlog_sim.world.net
+tools/wattlog_sim/world/faults.py  wattlog_sim.world.net
+tools/wattlog_sim/world/day.py     wattlog.channels wattlog_host.placing
+                                   wattlog_host.store.writer wattlog_sim.world.clock
+                                   wattlog_sim.world.edge wattlog_sim.world.faults
+                                   wattlog_sim.world.host wattlog_sim.world.meter
+                                   wattlog_sim.world.net
+
 tools/wattlog_tools/__init__.py
 tools/wattlog_tools/__main__.py    wattlog_tools.cli
 tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing wattlog.reading
                                    wattlog.sml wattlog_tools.console wattlog_tools.device
-                                   wattlog_tools.frames
+                                   wattlog_tools.frames wattlog_tools.bench_ingest
+                                   wattlog_tools.bench_log wattlog_tools.bench_wire
+tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
+                                   wattlog.records wattlog.ringlog wattlog_sim.house
+                                   wattlog_sim.lcg wattlog_sim.meters
+tools/wattlog_tools/bench_ingest.py  sqlalchemy.* wattlog.reading wattlog.records
+                                     wattlog_host.desk wattlog_host.live
+                                     wattlog_host.store.writer wattlog_sim.house wattlog_sim.lcg
+tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
+                                   wattlog_tools.console wattlog_tools.device
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
 tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
+tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
+                                   wattlog.records wattlog.ringlog wattlog.sml
+                                   wattlog_tools.console
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
+tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ringsector
+                                   wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter
                                    wattlog_tools.supervisor
+tools/wattlog_tools/sim.py         wattlog_sim.world.day wattlog_tools.console
 tools/wattlog_tools/supervisor.py  wattlog_tools.console
 """
 

@@ -12,7 +12,17 @@ from wattlog_tools.cli import main
 def test_the_pair_and_the_feeds(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("WATTLOG_CORPUS", str(tmp_path))
     path = tmp_path / "bench.json"
-    arguments = ["--frames", "6", "--rounds", "2", "--no-device", "--json", str(path)]
+    arguments = [
+        "--only",
+        "decoder",
+        "--frames",
+        "6",
+        "--rounds",
+        "2",
+        "--no-device",
+        "--json",
+        str(path),
+    ]
     assert main(["bench", *arguments]) == 0
     printed = capsys.readouterr().out
     for model in ("mt681", "dzg", "edl"):
@@ -27,7 +37,9 @@ def test_the_pair_and_the_feeds(capsys, tmp_path, monkeypatch):
 
 def test_captures_join_as_one_stream(capsys, corpus, monkeypatch):
     monkeypatch.setattr(bench, "CAPTURE_TIMES", 1)
-    assert main(["bench", "--frames", "2", "--rounds", "1", "--no-device"]) == 0
+    assert (
+        main(["bench", "--only", "decoder", "--frames", "2", "--rounds", "1", "--no-device"]) == 0
+    )
     match = re.search(
         r"^captures: (\d+) frames.*\((\d+) of (\d+) good", capsys.readouterr().out, re.M
     )
@@ -39,7 +51,10 @@ def test_micropython(capsys, tmp_path, monkeypatch):
     require("micropython")
     monkeypatch.setenv("WATTLOG_CORPUS", str(tmp_path))
     path = tmp_path / "bench.json"
-    assert main(["bench", "--frames", "2", "--rounds", "1", "--json", str(path)]) == 0
+    assert (
+        main(["bench", "--only", "decoder", "--frames", "2", "--rounds", "1", "--json", str(path)])
+        == 0
+    )
     results = json.loads(path.read_text())["device"]
     assert sorted(results["mpy_bytes"]) == sorted(DECODER_MODULES)
     assert [row["model"] for row in results["models"]] == ["mt681", "dzg", "edl"]

@@ -23,8 +23,9 @@ def test_the_help_lists_all_tools(capsys):
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
+    width = max(len(tool.name) for tool in TOOLS)
     for tool in TOOLS:
-        assert f"{tool.name:5}  {tool.help}" in printed
+        assert f"{tool.name:{width}}  {tool.help}" in printed
 
 
 def test_the_version_is_the_packages(capsys):

@@ -316,8 +316,10 @@ def test_configurations_hold_any_path():
         "http": {"listen": "127.0.0.1", "port": 1},
         "mqtt": {"embedded": True, "host": "127.0.0.1", "port": 2},
     }
-    assert tomllib.loads(agent_toml([odd, "b"], 3)) == {
+    assert tomllib.loads(agent_toml([odd, "b"], 3, Path(odd))) == {
         "agent": {"id": "demo"},
+        "log": {"path": odd, "size_kib": 1024},
+        "uplink": {"batch_s": 1},
         "mqtt": {"host": "127.0.0.1", "port": 3},
         "meter": [{"port": odd}, {"port": "b"}],
     }

@@ -22,7 +22,7 @@ from wattlog.decoder import SmlDecoder
 from wattlog.framing import FrameDecoder
 from wattlog.reading import Interpreter
 from wattlog.sml import parse
-from wattlog_tools import device, frames
+from wattlog_tools import bench_ingest, bench_log, bench_wire, device, frames
 from wattlog_tools.console import EXIT_OK, ToolError
 
 MODELS = ("mt681", "dzg", "edl")
@@ -48,6 +48,9 @@ Pieces = list[bytes]
 Decode = Callable[[Pieces], int]
 
 
+PARTS = ("decoder", "wire", "log", "ingest")
+
+
 class Stream(NamedTuple):
     """Frames that every side can decode; `note` says which were left out."""
 
@@ -70,32 +73,53 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.frames < 1 or options.rounds < 1:
         raise ToolError("--frames and --rounds must be at least 1")
-    peer = _smllib()
-    print(
-        f"CPython {platform.python_version()}, smllib {importlib.metadata.version('smllib')}; "
-        f"{options.rounds} turns each, reads of {FEED_BYTES} bytes; ratios are medians over the "
-        "turns (min .. max)"
-    )
     results: dict[str, Any] = {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "streams": {},
     }
-    for stream in _streams(options.frames, peer):
-        results["streams"][stream.name] = _bench_stream(stream, peer, options.rounds)
-    if not options.no_device:
-        results["device"] = _bench_device()
+    if "decoder" in options.only:
+        _bench_decoder(options, results)
+    for name, part in (("wire", bench_wire), ("log", bench_log), ("ingest", bench_ingest)):
+        if name in options.only:
+            _progress(f"{name} ...")
+            figures = part.measure()
+            _progress("")
+            print("\n" + "\n".join(part.lines(figures)))
+            results[name] = _plain(figures)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
         print(f"\nall of this, and more digits: {options.json}")
     return EXIT_OK
 
 
+def _bench_decoder(options: argparse.Namespace, results: dict[str, Any]) -> None:
+    peer = _smllib()
+    print(
+        f"CPython {platform.python_version()}, smllib {importlib.metadata.version('smllib')}; "
+        f"{options.rounds} turns each, reads of {FEED_BYTES} bytes; ratios are medians over the "
+        "turns (min .. max)"
+    )
+    results["streams"] = {
+        stream.name: _bench_stream(stream, peer, options.rounds)
+        for stream in _streams(options.frames, peer)
+    }
+    if not options.no_device:
+        results["device"] = _bench_device()
+
+
+def _plain(figures: Any) -> Any:
+    """Return named tuples as what JSON knows."""
+    if hasattr(figures, "_asdict"):
+        return {name: _plain(value) for name, value in figures._asdict().items()}
+    return [_plain(one) for one in figures] if isinstance(figures, list | tuple) else figures
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wattlog-tools bench",
-        description="Measures wattlog's decoder beside smllib over the same frames, in turns, and "
-        "on MicroPython.",
+        description="Measures wattlog beside its peers, in one run and in turns: the decoder "
+        "beside smllib, and on MicroPython; bytes on the wire; the ring log; readings into the "
+        "database beside one insert for each message.",
     )
     parser.add_argument(
         "--frames",
@@ -107,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rounds", type=int, default=9, metavar="N", help="turns of each side (default 9)"
     )
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+        help=f"of {', '.join(PARTS)} (default: all)",
+    )  # fmt: skip
     parser.add_argument("--no-device", action="store_true", help="leave MicroPython out")
     parser.add_argument("--json", metavar="FILE", help="write the figures there, too")
     return parser

@@ -26,6 +26,11 @@ TOOLS = (
     Tool("meter", "wattlog_tools.meter:main", "play simulated electricity meters, or a capture"),
     Tool("bench", "wattlog_tools.bench:main", "measure the decoder beside a peer"),
     Tool("fuzz", "wattlog_tools.fuzz:main", "throw damaged streams at the decoder"),
+    Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
+    Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
+    Tool(
+        "sim", "wattlog_tools.sim:main", "days of trouble in virtual time, then the books compared"
+    ),
     Tool("run", "wattlog_tools.run:main", "run the whole of wattlog on this machine"),
 )
 

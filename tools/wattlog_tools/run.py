@@ -22,6 +22,8 @@ HTTP_PORT = 8080
 MQTT_PORT = 1883
 DEMO_METERS = ("mt681", "dzg")
 AGENT_ID = "demo"
+LOG_KIB = 1024
+BATCH_S = 1
 
 _HEALTH_TIMEOUT_S = 1.0
 
@@ -78,7 +80,7 @@ def _children(
         )
         ports = [str(link) for link in links]
     _write(host_config, host_toml(run_folder.parent, parsed.http_port, parsed.mqtt_port))
-    _write(agent_config, agent_toml(ports, parsed.mqtt_port))
+    _write(agent_config, agent_toml(ports, parsed.mqtt_port, run_folder / "agent.ring"))
     children.append(
         Child(
             "host",
@@ -113,12 +115,22 @@ def host_toml(data: Path, http_port: int, mqtt_port: int) -> str:
     )
 
 
-def agent_toml(ports: Sequence[str], mqtt_port: int) -> str:
-    """Return the agent's configuration for meters at these serial ports."""
+def agent_toml(ports: Sequence[str], mqtt_port: int, log_path: Path) -> str:
+    """Return the agent's configuration for meters at these serial ports.
+
+    Its log is small, and its batches come every second, so that one can watch them come.
+    """
     lines = [
         "# Written by wattlog-tools run at each start: changes here are lost.",
         "[agent]",
         f"id = {_toml_string(AGENT_ID)}",
+        "",
+        "[log]",
+        f"path = {_toml_string(str(log_path))}",
+        f"size_kib = {LOG_KIB}",
+        "",
+        "[uplink]",
+        f"batch_s = {BATCH_S}",
         "",
         "[mqtt]",
         f"host = {_toml_string(LISTEN)}",

@@ -1,259 +1,435 @@
-"""SQL for batches: look up what a batch's plan needs to know, then write the plan."""
+"""SQL for batches: look up at once what a group's plans need to know, then write the plans."""
 
+from bisect import insort
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from wattlog.sml import server_id_text
-from wattlog_host.ingest import ARRIVAL, SYNC, Known, Plan, Row, needs_arrivals, plan
-from wattlog_host.store import tables
-from wattlog_host.store.records import Incoming, Latest
+from wattlog_host import gaps
+from wattlog_host.gaps import Gap, Span
+from wattlog_host.ingest import Known, Plan, Same, plan
+from wattlog_host.placing import SYNC, clock_by_sync
+from wattlog_host.store import lookup, places, tables
+from wattlog_host.store.database import inserted_id
+from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
 from wattlog_host.wire import Batch
 
-# A boot that runs for years collects sync points; the few around a batch place all of it.
-_SYNCS_MAX = 1_000
+# No batch has more records, so that none begins further before what it reaches into.
+RECORDS_MAX = 64
+# What lies closer together is looked up together.
+_CLUSTER_SEQS = 4_096
+
+
+@dataclass(slots=True)
+class _Log:
+    """One log, as far as this transaction needs it; stored, gaps and syncs are kept current."""
+
+    id: int
+    edge: str
+    settled_seq: int
+    stored: dict[int, int] = field(default_factory=dict)
+    """first_seq -> number of records, of batches around those that come."""
+    gaps: list[Gap] = field(default_factory=list)
+    gaps_before: list[Gap] = field(default_factory=list)
+    syncs: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    syncs_new: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    fresh: dict[int, tuple[Plan, int]] = field(default_factory=dict)
+    """first_seq -> (plan, when it came) of what is to be written."""
+    rewritten: set[int] = field(default_factory=set)
+    """first_seq of those that are to be written in place of a stored one."""
 
 
 class Writing:
-    """One transaction's batches, and what they touched."""
+    """What one transaction writes, and what it touched."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: sa.Connection) -> None:
         """Start with nothing written."""
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.lost: Counter[tuple[str, str]] = Counter()
         self.meter_ids: set[int] = set()
         self.meters_new: list[tuple[str, str]] = []
+        self.gaps_changed = False
+        self._connection = connection
+        self._logs: dict[tuple[str, int], _Log] = {}
 
-    def write(self, connection: sa.Connection, item: Incoming) -> Plan:
-        """Plan one batch against what is stored and write the plan; return it."""
-        batch = item.batch
-        edge_id = _edge_id(connection, batch.edge, item.received_ms)
-        planned = plan(batch, _known(connection, edge_id, batch), item.received_ms)
-        self.counts.update(planned.counts)
-        if not planned.accept:
-            return planned
-        connection.execute(
-            sa.insert(tables.batch).values(
-                edge_id=edge_id,
-                boot=batch.boot,
-                first_seq=batch.first_seq,
-                count=batch.count,
-                received_ms=item.received_ms,
-                payload=batch.payload,
-            )
-        )
-        if planned.syncs:
-            rows = [
-                {"edge_id": edge_id, "boot": batch.boot, "uptime_ms": uptime, "epoch_ms": epoch}
-                for uptime, epoch in planned.syncs
-            ]
-            connection.execute(sa.insert(tables.sync_point), rows)
-        self._write_readings(connection, edge_id, item, planned.rows)
-        self._replace_times(connection, edge_id, batch, planned)
+    def write(self, items: Sequence[Incoming]) -> list[Plan]:
+        """Plan each batch against what is stored and those before it; write; return the plans."""
+        self._open_logs([(item.batch.edge, item.batch.log, item.received_ms) for item in items])
+        self._look_up(items)
+        planned = [self._plan(item) for item in items]
+        self._write_batches()
+        self._place()
+        self._write_gaps()
         return planned
 
-    def _write_readings(
-        self, connection: sa.Connection, edge_id: int, item: Incoming, rows: Sequence[Row]
-    ) -> None:
-        if not rows:
-            return
-        batch = item.batch
-        meter_ids = {
-            server_id: self._meter_id(connection, server_id, item)
-            for server_id in {row.server_id for row in rows}
+    def settle(self, floors: Sequence[Floor]) -> None:
+        """Note as lost what an edge will not send any more and is not stored."""
+        self._open_logs([(floor.edge, floor.log, floor.received_ms) for floor in floors])
+        for floor in floors:
+            log = self._logs[floor.edge, floor.log]
+            if floor.first_seq - 1 <= log.settled_seq:
+                continue
+            span = Span(log.settled_seq + 1, floor.first_seq - 1)
+            self._load_gaps(log, span)
+            for lost in lookup.missing(self._connection, log.id, span):
+                self._lose(log, Gap(lost, gaps.EVICTED, floor.received_ms))
+            log.settled_seq = span.last
+            self._connection.execute(
+                sa.update(tables.edge_log)
+                .where(tables.edge_log.c.id == log.id)
+                .values(settled_seq=span.last)
+            )
+            self._write_gaps()
+
+    def refuse(self, letters: Iterable[DeadLetter]) -> None:
+        """Note as lost what was in refused batches and is not stored."""
+        known = [(one.name, one.received_ms) for one in letters if one.name is not None]
+        self._open_logs([(name.edge, name.log, now_ms) for name, now_ms in known])
+        for name, now_ms in known:
+            log = self._logs[name.edge, name.log]
+            if not name.count:
+                continue
+            span = Span(name.first_seq, name.first_seq + min(name.count, RECORDS_MAX) - 1)
+            self._load_gaps(log, span)
+            for lost in lookup.missing(self._connection, log.id, span):
+                self._lose(log, Gap(lost, gaps.REFUSED, now_ms))
+            self._write_gaps()
+
+    def losses(self) -> Losses | None:
+        """Return all that is lost, None where that did not change."""
+        return lookup.losses(self._connection) if self.gaps_changed else None
+
+    def latest(self) -> list[Latest]:
+        """Return the newest reading of each meter that was touched."""
+        fresh = {
+            (log.id, first_seq): planned.batch
+            for log in self._logs.values()
+            for first_seq, (planned, _) in log.fresh.items()
         }
-        self.meter_ids.update(meter_ids.values())
-        ids = connection.execute(
-            sa.insert(tables.reading).returning(tables.reading.c.id, sort_by_parameter_order=True),
-            [
-                {
-                    "meter_id": meter_ids[row.server_id],
-                    "edge_id": edge_id,
-                    "boot": batch.boot,
-                    "seq": row.seq,
-                    "uptime_ms": row.uptime_ms,
-                    "sec_index": row.sec_index,
-                    "time_ms": row.time_ms,
-                    "time_source": row.time_source,
-                }
-                for row in rows
-            ],
-        ).scalars()
-        values = [
-            {"reading_id": reading_id, "channel": channel, "value": value}
-            for reading_id, row in zip(ids, rows, strict=True)
-            for channel, value in row.values.items()
+        return lookup.latest(self._connection, sorted(self.meter_ids), fresh)
+
+    # --- looking up ------------------------------------------------------------------------
+
+    def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
+        """Have a row for each (edge, log), made now where there is none."""
+        edge, log = tables.edge.c, tables.edge_log.c
+        names = sorted({name for name, _, _ in wanted})
+        edge_ids = {
+            row.name: row.id
+            for row in self._connection.execute(
+                sa.select(edge.name, edge.id).where(edge.name.in_(names))
+            )
+        }
+        rows = self._connection.execute(
+            sa.select(log.id, log.edge_id, log.log, log.settled_seq).where(
+                log.edge_id.in_(list(edge_ids.values())),
+                log.log.in_(sorted({number for _, number, _ in wanted})),
+            )
+        ).all()
+        found = {(row.edge_id, row.log): row for row in rows}
+        for name, number, now_ms in wanted:
+            if (name, number) in self._logs:
+                continue
+            if name not in edge_ids:
+                edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
+            row = found.get((edge_ids[name], number))
+            if row is not None:
+                self._logs[name, number] = _Log(row.id, name, row.settled_seq)
+                continue
+            log_id = self._insert(
+                tables.edge_log,
+                edge_id=edge_ids[name],
+                log=number,
+                first_seen_ms=now_ms,
+                settled_seq=0,
+            )
+            self._logs[name, number] = _Log(log_id, name, 0)
+
+    def _look_up(self, items: Sequence[Incoming]) -> None:
+        """Load what the plans of these batches may need, at once for many."""
+        by_log: dict[tuple[str, int], list[Batch]] = {}
+        for item in items:
+            by_log.setdefault((item.batch.edge, item.batch.log), []).append(item.batch)
+        batch = tables.batch.c
+        for key, batches in by_log.items():
+            log = self._logs[key]
+            for span in _clusters(batches):
+                rows = self._connection.execute(
+                    sa.select(batch.first_seq, batch.records).where(
+                        batch.log_id == log.id,
+                        batch.first_seq > span.first - RECORDS_MAX,
+                        batch.first_seq <= span.last,
+                    )
+                )
+                log.stored.update((row.first_seq, row.records) for row in rows)
+                self._load_gaps(log, span)
+            uptimes: dict[int, int] = {}
+            for one in batches:
+                if one.boot is not None and one.records:
+                    uptime_ms = min(record.uptime_ms for record in one.records)
+                    uptimes[one.boot] = min(uptimes.get(one.boot, uptime_ms), uptime_ms)
+            for boot, uptime_ms in uptimes.items():
+                log.syncs[boot] = places.syncs_from(self._connection, log.id, boot, uptime_ms)
+
+    def _load_gaps(self, log: _Log, span: Span) -> None:
+        """Load the gaps that touch a run, and its neighbours, which they may become one with."""
+        gap = tables.gap.c
+        rows = self._connection.execute(
+            sa.select(gap.first_seq, gap.last_seq, gap.reason, gap.noted_ms, gap.id).where(
+                gap.log_id == log.id,
+                gap.last_seq >= span.first - 1,
+                gap.first_seq <= span.last + 1,
+            )
+        ).all()
+        known = {one.id for one in log.gaps_before}
+        loaded = [
+            Gap(Span(row.first_seq, row.last_seq), row.reason, row.noted_ms, row.id)
+            for row in rows
+            if row.id not in known
         ]
-        if values:
-            connection.execute(sa.insert(tables.reading_value), values)
+        log.gaps_before += loaded
+        log.gaps = sorted([*log.gaps, *loaded])
 
-    def _replace_times(
-        self, connection: sa.Connection, edge_id: int, batch: Batch, planned: Plan
-    ) -> None:
-        if not planned.replaced:
-            return
-        reading = tables.reading.c
-        connection.execute(
-            sa.update(tables.reading)
-            .where(reading.id == sa.bindparam("reading_id"))
-            .values(time_ms=sa.bindparam("new_ms"), time_source=SYNC),
-            [{"reading_id": number, "new_ms": time_ms} for number, time_ms in planned.replaced],
-        )
-        # Their order among a meter's readings may have changed with them.
-        touched = (
-            sa.select(reading.meter_id)
-            .distinct()
-            .where(reading.edge_id == edge_id, reading.boot == batch.boot)
-        )
-        self.meter_ids.update(connection.execute(touched).scalars())
+    def _known(self, log: _Log, item: Incoming) -> tuple[Known, int]:
+        """Return what the plan needs to know, and when the batch of this name came first."""
+        batch = item.batch
+        same, received_ms, boot = None, item.received_ms, batch.boot
+        if batch.first_seq in log.fresh:
+            planned, received_ms = log.fresh[batch.first_seq]
+            same, boot = Same(planned.batch.packed, len(planned.rows)), planned.batch.boot or boot
+        elif batch.first_seq in log.stored:
+            column = tables.batch.c
+            row = self._connection.execute(
+                sa.select(
+                    column.packed, column.readings, column.received_ms, column.boot,
+                    column.first_uptime_ms,
+                ).where(column.log_id == log.id, column.first_seq == batch.first_seq)
+            ).one()  # fmt: skip
+            same, received_ms = Same(row.packed, row.readings), row.received_ms
+            boot = row.boot or boot
+            if boot is not None and boot not in log.syncs:
+                log.syncs[boot] = places.syncs_from(
+                    self._connection, log.id, boot, row.first_uptime_ms
+                )
+        if same is not None and same.packed == batch.packed:
+            return Known(same), received_ms
+        syncs = log.syncs.get(boot or 0, [])
+        following = None
+        if batch.records:
+            uptimes = [record.uptime_ms for record in batch.records]
+            if clock_by_sync(syncs, min(uptimes), max(uptimes), received_ms) is None:
+                following = self._following(log, batch)
+        return Known(same, self._seqs_of_others(log, batch), syncs, following), received_ms
 
-    def _meter_id(self, connection: sa.Connection, server_id: bytes, item: Incoming) -> int:
-        query = sa.select(tables.meter.c.id).where(tables.meter.c.server_id == server_id)
-        meter_id = connection.execute(query).scalar_one_or_none()
-        if meter_id is not None:
-            return int(meter_id)
-        label = server_id_text(server_id)
-        self.meters_new.append((item.batch.edge, label))
-        result = connection.execute(
-            sa.insert(tables.meter).values(
-                server_id=server_id, label=label, first_seen_ms=item.received_ms
+    def _seqs_of_others(self, log: _Log, batch: Batch) -> set[int]:
+        """Return which of the batch's records count in others that reach into its range."""
+        seqs: set[int] = set()
+        for first_seq in range(batch.first_seq - RECORDS_MAX + 1, batch.last_seq + 1):
+            count = log.stored.get(first_seq)
+            if count is None or first_seq == batch.first_seq:
+                continue
+            if first_seq + count <= batch.first_seq:
+                continue
+            if first_seq in log.fresh:
+                planned = log.fresh[first_seq][0]
+                other, skipped = planned.batch, planned.skipped
+            else:
+                column = tables.batch.c
+                row = self._connection.execute(
+                    sa.select(column.packed, column.skipped).where(
+                        column.log_id == log.id, column.first_seq == first_seq
+                    )
+                ).one()
+                other = lookup.batch_from(log.edge, batch.log, first_seq, row.packed)
+                skipped = lookup.as_bits(row.skipped)
+            seqs.update(
+                record.seq for record in other.records if not skipped >> record.seq - first_seq & 1
             )
-        )
-        return inserted_id(result)
+        return seqs
 
-
-def latest(connection: sa.Connection, meter_ids: Sequence[int]) -> list[Latest]:
-    """Return the newest reading of each of these meters that has one."""
-    reading, meter, edge = tables.reading.c, tables.meter.c, tables.edge.c
-    found = []
-    for meter_id in meter_ids:
-        row = connection.execute(
+    def _following(self, log: _Log, batch: Batch) -> tuple[int, int] | None:
+        """Return (uptime_ms, time_ms) of the next batch of the log, if it is of this boot."""
+        column = tables.batch.c
+        row = self._connection.execute(
             sa.select(
-                reading.id, reading.time_ms, reading.time_source,
-                meter.server_id, meter.label, edge.name,
+                column.first_seq, column.boot, column.first_uptime_ms, column.offset_ms,
             )
-            .select_from(tables.reading.join(tables.meter).join(tables.edge))
-            .where(reading.meter_id == meter_id)
-            .order_by(reading.time_ms.desc(), reading.id.desc())
+            .where(column.log_id == log.id, column.first_seq > batch.last_seq)
+            .order_by(column.first_seq)
             .limit(1)
         ).one_or_none()  # fmt: skip
-        if row is None:
-            continue
-        value = tables.reading_value.c
-        values = connection.execute(
-            sa.select(value.channel, value.value)
-            .where(value.reading_id == row.id)
-            .order_by(value.channel)
-        )
-        found.append(
-            Latest(
-                row.server_id,
-                row.label,
-                row.name,
-                row.time_ms,
-                row.time_source,
-                {channel: number for channel, number in values},  # noqa: C416 - rows to ints
+        later = [seq for seq in log.fresh if seq > batch.last_seq]
+        if later and (row is None or min(later) <= row.first_seq):
+            planned = log.fresh[min(later)][0]
+            if planned.batch.boot != batch.boot:
+                return None
+            uptime_ms = planned.first_uptime_ms
+            return uptime_ms, uptime_ms + planned.clock.offset_ms
+        if row is None or row.boot != batch.boot:
+            return None
+        return row.first_uptime_ms, row.first_uptime_ms + row.offset_ms
+
+    # --- writing ---------------------------------------------------------------------------
+
+    def _plan(self, item: Incoming) -> Plan:
+        batch = item.batch
+        log = self._logs[batch.edge, batch.log]
+        known, received_ms = self._known(log, item)
+        planned = plan(batch, known, received_ms)
+        self.counts.update(planned.counts)
+        if not planned.accept:
+            if planned.reason is not None:
+                span = Span(batch.first_seq, batch.last_seq)
+                for lost in gaps.uncovered(span, self._covers(log, span)):
+                    self._lose(log, Gap(lost, gaps.REFUSED, item.received_ms))
+            return planned
+        batch = planned.batch
+        if known.same is not None and batch.first_seq not in log.fresh:
+            log.rewritten.add(batch.first_seq)
+        log.fresh[batch.first_seq] = planned, received_ms
+        log.stored[batch.first_seq] = batch.count
+        if planned.syncs and batch.boot is not None:
+            for sync in planned.syncs:
+                insort(log.syncs.setdefault(batch.boot, []), sync)
+            log.syncs_new.setdefault(batch.boot, []).extend(planned.syncs)
+        # What a batch says of its own range counts, whatever was feared before.
+        span = Span(batch.first_seq, batch.last_seq)
+        if log.gaps and any(one.span.first <= span.last for one in log.gaps):
+            log.gaps = gaps.without(log.gaps, span)
+        for lost, reason in planned.gaps:
+            self._lose(log, Gap(lost, reason, item.received_ms))
+        return planned
+
+    def _covers(self, log: _Log, span: Span) -> list[Span]:
+        covers = [Span(seq, seq + count - 1) for seq, count in log.stored.items()]
+        return sorted([*covers, *(one.span for one in log.gaps)])
+
+    def _lose(self, log: _Log, gap: Gap) -> None:
+        before = sum(one.span.last - one.span.first + 1 for one in log.gaps)
+        log.gaps = gaps.with_gap(log.gaps, gap)
+        after = sum(one.span.last - one.span.first + 1 for one in log.gaps)
+        self.lost[log.edge, gap.reason] += after - before
+
+    def _write_batches(self) -> None:
+        batches, series = [], []
+        plans = [(log, planned) for log in self._logs.values() for planned in log.fresh.values()]
+        meter_ids = self._meter_ids(plans)
+        for log, (planned, received_ms) in plans:
+            batch = planned.batch
+            if batch.first_seq in log.rewritten:
+                self._delete(log, batch.first_seq)
+            name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq}
+            batches.append(
+                name
+                | {
+                    "records": batch.count,
+                    "readings": len(planned.rows),
+                    "skipped": lookup.as_int64(planned.skipped),
+                    "boot": batch.boot or 0,
+                    "first_uptime_ms": planned.first_uptime_ms,
+                    "last_uptime_ms": planned.last_uptime_ms,
+                    "offset_ms": planned.clock.offset_ms,
+                    "steps": lookup.pack_steps(planned.clock),
+                    "time_source": planned.source,
+                    "received_ms": received_ms,
+                    "packed": batch.packed,
+                }
             )
-        )
-    return found
+            series += [
+                name | places.series_values(meter_ids[server_id], one)
+                for server_id, one in planned.series.items()
+            ]
+        syncs = [
+            {"log_id": log.id, "boot": boot, "uptime_ms": uptime_ms, "epoch_ms": epoch_ms}
+            for log in self._logs.values()
+            for boot, points in log.syncs_new.items()
+            for uptime_ms, epoch_ms in points
+        ]
+        for table, rows in (
+            (tables.batch, batches),
+            (tables.series, series),
+            (tables.sync_point, syncs),
+        ):
+            if rows:
+                self._connection.execute(sa.insert(table), rows)
 
-
-def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:
-    """Add to the totals that outlive the process."""
-    counter = tables.counter
-    for (name, reason), count in sorted(counts.items()):
-        if not count:
-            continue
-        result = connection.execute(
-            sa.update(counter)
-            .where(counter.c.name == name, counter.c.reason == reason)
-            .values(value=counter.c.value + count)
-        )
-        if not result.rowcount:
-            connection.execute(sa.insert(counter).values(name=name, reason=reason, value=count))
-
-
-def inserted_id(result: sa.CursorResult[Any]) -> int:
-    """Return the number that the database gave the row just inserted."""
-    key = result.inserted_primary_key
-    assert key is not None, "only for inserts of one row"
-    return int(key[0])
-
-
-def _edge_id(connection: sa.Connection, name: str, now_ms: int) -> int:
-    query = sa.select(tables.edge.c.id).where(tables.edge.c.name == name)
-    edge_id = connection.execute(query).scalar_one_or_none()
-    if edge_id is not None:
-        return int(edge_id)
-    return inserted_id(
-        connection.execute(sa.insert(tables.edge).values(name=name, first_seen_ms=now_ms))
-    )
-
-
-def _known(connection: sa.Connection, edge_id: int, batch: Batch) -> Known:
-    stored, reading = tables.batch.c, tables.reading.c
-    payload = connection.execute(
-        sa.select(stored.payload).where(
-            stored.edge_id == edge_id,
-            stored.boot == batch.boot,
-            stored.first_seq == batch.first_seq,
-        )
-    ).scalar_one_or_none()
-    if payload is not None:
-        return Known(payload=payload)
-    seqs = connection.execute(
-        sa.select(reading.seq).where(
-            reading.edge_id == edge_id,
-            reading.boot == batch.boot,
-            reading.seq >= batch.first_seq,
-            reading.seq < batch.first_seq + batch.count,
-        )
-    ).scalars()
-    syncs = _syncs_around(connection, edge_id, batch)
-    # Once a boot has a sync point, none of its readings is placed by arrival any more.
-    arrivals: Sequence[tuple[int, int]] = ()
-    if not syncs and needs_arrivals(batch):
-        rows = connection.execute(
-            sa.select(reading.id, reading.uptime_ms).where(
-                reading.edge_id == edge_id,
-                reading.boot == batch.boot,
-                reading.time_source == ARRIVAL,
+    def _delete(self, log: _Log, first_seq: int) -> None:
+        for table in (tables.series, tables.batch):
+            self._connection.execute(
+                sa.delete(table).where(table.c.log_id == log.id, table.c.first_seq == first_seq)
             )
+
+    def _meter_ids(self, plans: Sequence[tuple[_Log, tuple[Plan, int]]]) -> dict[bytes, int]:
+        """Return the number of each meter that these plans have readings of."""
+        meter = tables.meter.c
+        seen: dict[bytes, tuple[str, int]] = {}
+        for log, (planned, received_ms) in plans:
+            for server_id in planned.series:
+                seen.setdefault(server_id, (log.edge, received_ms))
+        rows = self._connection.execute(
+            sa.select(meter.server_id, meter.id).where(meter.server_id.in_(sorted(seen)))
         )
-        arrivals = [(row.id, row.uptime_ms) for row in rows]
-    return Known(None, set(seqs), syncs, arrivals, _following(connection, edge_id, batch))
+        ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
+        for server_id, (edge, received_ms) in seen.items():
+            if server_id in ids:
+                continue
+            label = server_id_text(server_id)
+            self.meters_new.append((edge, label))
+            ids[server_id] = self._insert(
+                tables.meter, server_id=server_id, label=label, first_seen_ms=received_ms
+            )
+        self.meter_ids.update(ids.values())
+        return ids
+
+    def _place(self) -> None:
+        """Give the batches beside those that came the clock that these mean for them."""
+        for log in self._logs.values():
+            placed = [seq for seq, (planned, _) in log.fresh.items() if planned.source == SYNC]
+            others = [seq for seq in log.fresh if seq not in set(placed)]
+            for boot, points in log.syncs_new.items():
+                uptimes = [uptime_ms for uptime_ms, _ in points]
+                moves = places.moves_by_sync(self._connection, log.id, boot, uptimes)
+                self.meter_ids |= places.apply(self._connection, log.id, moves)
+                placed += [move.first_seq for move in moves]
+            if placed or others:
+                moves = places.moves_by_meter(self._connection, log.id, placed, others)
+                self.meter_ids |= places.apply(self._connection, log.id, moves)
+
+    def _write_gaps(self) -> None:
+        gap = tables.gap
+        for log in self._logs.values():
+            ids = {one.id for one in log.gaps}
+            gone = [one.id for one in log.gaps_before if one.id not in ids]
+            new = [one for one in log.gaps if one.id is None]
+            if gone:
+                self._connection.execute(sa.delete(gap).where(gap.c.id.in_(gone)))
+            for one in new:
+                self._insert(
+                    gap,
+                    log_id=log.id,
+                    first_seq=one.span.first,
+                    last_seq=one.span.last,
+                    reason=one.reason,
+                    noted_ms=one.noted_ms,
+                )
+            self.gaps_changed = self.gaps_changed or bool(gone or new)
+            log.gaps, log.gaps_before = [], []
+
+    def _insert(self, table: sa.Table, **values: object) -> int:
+        """Return the number that the database gives the row."""
+        return inserted_id(self._connection.execute(sa.insert(table).values(**values)))
 
 
-def _following(connection: sa.Connection, edge_id: int, batch: Batch) -> tuple[int, int] | None:
-    """Return (uptime_ms, time_ms) of the boot's first stored reading after the batch."""
-    reading = tables.reading.c
-    row = connection.execute(
-        sa.select(reading.uptime_ms, reading.time_ms)
-        .where(
-            reading.edge_id == edge_id,
-            reading.boot == batch.boot,
-            reading.seq >= batch.first_seq + batch.count,
-        )
-        .order_by(reading.seq)
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else (row.uptime_ms, row.time_ms)
-
-
-def _syncs_around(connection: sa.Connection, edge_id: int, batch: Batch) -> list[tuple[int, int]]:
-    """Return the sync points from the last one at or before the batch onwards."""
-    sync = tables.sync_point.c
-    of_boot = sa.and_(sync.edge_id == edge_id, sync.boot == batch.boot)
-    uptime_ms_first = min((record.uptime_ms for record in batch.records), default=0)
-    before = sa.select(sa.func.max(sync.uptime_ms)).where(
-        of_boot, sync.uptime_ms <= uptime_ms_first
-    )
-    low = sa.func.coalesce(before.scalar_subquery(), 0)
-    rows = connection.execute(
-        sa.select(sync.uptime_ms, sync.epoch_ms)
-        .where(of_boot, sync.uptime_ms >= low)
-        .order_by(sync.uptime_ms)
-        .limit(_SYNCS_MAX)
-    )
-    return [(row.uptime_ms, row.epoch_ms) for row in rows]
+def _clusters(batches: Sequence[Batch]) -> list[Span]:
+    """Return runs of records that hold all these batches and not much else."""
+    spans: list[Span] = []
+    for batch in sorted(batches, key=lambda one: one.first_seq):
+        if spans and batch.first_seq - spans[-1].last < _CLUSTER_SEQS:
+            last = max(spans[-1].last, batch.last_seq)
+            spans[-1] = Span(spans[-1].first, last)
+        else:
+            spans.append(Span(batch.first_seq, batch.last_seq))
+    return spans

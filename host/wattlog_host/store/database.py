@@ -1,8 +1,9 @@
-"""Opening the database: its lock, its engine's settings, and bringing it to our revision."""
+"""Opening the database: its lock, its engine's settings, our revision; and small writes."""
 
 import fcntl
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
+from wattlog_host.store import tables
 from wattlog_host.store.records import StoreError
 
 BUSY_TIMEOUT_MS = 2_000
@@ -108,7 +110,7 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
     return made
 
 
-def upgrade(made: sa.Engine, path: Path) -> None:
+def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
     """Bring the database to this program's revision; raise StoreError where it is newer."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
@@ -124,6 +126,28 @@ def upgrade(made: sa.Engine, path: Path) -> None:
                     "install that version or use another data folder"
                 )
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, target)
     except sa.exc.DatabaseError as err:
         raise StoreError(f"cannot use the database {path}: {err.orig}") from err
+
+
+def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:
+    """Add to the totals that outlive the process."""
+    counter = tables.counter
+    for (name, reason), count in sorted(counts.items()):
+        if not count:
+            continue
+        result = connection.execute(
+            sa.update(counter)
+            .where(counter.c.name == name, counter.c.reason == reason)
+            .values(value=counter.c.value + count)
+        )
+        if not result.rowcount:
+            connection.execute(sa.insert(counter).values(name=name, reason=reason, value=count))
+
+
+def inserted_id(result: sa.CursorResult[Any]) -> int:
+    """Return the number that the database gave the row just inserted."""
+    key = result.inserted_primary_key
+    assert key is not None, "only for inserts of one row"
+    return int(key[0])

@@ -17,15 +17,40 @@ class Incoming:
     topic: str
     batch: Batch
     received_ms: int
+    message: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchName:
+    """What an acknowledgement names; count is 0 where it could not be read."""
+
+    edge: str
+    log: int
+    first_seq: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that cannot be used, kept for whoever looks into it."""
+    """A message that cannot be used, kept for whoever looks into it.
+
+    name is the batch's that is refused with it, None where nobody is told.
+    """
 
     topic: str
     reason: str
-    payload: bytes
+    payload: bytes = field(repr=False)
+    received_ms: int
+    name: BatchName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """An edge's word that of this log nothing below first_seq comes any more."""
+
+    edge: str
+    log: int
+    first_seq: int
     received_ms: int
 
 
@@ -39,6 +64,8 @@ class Latest:
     time_ms: int
     time_source: str
     values: Mapping[int, int]
+    boot: int
+    uptime_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +80,61 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
-    """What one transaction did."""
+class LostRun:
+    """Records that are lost for good; from_ms and to_ms are the times beside them, where known."""
 
-    outcomes: tuple[Outcome, ...]
+    edge: str
+    log: int
+    first_seq: int
+    last_seq: int
+    reason: str
+    noted_ms: int
+    from_ms: int | None
+    to_ms: int | None
+
+    @property
+    def count(self) -> int:
+        """How many records."""
+        return self.last_seq - self.first_seq + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """All gaps: how many runs and records, and the newest few."""
+
+    runs: int = 0
+    records: int = 0
+    newest: tuple[LostRun, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one transaction did; losses is None where no gap changed."""
+
+    outcomes: tuple[Outcome, ...] = ()
     latest: tuple[Latest, ...] = ()
     meters_new: tuple[tuple[str, str], ...] = ()
     """(edge, label) of each meter that was seen for the first time."""
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    losses: Losses | None = None
+    lost: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(edge, reason) -> how many records are now known to be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """One reading as it is stored; values are channel -> integer in the channel's decimals."""
+
+    edge: str
+    log: int
+    boot: int
+    seq: int
+    server_id: bytes
+    uptime_ms: int
+    sec_index: int | None
+    time_ms: int
+    time_source: str
+    values: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -37,54 +38,81 @@ meter = Table(
     Column("first_seen_ms", BigInteger, nullable=False),
 )
 
-# The durable truth: every message as it came. All other readings tables can be made from it.
+# What an edge calls its log: a number drawn when it was formatted. seq counts within it.
+edge_log = Table(
+    "edge_log",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("edge_id", ID, ForeignKey("edge.id"), nullable=False),
+    Column("log", BigInteger, nullable=False),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    # Up to here each record is stored or in a gap.
+    Column("settled_seq", BigInteger, nullable=False),
+    UniqueConstraint("edge_id", "log"),
+)
+
+# The durable truth, and the only place of readings: they are read from packed, and their times
+# are their uptimes seen through offset_ms and steps. skipped has a bit for each record that
+# counts in another batch.
 batch = Table(
     "batch",
     METADATA,
-    Column("edge_id", ID, ForeignKey("edge.id"), nullable=False),
-    Column("boot", BigInteger, nullable=False),
+    Column("log_id", ID, ForeignKey("edge_log.id"), nullable=False),
     Column("first_seq", BigInteger, nullable=False),
-    Column("count", Integer, nullable=False),
+    Column("records", Integer, nullable=False),
+    Column("readings", Integer, nullable=False),
+    Column("skipped", BigInteger, nullable=False),
+    Column("boot", BigInteger, nullable=False),  # 0: the head of the run could not be read
+    Column("first_uptime_ms", BigInteger, nullable=False),
+    Column("last_uptime_ms", BigInteger, nullable=False),
+    Column("offset_ms", BigInteger, nullable=False),
+    Column("steps", LargeBinary),  # MessagePack: uptime_ms, offset_ms, uptime_ms, ...
+    Column("time_source", String(8), nullable=False),
     Column("received_ms", BigInteger, nullable=False),
-    Column("payload", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("edge_id", "boot", "first_seq"),
+    Column("packed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("log_id", "first_seq"),
+    Index("ix_batch_log_id_boot_last_uptime_ms", "log_id", "boot", "last_uptime_ms"),
+    Index("ix_batch_log_id_time_source_first_seq", "log_id", "time_source", "first_seq"),
+)
+
+# Which meters a batch has readings of, and from when to when: how a question finds batches.
+series = Table(
+    "series",
+    METADATA,
+    Column("log_id", ID, nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("meter_id", ID, ForeignKey("meter.id"), nullable=False),
+    Column("readings", Integer, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("zero_ms", BigInteger),  # when the meter's seconds counter stood at 0
+    PrimaryKeyConstraint("log_id", "first_seq", "meter_id"),
+    ForeignKeyConstraint(("log_id", "first_seq"), ("batch.log_id", "batch.first_seq")),
+    Index("ix_series_meter_id_last_ms", "meter_id", "last_ms"),
+    sqlite_with_rowid=False,
 )
 
 sync_point = Table(
     "sync_point",
     METADATA,
-    Column("edge_id", ID, ForeignKey("edge.id"), nullable=False),
+    Column("log_id", ID, ForeignKey("edge_log.id"), nullable=False),
     Column("boot", BigInteger, nullable=False),
     Column("uptime_ms", BigInteger, nullable=False),
     Column("epoch_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("edge_id", "boot", "uptime_ms"),
+    PrimaryKeyConstraint("log_id", "boot", "uptime_ms"),
 )
 
-reading = Table(
-    "reading",
+# Runs of records that are lost for good; they never overlap.
+gap = Table(
+    "gap",
     METADATA,
     Column("id", ID, primary_key=True),
-    Column("meter_id", ID, ForeignKey("meter.id"), nullable=False),
-    Column("edge_id", ID, ForeignKey("edge.id"), nullable=False),
-    Column("boot", BigInteger, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("uptime_ms", BigInteger, nullable=False),
-    Column("sec_index", BigInteger),
-    Column("time_ms", BigInteger, nullable=False),
-    Column("time_source", String(8), nullable=False),
-    UniqueConstraint("edge_id", "boot", "seq"),
-    Index("ix_reading_meter_id_time_ms", "meter_id", "time_ms"),
-)
-
-# value is an integer with the channel's fixed decimals (wattlog.channels).
-reading_value = Table(
-    "reading_value",
-    METADATA,
-    Column("reading_id", ID, ForeignKey("reading.id"), nullable=False),
-    Column("channel", Integer, nullable=False),
-    Column("value", BigInteger, nullable=False),
-    PrimaryKeyConstraint("reading_id", "channel"),
-    sqlite_with_rowid=False,
+    Column("log_id", ID, ForeignKey("edge_log.id"), nullable=False),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("reason", String(8), nullable=False),
+    Column("noted_ms", BigInteger, nullable=False),
+    Index("ix_gap_log_id_last_seq", "log_id", "last_seq"),
 )
 
 event = Table(

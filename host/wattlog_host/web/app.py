@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -20,6 +20,8 @@ from starlette.staticfiles import StaticFiles
 
 from wattlog_host.clock import local_iso
 from wattlog_host.live import LiveView, MeterView
+from wattlog_host.snapshot import lost_json, snapshot
+from wattlog_host.store.records import Losses, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, watts
 from wattlog_host.web.guard import Guard
@@ -28,14 +30,28 @@ from wattlog_host.web.words import FILTERS
 _HERE = Path(__file__).parent
 
 
+# Each costs a look at the batches beside it.
+LOSSES_MAX = 100
+
+
+class Store(Protocol):
+    """What the page asks the store."""
+
+    async def check(self) -> None:
+        """Raise StoreError where something is wrong."""
+
+    async def losses(self, count_max: int) -> Losses:
+        """Return what is lost, and the newest runs of it."""
+
+
 def make_app(
     view: LiveView,
     hub: Hub,
-    check_store: Callable[[], Awaitable[str | None]],
+    store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
 ) -> Starlette:
-    """Return the web application; check_store tells what is wrong with the store, or None."""
+    """Return the web application."""
     pages = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -46,18 +62,11 @@ def make_app(
     pages.filters.update(FILTERS)
 
     async def page(_: Request) -> Response:
-        text = pages.get_template("page.html").render(view=view.snapshot(clock_ms()))
+        text = pages.get_template("page.html").render(view=snapshot(view, clock_ms()))
         return HTMLResponse(text)
 
     async def status(_: Request) -> Response:
-        return JSONResponse(view.snapshot(clock_ms()))
-
-    async def healthz(_: Request) -> Response:
-        troubles = (view.host.broker_trouble, view.host.store_trouble, await check_store())
-        reasons = [text for text in troubles if text is not None]
-        if reasons:
-            return PlainTextResponse("\n".join(dict.fromkeys(reasons)) + "\n", 503)
-        return PlainTextResponse("ok\n")
+        return JSONResponse(snapshot(view, clock_ms()))
 
     async def latest_reading(request: Request) -> Response:
         name = request.query_params.get("meter")
@@ -80,13 +89,52 @@ def make_app(
         routes=[
             Route("/", page),
             Route("/status", status),
-            Route("/healthz", healthz),
+            Route("/healthz", _healthz(view, store)),
             Route("/api/latest_reading", latest_reading),
+            Route("/api/gaps", _gaps(view, store, clock_ms)),
             Route("/events", events),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hostnames=hostnames)],
     )
+
+
+def _healthz(view: LiveView, store: Store) -> Callable[[Request], Awaitable[Response]]:
+    async def healthz(_: Request) -> Response:
+        troubles = [view.host.broker_trouble, view.host.store_trouble]
+        try:
+            await store.check()
+        except StoreError as err:
+            troubles.append(f"database: {err}")
+        reasons = [text for text in troubles if text is not None]
+        if reasons:
+            return PlainTextResponse("\n".join(dict.fromkeys(reasons)) + "\n", 503)
+        return PlainTextResponse("ok\n")
+
+    return healthz
+
+
+def _gaps(
+    view: LiveView, store: Store, clock_ms: Callable[[], int]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def gaps(_: Request) -> Response:
+        try:
+            losses = await store.losses(LOSSES_MAX)
+        except StoreError as err:
+            return JSONResponse({"error": f"database: {err}"}, 503)
+        now_ms = clock_ms()
+        return JSONResponse(
+            {
+                "runs": losses.runs,
+                "records": losses.records,
+                "newest": [
+                    {"meters": view.labels_of(lost.edge), **lost_json(lost, now_ms)}
+                    for lost in losses.newest
+                ],
+            }
+        )
+
+    return gaps
 
 
 def _latest(meter: MeterView, now_ms: int) -> dict[str, Any]:

@@ -105,7 +105,8 @@ function isNothing(value) {
 }
 
 function fill(root, data) {
-  for (const element of root.querySelectorAll("[data-show]")) {
+  for (const element of [root, ...root.querySelectorAll("[data-show]")]) {
+    if (element.dataset.show === undefined) continue;
     const [path, wanted] = element.dataset.show.split("=");
     const value = lookUp(data, path);
     element.hidden = wanted === undefined ? isNothing(value) : value !== wanted;
@@ -141,7 +142,7 @@ function roots() {
   const pairs = [];
   for (const root of document.querySelectorAll("[data-meter]")) pairs.push([root, meters.get(root.dataset.meter)]);
   for (const root of document.querySelectorAll("[data-agent]")) pairs.push([root, agents.get(root.dataset.agent)]);
-  for (const root of document.querySelectorAll(".troubles, .host")) pairs.push([root, view]);
+  for (const root of document.querySelectorAll(".troubles, .host, .gaps")) pairs.push([root, view]);
   return pairs.filter(([, data]) => data !== undefined);
 }
 
@@ -167,21 +168,30 @@ function reload() {
   location.reload();
 }
 
-function showEvents() {
-  const rows = view.events.map((event) => {
+// Lists of what was when, newest first; each is written anew only when it changed.
+const LISTS = {
+  events: () => view.events.map((event) => [event.time, event.time_text, event.text]),
+  gaps: () => view.gaps.newest.map((gap) => [gap.noted, gap.noted_text, gap.text]),
+};
+const listsShown = new Map();
+
+function showList(name) {
+  const entries = LISTS[name]();
+  const known = JSON.stringify(entries);
+  if (known === listsShown.get(name)) return;
+  listsShown.set(name, known);
+  const rows = entries.map(([iso, clock, words]) => {
     const row = document.createElement("li");
     const time = document.createElement("time");
     const text = document.createElement("span");
-    time.dateTime = event.time;
-    time.textContent = event.time_text;
-    text.textContent = event.text;
+    time.dateTime = iso;
+    time.textContent = clock;
+    text.textContent = words;
     row.append(time, " ", text);
     return row;
   });
-  document.getElementById("events").replaceChildren(...rows);
+  document.getElementById(name).replaceChildren(...rows);
 }
-
-let eventsShown = "";
 
 function show() {
   if (shapeOfPage() !== shapeOfView()) reload();
@@ -197,9 +207,7 @@ function show() {
       root.classList.add(data.state);
     }
   }
-  const events = JSON.stringify(view.events);
-  if (events !== eventsShown) showEvents();
-  eventsShown = events;
+  for (const name of Object.keys(LISTS)) showList(name);
 }
 
 function say(text, kind) {

@@ -1,0 +1,71 @@
+"""The log of the Pi agent: in its file, or in memory where there can be none."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from wattlog.config import ConfigError
+from wattlog.ports import Say
+from wattlog.ramdevice import RamDevice
+from wattlog.ringlog import LogError, RingLog
+from wattlog_pi.file_device import FileDevice, FileDeviceError, words
+
+MEMORY_SECTORS = 256
+MEMORY_SECTOR_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """A mounted log; `trouble` says why it is not in its file, in words for a person."""
+
+    log: RingLog
+    device: FileDevice | None
+    trouble: str | None
+
+    @property
+    def is_durable(self) -> bool:
+        """Tell whether it is there after a stop or a power cut."""
+        return self.device is not None
+
+    @property
+    def kind(self) -> str:
+        """Return what the status calls it."""
+        return "file" if self.is_durable else "memory"
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self.device is not None:
+            self.device.close()
+
+
+def open_log(path: Path, size_bytes: int, say: Say) -> OpenLog:
+    """Return the log in this file; a new file is made with so many bytes.
+
+    Where the file cannot be used, that is said, and readings are kept in memory: metering goes
+    on. Only a file that another agent is using is refused with a ConfigError.
+    """
+    device = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        device = FileDevice(path, size_bytes, say)
+        log = RingLog(device, _new_id)
+    except (OSError, FileDeviceError, LogError) as err:
+        if device is not None:
+            device.close()
+        if isinstance(err.__context__, OSError) and err.__context__.errno == errno.EWOULDBLOCK:
+            raise ConfigError(f"{err}: give each agent its own log.path") from None
+        trouble = words(err) if isinstance(err, OSError) else str(err)
+        if str(path) not in trouble:
+            trouble = f"{path}: {trouble}"
+        say(f"the log cannot be kept: {trouble}")
+        say("readings wait in memory only, and a power cut or a stop loses them")
+        memory = RamDevice(MEMORY_SECTORS, MEMORY_SECTOR_BYTES)
+        return OpenLog(RingLog(memory, _new_id), None, trouble)
+    waiting = log.stats().records
+    say(f"log {path}: {f'{waiting} records wait for the host' if waiting else 'empty'}")
+    return OpenLog(log, device, None)
+
+
+def _new_id() -> int:
+    return int.from_bytes(os.urandom(4), "big")

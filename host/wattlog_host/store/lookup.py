@@ -1,0 +1,194 @@
+"""Reading what is stored: a batch's readings, a meter's newest one, what was lost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgpack
+import sqlalchemy as sa
+
+from wattlog.recordreader import Row, split
+from wattlog_host.gaps import Span, uncovered
+from wattlog_host.ingest import stored_values
+from wattlog_host.placing import Clock
+from wattlog_host.store import tables
+from wattlog_host.store.records import Latest, Losses, LostRun, StoredReading
+from wattlog_host.wire import Batch, batch_of
+
+LOSSES_SHOWN = 5
+
+_INT64 = 2**63
+
+
+def as_int64(bits: int) -> int:
+    """Return 64 bits as the database's signed integer."""
+    return bits - 2 * _INT64 if bits >= _INT64 else bits
+
+
+def as_bits(number: int) -> int:
+    """Return the bits of the database's signed integer."""
+    return number % (2 * _INT64)
+
+
+def pack_steps(clock: Clock) -> bytes | None:
+    """Return a clock's steps as the table keeps them."""
+    flat = [number for step in clock.steps for number in step]
+    return bytes(msgpack.packb(flat)) if flat else None
+
+
+def clock_of(offset_ms: int, steps: bytes | None) -> Clock:
+    """Return the clock of a row of batch."""
+    if steps is None:
+        return Clock(offset_ms)
+    flat = msgpack.unpackb(steps)
+    return Clock(offset_ms, tuple(zip(flat[::2], flat[1::2], strict=True)))
+
+
+def batch_from(edge: str, log: int, first_seq: int, packed: bytes) -> Batch:
+    """Return the batch of a stored row."""
+    return batch_of(edge, log, first_seq, split(packed), packed)
+
+
+def rows_of(batch: Batch, skipped: int) -> Iterator[Row]:
+    """Return a stored batch's own readings."""
+    for record in batch.records:
+        if isinstance(record, Row) and not skipped >> record.seq - batch.first_seq & 1:
+            yield record
+
+
+def readings(connection: sa.Connection) -> Iterator[StoredReading]:
+    """Return every reading, by log and batch; one batch at a time is in memory."""
+    batch, log, edge = tables.batch.c, tables.edge_log.c, tables.edge.c
+    query = (
+        sa.select(tables.batch, edge.name, log.log)
+        .select_from(tables.batch.join(tables.edge_log).join(tables.edge))
+        .order_by(batch.log_id, batch.first_seq)
+    )
+    for row in connection.execution_options(yield_per=100).execute(query):
+        clock = clock_of(row.offset_ms, row.steps)
+        stored = batch_from(row.name, row.log, row.first_seq, row.packed)
+        for one in rows_of(stored, as_bits(row.skipped)):
+            yield StoredReading(
+                row.name, row.log, row.boot, one.seq, one.server_id, one.uptime_ms, one.sec_index,
+                clock.at(one.uptime_ms), row.time_source, stored_values(one.values),
+            )  # fmt: skip
+
+
+def latest(
+    connection: sa.Connection,
+    meter_ids: Sequence[int],
+    fresh: Mapping[tuple[int, int], Batch] | None = None,
+) -> list[Latest]:
+    """Return the newest reading of each of these meters that has one.
+
+    fresh are batches that need not be decoded once more, by (log_id, first_seq).
+    """
+    series, batch, meter = tables.series.c, tables.batch.c, tables.meter.c
+    found = []
+    for meter_id in meter_ids:
+        row = connection.execute(
+            _LATEST.where(series.meter_id == meter_id)
+            .order_by(series.last_ms.desc(), batch.first_seq.desc())
+            .limit(1)
+        ).one_or_none()
+        if row is None:
+            continue
+        stored = (fresh or {}).get((row.log_id, row.first_seq))
+        if stored is None:
+            packed = connection.execute(
+                sa.select(batch.packed).where(
+                    batch.log_id == row.log_id, batch.first_seq == row.first_seq
+                )
+            ).scalar_one()
+            stored = batch_from(row.name, row.log, row.first_seq, packed)
+        clock = clock_of(row.offset_ms, row.steps)
+        name = connection.execute(
+            sa.select(meter.server_id, meter.label).where(meter.id == meter_id)
+        ).one()
+        own = (one for one in rows_of(stored, as_bits(row.skipped)) if one.server_id == name[0])
+        time_ms, _, newest = max((clock.at(one.uptime_ms), one.seq, one) for one in own)
+        values = stored_values(newest.values)
+        found.append(
+            Latest(
+                name.server_id,
+                name.label,
+                row.name,
+                time_ms,
+                row.time_source,
+                values,
+                row.boot,
+                newest.uptime_ms,
+            )
+        )
+    return found
+
+
+_LATEST = sa.select(
+    tables.batch.c.log_id, tables.batch.c.first_seq, tables.batch.c.boot, tables.batch.c.skipped,
+    tables.batch.c.offset_ms, tables.batch.c.steps, tables.batch.c.time_source,
+    tables.edge.c.name, tables.edge_log.c.log,
+).select_from(
+    tables.series.join(tables.batch).join(
+        tables.edge_log, tables.edge_log.c.id == tables.batch.c.log_id
+    ).join(tables.edge)
+)  # fmt: skip
+
+
+def losses(connection: sa.Connection, count_max: int = LOSSES_SHOWN) -> Losses:
+    """Return what is lost in all, and the newest runs, newest first."""
+    gap = tables.gap.c
+    runs, records = connection.execute(
+        sa.select(sa.func.count(), sa.func.sum(gap.last_seq - gap.first_seq + 1))
+    ).one()
+    query = (
+        sa.select(tables.gap, tables.edge.c.name, tables.edge_log.c.log)
+        .select_from(tables.gap.join(tables.edge_log).join(tables.edge))
+        .order_by(gap.noted_ms.desc(), gap.id.desc())
+        .limit(count_max)
+    )
+    newest = []
+    for row in connection.execute(query).all():
+        span = Span(row.first_seq, row.last_seq)
+        times = _times_around(connection, row.log_id, span)
+        newest.append(LostRun(row.name, row.log, *span, row.reason, row.noted_ms, *times))
+    return Losses(runs, int(records or 0), tuple(newest))
+
+
+def _times_around(
+    connection: sa.Connection, log_id: int, span: Span
+) -> tuple[int | None, int | None]:
+    """Return the times of the readings before and after a gap, which may be inside a batch."""
+    batch = tables.batch.c
+    in_log = sa.select(tables.batch).where(batch.log_id == log_id)
+    rows = connection.execute(
+        in_log.where(batch.first_seq < span.first, batch.readings > 0)
+        .order_by(batch.first_seq.desc())
+        .limit(1)
+    ).all()
+    later = connection.execute(
+        in_log.where(batch.first_seq + batch.records - 1 > span.last, batch.readings > 0)
+        .where(batch.first_seq > span.first - 64)
+        .order_by(batch.first_seq)
+        .limit(2)
+    ).all()
+    before: list[tuple[int, int]] = []
+    after: list[tuple[int, int]] = []
+    for row in (*rows, *later):
+        clock = clock_of(row.offset_ms, row.steps)
+        for one in rows_of(batch_from("", 0, row.first_seq, row.packed), as_bits(row.skipped)):
+            (before if one.seq < span.first else after).append((one.seq, clock.at(one.uptime_ms)))
+    after = [one for one in after if one[0] > span.last]
+    return max(before)[1] if before else None, min(after)[1] if after else None
+
+
+def missing(connection: sa.Connection, log_id: int, span: Span) -> list[Span]:
+    """Return what of this run of a log is in no batch."""
+    batch = tables.batch.c
+    rows = connection.execute(
+        sa.select(batch.first_seq, batch.first_seq + batch.records - 1)
+        .where(
+            batch.log_id == log_id,
+            batch.first_seq > span.first - 64,
+            batch.first_seq <= span.last,
+        )
+        .order_by(batch.first_seq)
+    )
+    return uncovered(span, (Span(*row) for row in rows))

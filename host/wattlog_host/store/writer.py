@@ -1,0 +1,278 @@
+"""The store without threads and without waiting: what it does, one call at a time.
+
+Promise: when commit() returns, its batches survive a power cut. When it raises StoreError,
+nothing was written and the agents will send again.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from wattlog_host.store import database, lookup, tables
+from wattlog_host.store.batches import Writing
+from wattlog_host.store.database import add_counts, inserted_id
+from wattlog_host.store.records import (
+    BatchName,
+    Committed,
+    DeadLetter,
+    Event,
+    Floor,
+    Incoming,
+    Latest,
+    Losses,
+    Outcome,
+    PreviousRun,
+    StoredReading,
+    StoreError,
+)
+
+DEAD_LETTERS_MAX = 1_000
+EVENTS_MAX = 1_000
+REASON_UNSTORABLE = "host cannot store it"
+
+# What a batch of its own can provoke; anything else is the database's state, which passes.
+_POISON = (sa.exc.IntegrityError, sa.exc.DataError, ArithmeticError, LookupError, ValueError)
+
+
+class Writer:
+    """The database of one host; each call is one transaction, and none may run beside another.
+
+    Only reading calls (latest, events, losses, readings, check) may come from other threads.
+    """
+
+    def __init__(self, path: Path, version: str, now_ms: int) -> None:
+        """Lock, open and upgrade the file and note the start of this run; may take a moment."""
+        self._lock = database.lock(path)
+        self._write_engine = database.engine(path, writes=True)
+        self._read_engine = database.engine(path, writes=False)
+        try:
+            database.upgrade(self._write_engine, path)
+            self.previous, self._run_id = self._begin_run(version, now_ms)
+            with self._read_engine.begin() as connection:
+                rows = connection.execute(sa.select(tables.counter)).all()
+            self._files = database.Files(path)
+        except BaseException as err:
+            self.let_go()
+            if isinstance(err, sa.exc.DBAPIError):
+                raise StoreError(f"cannot use the database {path}: {err.orig}") from err
+            raise
+        self.counters: Counter[tuple[str, str]] = Counter(
+            {(row.name, row.reason): row.value for row in rows}
+        )
+
+    def commit(self, items: Sequence[Incoming]) -> Committed:
+        """Store the batches in one transaction; durable on return."""
+        with self._guarded():
+            done = self._commit_apart(items)
+        self.counters.update(done.counts)
+        return done
+
+    def settle(self, floors: Sequence[Floor]) -> Committed:
+        """Note as lost what agents will not send any more and is not stored."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            writing = Writing(connection)
+            writing.settle(floors)
+            losses = writing.losses()
+        return Committed(losses=losses, lost=writing.lost)
+
+    def add_aside(self, letters: Sequence[DeadLetter], events: Sequence[Event]) -> Committed:
+        """Keep messages that cannot be used, and count them, and events, in one transaction.
+
+        The oldest of either beyond its cap go. What a refused batch held is lost.
+        """
+        counts = Counter(("dead_letters", letter.reason) for letter in letters)
+        with self._guarded(), self._write_engine.begin() as connection:
+            for letter in letters:
+                _add_dead_letter(connection, letter)
+            add_counts(connection, counts)
+            for item in events:
+                result = connection.execute(
+                    sa.insert(tables.event).values(
+                        time_ms=item.time_ms, kind=item.kind, edge=item.edge, text=item.text
+                    )
+                )
+                _cap(connection, tables.event, result, EVENTS_MAX)
+            writing = Writing(connection)
+            writing.refuse(letters)
+            losses = writing.losses()
+        self.counters.update(counts)
+        return Committed(counts=counts, losses=losses, lost=writing.lost)
+
+    def events(self, count_max: int) -> list[Event]:
+        """Return the newest events, newest first."""
+        query = sa.select(tables.event).order_by(tables.event.c.id.desc()).limit(count_max)
+        with self._reading() as connection:
+            rows = connection.execute(query).all()
+        return [Event(row.time_ms, row.kind, row.edge, row.text) for row in rows]
+
+    def latest(self) -> list[Latest]:
+        """Return every meter's newest reading."""
+        with self._reading() as connection:
+            meter_ids = connection.execute(sa.select(tables.meter.c.id)).scalars().all()
+            return lookup.latest(connection, meter_ids)
+
+    def losses(self, count_max: int = lookup.LOSSES_SHOWN) -> Losses:
+        """Return what is lost for good, and the newest runs of it."""
+        with self._reading() as connection:
+            return lookup.losses(connection, count_max)
+
+    def readings(self) -> Iterator[StoredReading]:
+        """Return every reading, by log and batch."""
+        with self._reading() as connection:
+            yield from lookup.readings(connection)
+
+    def check(self) -> None:
+        """Raise StoreError where the database cannot be read or its file is gone."""
+        with self._reading() as connection:
+            connection.execute(sa.text("SELECT 1")).scalar()
+
+    def size_bytes(self) -> int:
+        """Return what the database takes on disk, its journal included."""
+        return self._files.size_bytes()
+
+    def close(self, now_ms: int) -> None:
+        """Note a clean end and let go of the file."""
+        run = tables.run
+        try:
+            with self._guarded(), self._write_engine.begin() as connection:
+                connection.execute(
+                    sa.update(run).where(run.c.id == self._run_id).values(ended_ms=now_ms)
+                )
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of the file as if the process had been killed: nothing is noted."""
+        self._write_engine.dispose()
+        self._read_engine.dispose()
+        os.close(self._lock)
+
+    # --- committing ------------------------------------------------------------------------
+
+    def _commit_apart(self, items: Sequence[Incoming]) -> Committed:
+        """Commit all; where one batch spoils the transaction, find it and put it aside."""
+        try:
+            return self._commit(items)
+        except _POISON:
+            if len(items) == 1:
+                return self._put_aside(items[0])
+        done = [self._commit_apart([item]) for item in items]
+        counts: Counter[tuple[str, str]] = Counter()
+        lost: Counter[tuple[str, str]] = Counter()
+        for one in done:
+            counts.update(one.counts)
+            lost.update(one.lost)
+        return Committed(
+            tuple(outcome for one in done for outcome in one.outcomes),
+            tuple(latest for one in done for latest in one.latest),
+            tuple(meter for one in done for meter in one.meters_new),
+            counts,
+            next((one.losses for one in reversed(done) if one.losses is not None), None),
+            lost,
+        )
+
+    def _commit(self, items: Sequence[Incoming]) -> Committed:
+        run = tables.run
+        outcomes = []
+        with self._write_engine.begin() as connection:
+            writing = Writing(connection)
+            plans = writing.write(items)
+            for item, planned in zip(items, plans, strict=True):
+                if planned.reason is not None:
+                    _add_dead_letter(connection, _letter(item, planned.reason))
+                    writing.counts["dead_letters", planned.reason] += 1
+                outcomes.append(Outcome(item, planned.reason, planned.accept, planned.ahead_ms))
+            latest = writing.latest()
+            add_counts(connection, writing.counts)
+            connection.execute(
+                sa.update(run)
+                .where(run.c.id == self._run_id)
+                .values(last_data_ms=max(item.received_ms for item in items))
+            )
+            losses = writing.losses()
+        return Committed(
+            tuple(outcomes),
+            tuple(latest),
+            tuple(writing.meters_new),
+            writing.counts,
+            losses,
+            writing.lost,
+        )
+
+    def _put_aside(self, item: Incoming) -> Committed:
+        counts = {("dead_letters", REASON_UNSTORABLE): 1}
+        letter = _letter(item, REASON_UNSTORABLE)
+        with self._write_engine.begin() as connection:
+            _add_dead_letter(connection, letter)
+            add_counts(connection, counts)
+            writing = Writing(connection)
+            writing.refuse([letter])
+            losses = writing.losses()
+        outcomes = (Outcome(item, REASON_UNSTORABLE),)
+        return Committed(outcomes, counts=counts, losses=losses, lost=writing.lost)
+
+    def _begin_run(self, version: str, now_ms: int) -> tuple[PreviousRun | None, int]:
+        run = tables.run.c
+        query = sa.select(tables.run).order_by(run.id.desc()).limit(1)
+        with_data = (
+            sa.select(run.last_data_ms)
+            .where(run.last_data_ms.is_not(None))
+            .order_by(run.id.desc())
+            .limit(1)
+        )
+        with self._write_engine.begin() as connection:
+            row = connection.execute(query).one_or_none()
+            last_data_ms = connection.execute(with_data).scalar_one_or_none()
+            result = connection.execute(
+                sa.insert(tables.run).values(version=version, started_ms=now_ms)
+            )
+            run_id = inserted_id(result)
+        if row is None:
+            return None, run_id
+        return PreviousRun(row.started_ms, last_data_ms, row.ended_ms), run_id
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn what the database says into StoreError; see at the end that it has its names."""
+        try:
+            yield
+        except sa.exc.DBAPIError as err:
+            raise StoreError(f"{err.orig}") from err
+        except sa.exc.SQLAlchemyError as err:
+            raise StoreError(type(err).__name__) from err
+        # Afterwards, because what went into a file without a name is promised to nobody.
+        self._files.require()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._guarded(), self._read_engine.begin() as connection:
+            yield connection
+
+
+def _letter(item: Incoming, reason: str) -> DeadLetter:
+    batch = item.batch
+    name = BatchName(batch.edge, batch.log, batch.first_seq, batch.count)
+    return DeadLetter(item.topic, reason, item.message, item.received_ms, name)
+
+
+def _add_dead_letter(connection: sa.Connection, letter: DeadLetter) -> None:
+    result = connection.execute(
+        sa.insert(tables.dead_letter).values(
+            topic=letter.topic,
+            reason=letter.reason,
+            payload=letter.payload,
+            received_ms=letter.received_ms,
+        )
+    )
+    _cap(connection, tables.dead_letter, result, DEAD_LETTERS_MAX)
+
+
+def _cap(
+    connection: sa.Connection, table: sa.Table, result: sa.CursorResult[object], rows_max: int
+) -> None:
+    id_last = inserted_id(result)
+    connection.execute(sa.delete(table).where(table.c.id <= id_last - rows_max))

@@ -1,0 +1,212 @@
+"""kill -9 of host, agent and broker in a loop while readings flow, and a disk that is full.
+
+The log of the agent is the book of what was promised: in the end every one of its numbers is in
+the database, once, and nothing is noted as lost. WATTLOG_KILLS multiplies the kills (`make soak`).
+"""
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from contextlib import closing
+
+import pytest
+
+from stored import stored_losses, stored_readings
+from waiting import wait_until
+from wattlog.ringlog import RingLog
+from wattlog_pi.file_device import FileDevice
+from wattlog_sim.lcg import Lcg
+
+TIMES = int(os.environ.get("WATTLOG_KILLS", "1"))
+KILLS = {"host": 20 * TIMES, "agent": 5 * TIMES, "broker": 2 * TIMES}
+SEED = int(os.environ.get("WATTLOG_SEED", "1"))
+RECOVER_S_MAX = 90
+LOG_BYTES = 1 << 20
+DATABASE_BYTES_MAX = 400 * 1024
+HOST_TOML = """\
+data = "{folder}/data"
+[http]
+port = {http_port}
+[mqtt]
+embedded = false
+port = {mqtt_port}
+"""
+AGENT_TOML = """\
+[agent]
+id = "cellar"
+[log]
+path = "{folder}/cellar.ring"
+size_kib = 1024
+[uplink]
+batch_s = 1
+[mqtt]
+host = "127.0.0.1"
+port = {mqtt_port}
+[[meter]]
+port = "{folder}/meter"
+baud = 115200
+"""
+
+
+class House:
+    """Meter, agent, broker and host as processes of their own, each of which may be killed."""
+
+    def __init__(self, folder, broker, http_port):
+        self.folder = folder
+        self.broker = broker
+        self.http_port = http_port
+        self.database = folder / "data/wattlog.db"
+        self.ring = folder / "cellar.ring"
+        self.processes = {}
+        for name, text in (("host", HOST_TOML), ("agent", AGENT_TOML)):
+            settings = {"folder": folder, "http_port": http_port, "mqtt_port": broker.port}
+            (folder / f"{name}.toml").write_text(text.format(**settings))
+        self.commands = {
+            "meter": ["wattlog_tools", "meter", "--link", folder / "meter",
+                      "--interval", "0.2", "--baud", "115200"],
+            "host": ["wattlog_host", "--config", folder / "host.toml"],
+            "agent": ["wattlog_pi", "--config", folder / "agent.toml"],
+        }  # fmt: skip
+
+    def start(self, name, **options):
+        if name == "broker":
+            self.broker.start()
+            return
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", *map(str, self.commands[name])],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **options,
+            )
+
+    def kill(self, name):
+        if name == "broker":
+            self.broker.kill()
+            return
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def stop(self, name):
+        process = self.processes[name]
+        process.send_signal(signal.SIGTERM)
+        return process.wait(30)
+
+    def end(self):
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+    def said(self, name):
+        return (self.folder / f"{name}.log").read_text()
+
+    def stored(self):
+        """Names of the readings that are committed."""
+        return {(one.log, one.seq) for one in stored_readings(self.database)}
+
+    def status(self):
+        url = f"http://127.0.0.1:{self.http_port}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def wait_for_more(self, count):
+        """Wait until so many more readings are committed; return all."""
+        before = len(self.stored())
+
+        def more():
+            stored = self.stored()
+            return stored if len(stored) >= before + count else None
+
+        return wait_until(more, f"{count} readings after {before}", RECOVER_S_MAX)
+
+    def last_seq(self):
+        """The last number that the log gave; the agent must not run."""
+        device = FileDevice(self.ring, LOG_BYTES, print)
+        try:
+            return RingLog(device).stats().next_seq - 1
+        finally:
+            device.close()
+
+
+@pytest.fixture
+def house(tmp_path, mosquitto, free_port):
+    house = House(tmp_path, mosquitto, free_port())
+    try:
+        house.start("meter")
+        wait_until((tmp_path / "meter").is_symlink, "the meter's port")
+        house.start("host")
+        house.start("agent")
+        house.wait_for_more(5)
+        yield house
+    finally:
+        house.end()
+
+
+def settle(house):
+    """Let everything arrive, end all in order, and compare the books."""
+    house.wait_for_more(5)
+    house.kill("meter")
+
+    def is_home():
+        status = house.status()
+        agents = status["agents"] if status else []
+        return agents and agents[0]["log"]["records"] == 0
+
+    wait_until(is_home, "an empty log", RECOVER_S_MAX)
+    assert house.stop("agent") == 0
+    assert house.stop("host") == 0
+    readings = stored_readings(house.database)
+    names = [(one.log, one.seq) for one in readings]
+    assert len(set(names)) == len(names), "a reading is there twice"
+    assert len({(one.boot, one.uptime_ms) for one in readings}) == len(readings)
+    losses = stored_losses(house.database)
+    assert losses.records == 0, losses
+    with closing(sqlite3.connect(house.database)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        ranges = database.execute("SELECT first_seq, records FROM batch ORDER BY 1").fetchall()
+    covered = [seq for first, count in ranges for seq in range(first, first + count)]
+    assert covered == list(range(1, house.last_seq() + 1)), "every number, once"
+    for name in ("host", "agent"):
+        assert "Traceback" not in house.said(name), house.said(name)
+    return readings
+
+
+@pytest.mark.parametrize("name", sorted(KILLS))
+def test_nothing_is_lost_or_doubled_however_often_it_is_killed(house, name):
+    rng = Lcg(SEED, 0)
+    print(f"seed {SEED}, {KILLS[name]} kills of the {name}")
+    kept = set()
+    for _ in range(KILLS[name]):
+        stored = house.wait_for_more(1 + rng.below(7))
+        assert kept <= stored, "what was committed is gone"
+        kept = stored
+        house.kill(name)
+        house.start(name)
+    readings = settle(house)
+    boots = {one.boot for one in readings}
+    assert len(boots) == (1 + KILLS["agent"] if name == "agent" else 1)
+
+
+def test_a_full_disk_costs_time_and_nothing_else(house):
+    assert house.stop("host") == 0
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (DATABASE_BYTES_MAX, DATABASE_BYTES_MAX))
+
+    house.start("host", preexec_fn=limit)
+    wait_until(lambda: "database trouble" in house.said("host"), "a full disk", RECOVER_S_MAX)
+    assert wait_until(house.status, "the page")["host"]["store"] is not None
+    stored = house.stored()
+    house.stop("host")
+    house.start("host")
+    assert stored <= house.wait_for_more(20)
+    settle(house)

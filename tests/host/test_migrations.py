@@ -1,0 +1,191 @@
+"""A database of an earlier wattlog is brought to today's tables with all that is in it."""
+
+import sqlite3
+from contextlib import closing
+
+import msgpack
+import pytest
+
+from stored import stored_readings
+from wattlog_host.store import database
+from wattlog_host.store.records import Incoming
+from wattlog_host.store.writer import Writer
+from wattlog_host.wire import decode_batch
+
+NOW_MS = 1_795_000_000_000
+T0_MS = 1_760_000_000_000
+METER, OTHER = bytes.fromhex("0a0149534b0003382939"), b"\x06other"
+
+
+class Old:
+    """A database as revision 0001 had it, written as its host did."""
+
+    def __init__(self, path):
+        self.path = path
+        path.parent.mkdir(parents=True)
+        engine = database.engine(path, writes=True)
+        database.upgrade(engine, path, "0001")
+        engine.dispose()
+        self.readings = 0
+
+    def execute(self, sql, *values):
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.execute(sql, values)
+            connection.commit()
+
+    def fill(self):
+        self.execute("INSERT INTO edge VALUES (1, 'cellar', 5), (2, 'attic', 6)")
+        self.execute("INSERT INTO meter VALUES (1, ?, 'one', 5), (2, ?, 'two', 6)", METER, OTHER)
+        self.execute("INSERT INTO counter VALUES ('readings', '', 42)")
+        self.execute("INSERT INTO run VALUES (1, '0.1', 5, 7, 9)")
+        self.execute("INSERT INTO event VALUES (1, 5, 'host', NULL, 'host started')")
+        self.execute("INSERT INTO dead_letter VALUES (1, 5, 't', 'why', x'c1')")
+
+    def batch(self, edge_id, boot, first_seq, records, offset_ms, source, missing=()):
+        """A batch, and the readings that came of it at these offsets; missing were not taken."""
+        payload = msgpack.packb([1, "x", boot, first_seq, records])
+        self.execute(
+            "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)",
+            edge_id, boot, first_seq, len(records), NOW_MS, payload,
+        )  # fmt: skip
+        for seq, record in enumerate(records, first_seq):
+            if record[0] == 0 and len(record) == 3:
+                point = (edge_id, boot, record[1], record[2])
+                self.execute("INSERT OR IGNORE INTO sync_point VALUES (?, ?, ?, ?)", *point)
+            if record[0] != 1 or len(record) != 5 or seq in missing:
+                continue
+            _, uptime_ms, meter, sec_index, flat = record
+            self.readings += 1
+            at_ms = uptime_ms + (offset_ms(uptime_ms) if callable(offset_ms) else offset_ms)
+            self.execute(
+                "INSERT INTO reading VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self.readings,
+                1 if meter == METER else 2, edge_id, boot, seq, uptime_ms, sec_index, at_ms, source,
+            )  # fmt: skip
+            for channel, value, scale in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+                kept = value * 10 ** (scale + (5 if channel == 1 else 3))
+                row = (self.readings, channel, int(kept))
+                self.execute("INSERT INTO reading_value VALUES (?, ?, ?)", *row)
+
+    def dump(self):
+        """Every reading: (edge, log, boot, seq, server_id, uptime, counter, time, source, values)."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            rows = connection.execute(
+                "SELECT r.id, edge.name, boot, seq, server_id, uptime_ms, sec_index, time_ms, "
+                "time_source FROM reading r JOIN edge ON edge.id = edge_id "
+                "JOIN meter ON meter.id = meter_id"
+            ).fetchall()
+            found = []
+            for number, *row in rows:
+                values = connection.execute(
+                    "SELECT channel, value FROM reading_value WHERE reading_id = ?", (number,)
+                )
+                found.append((row[0], row[1], *row[1:], dict(values)))
+            return sorted(found)
+
+
+def reading(uptime_ms, meter=METER, power=5, sec_index=7):
+    return [1, uptime_ms, meter, sec_index, [1, 1989275 + uptime_ms, -1, 10, -power, -1]]
+
+
+@pytest.fixture
+def old(tmp_path):
+    made = Old(tmp_path / "data/wattlog.db")
+    made.fill()
+    return made
+
+
+def dump(path):
+    return sorted(
+        (one.edge, one.log, one.boot, one.seq, one.server_id, one.uptime_ms, one.sec_index,
+         one.time_ms, one.time_source, one.values)
+        for one in stored_readings(path)
+    )  # fmt: skip
+
+
+def migrate(path):
+    """Open and let go, as a host that is killed at once."""
+    Writer(path, "2", NOW_MS).let_go()
+
+
+def test_every_reading_is_there_with_its_time_and_its_values(old):
+    # 60 readings of two meters and a sync point; the second part reaches into the first.
+    long = [
+        [0, 0, T0_MS],
+        *[reading(10_000 * n, (METER, OTHER)[n % 3 == 0]) for n in range(1, 61)],
+    ]
+    old.batch(1, 17, 1, long, T0_MS, "sync")
+    overlap = [reading(600_000), reading(610_000, sec_index=None), reading(620_000)]
+    old.batch(1, 17, 61, overlap, T0_MS, "sync", missing={61})
+
+    # A clock that stepped, a boot without one, records that were no records, another agent.
+    def stepped(uptime_ms):
+        return T0_MS + 777 if uptime_ms >= 2500 else T0_MS
+
+    rows = [[0, 0, T0_MS], reading(1000), reading(2000), [0, 2500, T0_MS + 3277], reading(3000)]
+    old.batch(1, 18, 1, rows, stepped, "sync")
+    old.batch(1, 19, 5, [reading(1000), reading(2000)], NOW_MS - 2000, "arrival")
+    wrong = [[9], [0, 5], reading(1000), [1, 2], reading(3000), [0, 1, -5], reading(4000), [7]]
+    old.batch(2, 18, 2, wrong, T0_MS, "sync")
+    old.batch(2, 20, 1, [[9], [8]], T0_MS, "sync")
+    before = old.dump()
+    assert len(before) == 60 + 2 + 3 + 2 + 3
+    migrate(old.path)
+    assert dump(old.path) == before
+
+
+def test_what_finds_the_readings_says_the_same_as_they_do(old):
+    old.batch(1, 17, 1, [[0, 0, T0_MS], *[reading(1000 * n) for n in range(1, 41)]], T0_MS, "sync")
+    migrate(old.path)
+    with closing(sqlite3.connect(old.path)) as connection:
+        assert connection.execute(
+            "SELECT sum(readings), min(first_ms), max(last_ms) FROM series"
+        ).fetchone() == (40, T0_MS + 1000, T0_MS + 40_000)
+        assert connection.execute("SELECT * FROM sync_point").fetchall() == [(1, 17, 0, T0_MS)]
+        assert connection.execute("SELECT log, settled_seq FROM edge_log").fetchall() == [(17, 0)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_what_is_not_about_batches_stays(old):
+    old.batch(1, 17, 1, [reading(1000)], T0_MS, "sync")
+    store = Writer(old.path, "2", NOW_MS)
+    assert store.counters == {("readings", ""): 42}
+    assert [event.text for event in store.events(9)] == ["host started"]
+    assert store.previous.last_data_ms == 7
+    (latest,) = store.latest()
+    assert (latest.label, latest.edge, latest.time_ms) == ("one", "cellar", T0_MS + 1000)
+    store.close(NOW_MS)
+    with closing(sqlite3.connect(old.path)) as connection:
+        assert connection.execute("SELECT payload FROM dead_letter").fetchall() == [(b"\xc1",)]
+
+
+def test_a_log_of_before_goes_on(old, wire):
+    old.batch(1, 17, 1, [reading(1000), reading(2000)], NOW_MS - 2000, "arrival")
+    store = Writer(old.path, "2", NOW_MS)
+    payload = wire.batch(wire.sync(0), wire.reading(9000), log=17, first_seq=3)
+    store.commit([Incoming("t", decode_batch(payload), NOW_MS, payload)])
+    assert [(one.seq, one.time_source) for one in store.readings()] == [
+        (1, "sync"), (2, "sync"), (4, "sync")
+    ]  # fmt: skip
+    store.close(NOW_MS)
+
+
+def test_an_empty_database_is_migrated_too(old):
+    migrate(old.path)
+    assert stored_readings(old.path) == []
+
+
+def test_killed_while_it_is_migrated_it_is_as_before(old, monkeypatch):
+    old.batch(1, 17, 1, [reading(1000)], T0_MS, "sync")
+    before = old.dump()
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alembic.operations.Operations.drop_table", fail, raising=True)
+        with pytest.raises(KeyboardInterrupt):
+            Writer(old.path, "2", NOW_MS)
+    assert old.dump() == before
+    migrate(old.path)
+    assert dump(old.path) == before
