@@ -87,7 +87,7 @@ class RingLog:
         self._gen = -1  # of the newest sector; its place in the ring is gen % sectors
         self._gen_seq = 1  # of the newest sector's first record
         self._tail = 0  # where the next item goes; the sector's size when nothing more goes in
-        self._skip = 0  # 1 when the next sector to open has just failed
+        self._skip = 0  # 1 when the sector that comes next is passed over
         self._header_is_sound = True
         # What to write again before the first item after a mount; None when that is done.
         self._seam: bytes | None = None
@@ -209,14 +209,14 @@ class RingLog:
             raise LogError(_FORGETS)
 
     def _try_open(self) -> bool:
-        # After a failure the sector behind it is tried, and then this one again: a dead sector
-        # does not stop the log, and a dead device does not eat more than two.
+        # A sector that fails is passed over, and never come back to: what was left behind it may
+        # look newer. One that is dead does not stop the log; two do, and no device eats more.
         sectors = self._sectors
         gen = self._gen + 1 + self._skip
         oldest_gen, oldest = self._oldest_gen, self._oldest
         if gen - sectors.count >= oldest_gen:
             oldest_gen, oldest = self._sector_from(gen - sectors.count + 1)
-        self._skip = 1 if self._skip == 0 and sectors.count > 2 else 0
+        self._skip = 1 if sectors.count > 2 else 0
         sectors.erase(gen % sectors.count)
         self._set_oldest(oldest_gen, oldest)
         fields = (self.id, gen, self._next, self._released, self._oldest, self._evicted)
@@ -281,8 +281,8 @@ class RingLog:
                 self._next += 1
             offset += size
         if self._seam is None or self._is_next_begun():
-            # Its header has a wrong bit, and another one would be one too many; or there is
-            # something like a header behind it, which may read well the next time.
+            # Its header has a wrong bit, and another one would be one too many; or what is
+            # written here might be hidden by a newer header that reads well the next time.
             offset = sectors.size
             self._seam = None
         elif offset > HEADER_BYTES:
@@ -290,13 +290,15 @@ class RingLog:
         self._tail = offset
 
     def _is_next_begun(self) -> bool:
-        """Tell whether a sector behind the newest may have got a part of a header."""
-        for gen in (self._gen + 1, self._gen + 2):
-            fields = self._header(gen % self._sectors.count)
-            is_older = fields is not None and fields[1] <= self._gen
-            if not is_older and self._sectors.header != _ERASED_HEADER:
-                return True
-        return False
+        """Tell whether a sector behind the newest has got a part of a header; go there next."""
+        is_begun = False
+        for ahead in (1, 2):
+            gen = self._gen + ahead
+            self._sectors.load_header(gen % self._sectors.count)
+            if self._sectors.header_claims(self.id, gen):
+                is_begun = True
+                self._skip = ahead - 1
+        return is_begun
 
     def _look(self, block: int, offset: int, size: int) -> bool:
         """Tell whether the item is complete; take over what a cursor says."""

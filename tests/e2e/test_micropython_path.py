@@ -17,10 +17,12 @@ from json import dumps, loads
 import pytest
 
 from boards import MAIN, Board
-from stored import stored_readings
+from stored import stored_losses, stored_readings
 from toolbox import micropython_facts
 from waiting import wait_until
 from wattlog.channels import all_channels
+from wattlog.ringlog import RingLog
+from wattlog_sim.flash import FakeFlash
 from wattlog_sim.house import COMMISSIONED_EPOCH_S, WS_PER_WH_E1, House
 
 EDGE = "cellar"
@@ -30,7 +32,9 @@ SOLAR_PEAK_W = 0
 # link's deadline; the rest is what a loaded test machine takes.
 WATCHDOG_MS = 6_000
 BROKER_STOPPED_S = 3
-FLASH_BYTES = 65_536
+FLASH_BYTES = 131_072
+SPEED = 40
+OUTAGE_S = 3_600
 HOST_TOML = """\
 data = "{folder}/data"
 [http]
@@ -53,15 +57,15 @@ class World:
         self.line = folder / "meter"
         self.processes = {}
 
-    def start(self):
+    def start(self, *meter_arguments):
         config = self.folder / "host.toml"
         config.write_text(
             HOST_TOML.format(
                 folder=self.folder, http_port=self.http_port, mqtt_port=self.broker.port
             )
         )
-        meter = ["--link", self.line, "--seed", SEED, "--solar", SOLAR_PEAK_W]
-        self._spawn("host", [sys.executable, "-m", "wattlog_host", "--config", config])
+        meter = ["--link", self.line, "--seed", SEED, "--solar", SOLAR_PEAK_W, *meter_arguments]
+        self.start_host()
         self._spawn("meter", [sys.executable, "-m", "wattlog_tools", "meter", *meter])
         wait_until(self.line.is_symlink, "the meter's port")
         settings = {
@@ -83,8 +87,21 @@ class World:
         )
         self._spawn("head", board.command(MAIN, str(self.settings)), environment)
 
+    def start_host(self):
+        config = self.folder / "host.toml"
+        self._spawn("host", [sys.executable, "-m", "wattlog_host", "--config", config])
+
+    def kill_host(self):
+        self.processes["host"].kill()
+        self.processes["host"].wait()
+
+    def logged(self):
+        """How many records the head's log has taken so far."""
+        image = bytearray((self.folder / "flash").read_bytes())
+        return RingLog(FakeFlash(len(image) // 4096, 4096, image)).stats().next_seq - 1
+
     def _spawn(self, name, command, environment=None):
-        with (self.folder / f"{name}.log").open("wb") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(word) for word in command],
                 env=environment,
@@ -144,13 +161,18 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, mosquitto, free_port):
+def new_world(tmp_path, mosquitto, free_port):
     it = World(tmp_path, mosquitto, free_port)
     try:
-        it.start()
         yield it
     finally:
         it.stop()
+
+
+@pytest.fixture
+def world(new_world):
+    new_world.start()
+    return new_world
 
 
 def sent_by_the_meter(sec_index):
@@ -204,3 +226,28 @@ def test_a_frame_passes_from_the_uart_into_the_database_whatever_the_broker_does
     free_bytes = [int(word) for word in re.findall(r"(\d+) bytes of heap free", world.log("head"))]
     print(f"{len(readings)} readings; of {micropython_facts()['HEAP']} heap free: {free_bytes}")
     assert free_bytes, world.log("head")
+
+
+def test_an_hour_without_a_host_leaves_no_second_out(new_world):
+    world = new_world
+    world.start("--speed", SPEED, "--baud", 9600 * SPEED)
+    world.wait_for_readings_after(0, SPEED)
+    world.kill_host()
+    world.broker.kill()
+    before = world.logged()
+    wait_until(lambda: world.logged() > before + OUTAGE_S, "an hour of readings", OUTAGE_S)
+    world.broker.start()
+    world.start_host()
+    at_least = max(world.readings())
+
+    def is_caught_up():
+        seconds = world.readings()
+        return seconds if len(seconds) > OUTAGE_S and max(seconds) > at_least + OUTAGE_S else None
+
+    readings = wait_until(is_caught_up, "the backlog", 60)
+    assert sorted(readings) == list(range(min(readings), max(readings) + 1)), "a second is missing"
+    for sec_index, values in readings.items():
+        assert values == sent_by_the_meter(sec_index), sec_index
+    assert stored_losses(world.database).records == 0
+    assert "Traceback" not in world.log("head"), world.log("head")
+    print(f"{len(readings)} seconds, none missing")

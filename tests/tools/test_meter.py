@@ -13,7 +13,14 @@ from smllib import SmlStreamReader
 from toolbox import select_briefly
 from wattlog_sim.sml_writer import START
 from wattlog_tools.console import ToolError
-from wattlog_tools.meter import CHUNK_BYTES, WAITING_BYTES_MAX, Player, PtyLine, cut_at_starts
+from wattlog_tools.meter import (
+    CHUNK_BYTES,
+    Clock,
+    WAITING_BYTES_MAX,
+    Player,
+    PtyLine,
+    cut_at_starts,
+)
 
 PATIENCE_S = 30
 
@@ -87,7 +94,7 @@ def play(player, until_s, ticks_s=0.001):
     tick = 0
     while (now_s := tick * ticks_s) < until_s:
         before = len(player.line.sent)
-        player.step(now_s, 1_000 + int(now_s))
+        player.step(now_s)
         timeline += [(now_s, len(data)) for data in player.line.sent[before:]]
         tick += 1
     return timeline
@@ -95,7 +102,7 @@ def play(player, until_s, ticks_s=0.001):
 
 def test_bytes_come_at_960_a_second_and_bursts_once_a_second():
     source = Bursts(384)
-    timeline = play(Player(source, Line(), 1.0, 9_600, 0.0), 5.0)
+    timeline = play(Player(source, Line(), 1.0, 9_600, Clock(0.0, 1_000, 1)), 5.0)
     assert source.epochs == [1_000, 1_001, 1_002, 1_003, 1_004]
     assert sum(size for _, size in timeline) == 5 * 384
     for begin_s, _ in timeline:
@@ -107,15 +114,22 @@ def test_bytes_come_at_960_a_second_and_bursts_once_a_second():
 
 def test_a_burst_longer_than_a_second_is_not_overlapped():
     source = Bursts(1_440)
-    timeline = play(Player(source, Line(), 1.0, 9_600, 0.0), 6.0)
+    timeline = play(Player(source, Line(), 1.0, 9_600, Clock(0.0, 1_000, 1)), 6.0)
     assert len(source.epochs) == 4
     assert sum(size for _, size in timeline) == 4 * 1_440
 
 
+def test_time_may_pass_faster_and_no_second_is_left_out():
+    source = Bursts(300)
+    player = Player(source, Line(), 1.0 / 40, 9_600 * 40, Clock(0.0, 1_000, 40))
+    play(player, 5.0)
+    assert source.epochs == list(range(1_000, 1_200))
+
+
 def test_after_a_pause_the_lost_time_is_not_made_up_for():
-    player = Player(Bursts(384), Line(), 1.0, 9_600, 0.0)
-    player.step(0.0, 1_000)
-    player.step(100.0, 1_100)
+    player = Player(Bursts(384), Line(), 1.0, 9_600, Clock(0.0, 1_000, 1))
+    player.step(0.0)
+    player.step(100.0)
     assert len(player.line.sent) == 2
     assert 100.0 < player.due_s < 100.1
 

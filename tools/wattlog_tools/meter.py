@@ -10,7 +10,7 @@ import time
 import tty
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wattlog_sim.house import COMMISSIONED_EPOCH_S, House
 from wattlog_sim.meters import MODELS, SERIAL_MAX, Meter, model_named
@@ -141,29 +141,43 @@ class PtyLine:
             return
 
 
+class Clock(NamedTuple):
+    """The meters' time of day: that of their start, from where it runs `speed` times as fast."""
+
+    start_s: float
+    start_epoch_s: int
+    speed: float
+
+    def epoch_s(self, at_s: float) -> int:
+        """Return the second that it is at this monotonic time."""
+        return self.start_epoch_s + round((at_s - self.start_s) * self.speed)
+
+
 class Player:
     """Sends one source's bursts down one line, at the pace of a UART."""
 
     def __init__(
-        self, source: Source, line: PtyLine, interval_s: float, baud: int, start_s: float
+        self, source: Source, line: PtyLine, interval_s: float, baud: int, clock: "Clock"
     ) -> None:
-        """Prepare the first burst for `start_s`, a monotonic time as all others here."""
+        """Prepare the first burst for the clock's start."""
         self.source = source
         self.line = line
-        self.due_s = start_s
+        self.due_s = clock.start_s
+        self._clock = clock
         self._interval_s = interval_s
         self._byte_s = BITS_PER_BYTE / baud
         self._burst = b""
-        self._burst_due_s = start_s
+        self._burst_due_s = clock.start_s
 
-    def step(self, now_s: float, epoch_s: int) -> None:
+    def step(self, now_s: float) -> None:
         """Send the next few bytes if they are due, and set when to call again."""
         if now_s < self.due_s:
             return
         if now_s - self.due_s > _LATE_S_MAX:
             self.due_s = self._burst_due_s = now_s
         if not self._burst:
-            self._burst = self.source.next_burst(epoch_s)
+            # By when it was due: one that starts a little late still belongs to its own second.
+            self._burst = self.source.next_burst(self._clock.epoch_s(self._burst_due_s))
             self._burst_due_s += self._interval_s
         chunk, self._burst = self._burst[:CHUNK_BYTES], self._burst[CHUNK_BYTES:]
         # The bytes of a chunk are on the line before its reader sees them.
@@ -195,19 +209,17 @@ def main(arguments: Sequence[str]) -> int:
 def _play(
     sources: list[Source], lines: list[PtyLine], parsed: argparse.Namespace, stop: StopSignal
 ) -> None:
-    start_s = time.monotonic()
-    start_epoch_s = max(time.time_ns() // 1_000_000_000, COMMISSIONED_EPOCH_S)
+    epoch_s = max(time.time_ns() // 1_000_000_000, COMMISSIONED_EPOCH_S)
+    clock = Clock(time.monotonic(), epoch_s, parsed.speed)
     players = [
-        Player(source, line, parsed.interval, parsed.baud, start_s)
+        Player(source, line, parsed.interval / parsed.speed, parsed.baud, clock)
         for source, line in zip(sources, lines, strict=True)
     ]
     warned = set()
     while not stop.count:
         now_s = time.monotonic()
-        # Rounded, so that a burst that starts a little late still belongs to its own second.
-        epoch_s = start_epoch_s + round(now_s - start_s)
         for player in players:
-            player.step(now_s, epoch_s)
+            player.step(now_s)
             line = player.line
             if line.lost_bytes and line.path not in warned:
                 warned.add(line.path)
@@ -330,6 +342,13 @@ def _parser() -> argparse.ArgumentParser:
         default=1.0,
         metavar="S",
         help="seconds from frame to frame (default: 1)",
+    )
+    parser.add_argument(
+        "--speed",
+        type=_at_least(1),
+        default=1,
+        metavar="N",
+        help="let the meters' time pass so many times as fast (default: 1); wants more --baud",
     )
     parser.add_argument(
         "--baud", type=_at_least(300), default=9600, metavar="N", help="pace (default: 9600)"

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from wattlog_sim.world.day import Outcome, Setup, run
+from wattlog_sim.world.day import VARIANTS, Outcome, Setup, prepare, run
 from wattlog_tools.console import EXIT_OK, ToolError
 
 EXIT_FAILED = 1
@@ -132,6 +132,8 @@ def _outcomes(setups: Sequence[Setup], jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from map(one, setups)
         return
+    for setup in setups[:VARIANTS]:
+        prepare(setup)
     context = multiprocessing.get_context("fork")
     with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as pool:
         tasks = [pool.submit(one, setup) for setup in setups]

@@ -17,10 +17,10 @@ from wattlog_sim.world.clock import World
 from wattlog_sim.world.edge import EDGE, Edge, Promise
 from wattlog_sim.world.faults import HOUR_MS, Faults
 from wattlog_sim.world.host import Host
-from wattlog_sim.world.meter import Truth, damaged, truth
+from wattlog_sim.world.meter import MODEL_NAMES, Truth, damaged, truth
 from wattlog_sim.world.net import FAIR, Broker
 
-VARIANTS = 6
+VARIANTS = len(MODEL_NAMES)
 EPOCHS_MS = (1_792_886_400_000, 1_774_742_400_000, 1_790_812_800_000)
 """25 October and 29 March 2026, when clocks are changed, and a day that is like any."""
 SETTLE_MS = 90_000
@@ -80,6 +80,12 @@ def run(setup: Setup) -> Outcome:
         )
 
 
+def prepare(setup: Setup) -> Truth:
+    """Return the frames of a run; made once per meter and process, and for all that it forks."""
+    seconds = (setup.hours + 3) * 3600
+    return truth(setup.seed % VARIANTS, setup.interval_s, seconds)
+
+
 class Day:
     """The world of one run and its books."""
 
@@ -93,8 +99,7 @@ class Day:
         faults = self.faults
         self.edge = Edge(world, self.broker, faults.sectors, faults.sector_bytes, faults.batch_ms)
         self.host = Host(world, self.broker, path)
-        seconds = (setup.hours + 3) * 3600
-        self.truth: Truth = truth(setup.seed % VARIANTS, setup.interval_s, seconds)
+        self.truth = prepare(setup)
         self.sent_ms: dict[tuple[tuple[int, int, int], ...], list[int]] = {}
         self.heard = 0
         self.rows = 0

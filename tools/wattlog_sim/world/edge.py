@@ -26,8 +26,8 @@ WINDOW = 2
 # What would take most of a run's time and show nothing is done less often: the world calls
 # whenever something is due, so nobody has to look every 50 ms whether bytes have come.
 agent_module.POLL_MS = 3_600_000
-live_module.LIVE_EVERY_MS = 60_000
-uplink_module.STATUS_EVERY_MS = 120_000
+live_module.LIVE_EVERY_MS = 300_000
+uplink_module.STATUS_EVERY_MS = 300_000
 
 
 class Promise(NamedTuple):
