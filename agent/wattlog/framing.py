@@ -107,6 +107,7 @@ class FrameDecoder:
         """Settle everything in the buffer that takes no more bytes; return payloads."""
         buf = self._buf
         fill = self._fill
+        self._fill = 0  # should a defect raise, these bytes go with it, and the next are read
         base = 0  # where the open frame begins, or what is not settled
         while True:
             if not self._open:

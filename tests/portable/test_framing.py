@@ -235,3 +235,27 @@ def test_kermit_once_proven_is_remembered():
     assert decoder.push(transport(PAYLOAD, kermit_high_first)) == [PAYLOAD]
     # A broken frame that passed as Kermit by chance must not shut out the meter's own checksum.
     assert decoder.push(FRAME) == [PAYLOAD]
+
+
+def test_what_raises_in_a_frame_costs_the_bytes_at_hand_and_not_the_port():
+    class Broken(FrameDecoder):
+        is_broken = True
+
+        def _take(self, base, end, payloads):
+            if self.is_broken:
+                raise ValueError
+            return super()._take(base, end, payloads)
+
+    frame = transport(b"payload")
+    decoder = Broken(64, 64)
+    for _ in range(3):
+        try:
+            decoder.push(frame)
+        except ValueError:
+            continue
+        raise AssertionError("it did not raise")
+    decoder.is_broken = False
+    found = []
+    for _ in range(3):
+        found += decoder.push(frame)
+    assert b"payload" in found and len(found) >= 2
