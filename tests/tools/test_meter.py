@@ -15,8 +15,8 @@ from wattlog_sim.sml_writer import START
 from wattlog_tools.console import ToolError
 from wattlog_tools.meter import (
     CHUNK_BYTES,
-    Clock,
     WAITING_BYTES_MAX,
+    Clock,
     Player,
     PtyLine,
     cut_at_starts,
