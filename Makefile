@@ -55,9 +55,9 @@ bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
 fuzz: .venv/dev.stamp  ## damaged streams against the decoder; N= SEED= ARGS=
 	@$(BIN)/wattlog-tools fuzz $(if $(N),-n "$(N)") $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
-lab: .venv/dev.stamp  ## power cuts and days of trouble, as many as CI does; SEED=
-	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)")
-	@$(BIN)/wattlog-tools sim --seeds 200 $(if $(SEED),--seed "$(SEED)")
+lab: .venv/dev.stamp  ## power cuts and days of trouble, as many as CI does, and the same; SEED=
+	@$(BIN)/wattlog-tools powercut --seed "$(or $(SEED),1)"
+	@$(BIN)/wattlog-tools sim --seeds 200 --seed "$(or $(SEED),1)"
 
 soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, and hundreds of kills; SEED=
 	@$(BIN)/wattlog-tools fuzz -n 1000000 $(if $(SEED),--seed "$(SEED)")

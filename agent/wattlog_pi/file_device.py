@@ -106,6 +106,15 @@ class FileDevice:
             return 0
         return -errno.EINVAL
 
+    def is_blank_behind(self, offset: int) -> bool:
+        """Tell whether every sector is erased from this offset on; may take a moment."""
+        piece = bytearray(SECTOR_BYTES)
+        for block in range(self._sectors):
+            self.readblocks(block, piece)
+            if piece[offset:] != _BLANK[offset:]:
+                return False
+        return True
+
     def _check(self, bytes_wanted: int, say: Say) -> int:
         state = os.fstat(self._fd)
         if not stat.S_ISREG(state.st_mode):

@@ -3,6 +3,7 @@
 import errno
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wattlog.config import ConfigError
@@ -13,6 +14,7 @@ from wattlog_pi.file_device import FileDevice, FileDeviceError, words
 
 MEMORY_SECTORS = 256
 MEMORY_SECTOR_BYTES = 4096
+_HEADER_BYTES = 32  # of a sector; SPEC.md
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,14 @@ def open_log(path: Path, size_bytes: int, say: Say) -> OpenLog:
     """Return the log in this file; a new file is made with so many bytes.
 
     Where the file cannot be used, that is said, and readings are kept in memory: metering goes
-    on. Only a file that another agent is using is refused with a ConfigError.
+    on. A file that holds something else, or a log that is beyond reading, is not written over.
+    Only a file that another agent is using is refused with a ConfigError.
     """
     device = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         device = FileDevice(path, size_bytes, say)
-        log = RingLog(device, _new_id)
+        log = RingLog(device, partial(_new_id_of, device))
     except (OSError, FileDeviceError, LogError) as err:
         if device is not None:
             device.close()
@@ -65,6 +68,17 @@ def open_log(path: Path, size_bytes: int, say: Say) -> OpenLog:
     waiting = log.stats().records
     say(f"log {path}: {f'{waiting} records wait for the host' if waiting else 'empty'}")
     return OpenLog(log, device, None)
+
+
+def _new_id_of(device: FileDevice) -> int:
+    """Return the id for a new log; asked for only where no sector has a header."""
+    # A cut while the very first header was written leaves a part of it, and nothing behind it.
+    if not device.is_blank_behind(_HEADER_BYTES):
+        raise FileDeviceError(
+            f"{device.path}: this is no ring log, or one that cannot be read any more; move the "
+            "file away to have a new one made"
+        )
+    return _new_id()
 
 
 def _new_id() -> int:

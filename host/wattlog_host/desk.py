@@ -39,9 +39,9 @@ EVENTS_PER_EDGE_MAX = 30
 _ITEM_BYTES = 512
 
 LOST_TEXTS = {
-    EVICTED: "never came and are not in its log any more",
-    DAMAGED: "cannot be read in its log any more",
-    REFUSED: "were refused",
+    EVICTED: "never came, no longer in its log",
+    DAMAGED: "could not be read in its log any more",
+    REFUSED: "came in a form that this host refuses",
 }
 
 Answer = tuple[str, bytes]
@@ -213,6 +213,9 @@ class Desk:
             batch = outcome.incoming.batch
             name = BatchName(batch.edge, batch.log, batch.first_seq, batch.count)
             answers.append(_answer(name, outcome.reason))
+            if outcome.reason is not None:
+                text = f"agent {batch.edge}: a batch was refused: {outcome.reason}"
+                self.say("refused", text, now_ms, batch.edge, about=outcome.reason)
             if outcome.is_new:
                 for kind, text in self._view.on_batch(
                     batch, outcome.incoming.received_ms, outcome.ahead_ms

@@ -28,6 +28,7 @@ from wattlog_host.units import BY_ID
 from wattlog_host.wire import HOLE, Batch, batch_of, pack_records
 
 REASON_OTHER = "another batch of this name is stored"
+REASON_CLASH = "other records of these numbers are stored: was the log put back from a copy?"
 
 # What recordreader says of a record whose own bytes may be well: what it depends on is not there.
 _ORPHANED = ("no head", "no key")
@@ -48,6 +49,8 @@ class Known:
     same: Same | None = None
     seqs: Collection[int] = ()
     """Records within the batch's range that other batches brought."""
+    clashes: Collection[int] = ()
+    """Those of them that this batch holds too, and that are not the same there."""
     syncs: Sequence[tuple[int, int]] = ()
     """(uptime_ms, epoch_ms) of this boot, rising."""
     following: tuple[int, int] | None = None
@@ -71,7 +74,7 @@ class Plan:
     """What to write for one batch.
 
     accept   the batch is to be stored, in place of known.same where there is one
-    reason   why it is refused for ever, None where it is stored or was already
+    reason   why it, or that of it which clashes, is refused for ever; None where nothing is
     batch    what to store: the one that came, or what both of the same name hold together
     skipped  bit i is set where record i counts in another batch
     gaps     records that are lost for good, and why
@@ -125,11 +128,11 @@ def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
     if known.same is None:
         count_values(rows, counts)
     counts["readings", ""] = len(rows) - readings_before
-    counts["duplicates", "reading"] = skipped.bit_count()
+    counts["duplicates", "reading"] = skipped.bit_count() - len(known.clashes)
     return Plan(
         True,
         batch,
-        None,
+        REASON_CLASH if known.clashes else None,
         rows,
         skipped,
         first_ms,

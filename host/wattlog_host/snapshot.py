@@ -75,7 +75,7 @@ def _counters(view: LiveView) -> dict[str, Any]:
 
 
 _LOST_WORDS = {
-    EVICTED: "never came, and its log has overwritten them",
+    EVICTED: "never came, no longer in its log",
     DAMAGED: "could not be read in its log any more",
     REFUSED: "came in a form that this host refuses",
 }

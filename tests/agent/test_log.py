@@ -56,6 +56,51 @@ def test_a_log_is_made_with_its_folder_and_found_again(path):
     assert path.parent.stat().st_mode & 0o077 == 0
 
 
+def wrecked(path):
+    """A log whose only header has two wrong bits."""
+    opened = open_log(path, SIZE_BYTES, lambda text: None)
+    opened.log.append(b"one")
+    opened.close()
+    data = bytearray(path.read_bytes())
+    data[5] ^= 3
+    return bytes(data)
+
+
+NO_LOGS = (
+    ("zeros", lambda path: bytes(SIZE_BYTES)),
+    ("a person's text", lambda path: (b"my thesis " * SIZE_BYTES)[:SIZE_BYTES]),
+    ("a log beyond reading", wrecked),
+)
+
+
+@pytest.mark.parametrize("make", [c[1] for c in NO_LOGS], ids=[c[0] for c in NO_LOGS])
+def test_what_is_no_log_or_cannot_be_read_is_not_written_over(path, make):
+    path.parent.mkdir(parents=True)
+    data = make(path)
+    path.write_bytes(data)
+    said = []
+    opened = open_log(path, SIZE_BYTES, said.append)
+    opened.log.append(b"two")
+    opened.close()
+    assert (opened.kind, path.read_bytes() == data) == ("memory", True)
+    assert opened.trouble == (
+        f"{path}: this is no ring log, or one that cannot be read any more; move the file away to "
+        "have a new one made"
+    )
+    assert said == [f"the log cannot be kept: {opened.trouble}", FOLLOWS]
+
+
+@pytest.mark.parametrize("size", [1, 17, 31])
+def test_a_log_whose_first_header_was_cut_is_made_anew(path, size):
+    open_log(path, SIZE_BYTES, lambda text: None).close()
+    data = bytearray(path.read_bytes())
+    data[size:32] = b"\xff" * (32 - size)
+    path.write_bytes(data)
+    opened = open_log(path, SIZE_BYTES, lambda text: None)
+    assert (opened.kind, opened.log.append(b"one")) == ("file", 1)
+    opened.close()
+
+
 def test_a_log_that_another_agent_uses_is_refused(path):
     opened = open_log(path, SIZE_BYTES, lambda text: None)
     with pytest.raises(ConfigError, match="another agent is using it: give each") as caught:

@@ -21,13 +21,13 @@ class FakeStore:
 
     def __init__(self):
         self.groups, self.letters, self.events, self.floors = [], [], [], []
-        self.trouble = self.ahead_ms = None
+        self.trouble = self.ahead_ms = self.reason = None
         self.settled = Committed()
 
     def commit(self, items):
         self._fail()
         self.groups.append(len(items))
-        return Committed(tuple(Outcome(item, None, True, self.ahead_ms) for item in items))
+        return Committed(tuple(Outcome(item, self.reason, True, self.ahead_ms) for item in items))
 
     def settle(self, floors):
         self._fail()
@@ -294,9 +294,27 @@ def test_what_is_lost_is_said_and_shown(world, wire):
     )
     world.take(floor(wire, 9), topic=STATUS)
     assert [event.text for event in world.view.events if event.kind == "lost"] == [
-        "agent cellar: 8 records never came and are not in its log any more"
+        "agent cellar: 8 records never came, no longer in its log"
     ]
     assert world.view.losses.records == 8
+
+
+def test_a_refused_batch_is_said_once_and_its_agent_is_told(world, wire):
+    world.store.reason = "why"
+    world.take(wire.batch(wire.reading()), wire.batch(wire.reading(), first_seq=2))
+    assert [(one.text, one.edge) for one in world.view.events if one.kind == "refused"] == [
+        ("agent cellar: a batch was refused: why", "cellar")
+    ]
+    assert [ack[4] for _, ack, _ in world.sent] == ["why", "why"]
+
+
+@pytest.mark.parametrize("reason", ["evicted", "damaged", "refused"])
+def test_one_lost_record_is_spoken_of_as_one(world, wire, reason):
+    world.store.settled = Committed(lost={("cellar", reason): 1})
+    world.take(floor(wire, 9), topic=STATUS)
+    (text,) = [event.text for event in world.view.events if event.kind == "lost"]
+    assert text.startswith("agent cellar: 1 record ")
+    assert not {" are ", " were ", " have "} & {f" {word} " for word in text.split()}
 
 
 def test_a_live_reading_is_shown_and_never_stored(world, wire):

@@ -154,6 +154,33 @@ def test_overlapping_batches_store_each_reading_once(store, wire, apart):
     assert (store.counters["readings", ""], store.losses().runs) == (5, 0)
 
 
+RESTORED = (
+    ("other values", {"boot": 17}, (1, 5000, -1)),
+    ("another boot", {"boot": 18}, (1, 1989275, -1)),
+)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    ("boot", "values"), [c[1:] for c in RESTORED], ids=[c[0] for c in RESTORED]
+)
+def test_numbers_given_again_are_refused_and_what_is_new_is_kept(
+    store, path, wire, boot, values, apart
+):
+    first = wire.batch(*[wire.reading(n) for n in (1, 2, 3)])
+    again = wire.batch(*[wire.reading(n, values) for n in (2, 3, 4)], first_seq=2, **boot)
+    groups = [[first], [again]] if apart else [[first, again]]
+    outcomes = [one for group in groups for one in commit(store, *group).outcomes]
+    why = "other records of these numbers are stored: was the log put back from a copy?"
+    assert [(one.reason, one.is_new) for one in outcomes] == [(None, True), (why, True)]
+    assert rows(path, "SELECT reason, payload FROM dead_letter") == [(why, again)]
+    assert store.counters["dead_letters", why] == 1
+    assert store.counters["duplicates", "reading"] == 0
+    kept = {one.seq: one.values[1] for one in store.readings()}
+    assert [kept[seq] for seq in (1, 2, 3)] == [19892750000] * 3
+    assert sorted(kept) == [1, 2, 3, 4]
+
+
 def test_logs_and_agents_do_not_share_numbers(store, wire):
     payload = {"first_seq": 1}
     commit(

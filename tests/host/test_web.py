@@ -177,7 +177,7 @@ def test_gaps_are_data(page, wire):
     for key in ("from", "to", "noted"):
         assert re.fullmatch(r"20\d\d-.*T.*[+-]\d\d:\d\d", gap[key])
     assert re.fullmatch(
-        r"300 records of agent cellar never came, and its log has overwritten them: "
+        r"300 records of agent cellar never came, no longer in its log: "
         r"between .* and .*", gap["text"],
     )  # fmt: skip
     assert (unknown["from"], unknown["to"]) == (None, None)
@@ -193,7 +193,7 @@ def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
     html = page.get("/").text
     assert re.search(r'data-show="gaps.newest">', html)
     assert '<span data-field="gaps.records" data-as="number">301</span>' in html
-    assert "300 records of agent cellar never came, and its log has overwritten them" in html
+    assert "300 records of agent cellar never came, no longer in its log" in html
     assert page.get("/status").json()["gaps"]["records"] == 301
 
 

@@ -30,6 +30,7 @@ SMEARED = 256
 """Stands for a mask: each bit of the whole program fell or not, by chance."""
 
 SECTOR_OVERHEAD_BYTES = 32 + 5  # a header, and what the longest record has beside its payload
+_SMEARED_BURNS_MAX = 4
 _CALLS_MAX = 1_000_000
 
 Op = namedtuple("Op", ("kind", "payload", "distance"))
@@ -157,8 +158,8 @@ class Life:
             if marks > 1 and len(data) > 1:
                 torn = bytearray(image)
                 smear_program(torn, position, data, Lcg(position, len(data)))
-                # A cursor of which any bits are missing may look like what was a record.
-                may_burn = state.wanted(self._doubtful, self._asked, None, 1)
+                # What has lost any of its bits may look like what was a record, or a few short ones.
+                may_burn = state.wanted(self._doubtful, self._asked, None, _SMEARED_BURNS_MAX)
                 yield (index, 0, SMEARED), torn, may_burn, block
             for at in range(len(data)):
                 falling = image[position + at] & ~data[at] & 0xFF

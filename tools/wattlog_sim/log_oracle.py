@@ -109,7 +109,7 @@ class Ledger:
             self.evicted,
             self.next_seq,
             self.log_id,
-            burns if doubtful is None else 1,
+            burns if doubtful is None else max(burns, 1),
             list(self._erased),
         )
 

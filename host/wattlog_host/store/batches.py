@@ -222,11 +222,17 @@ class Writing:
             uptimes = [record.uptime_ms for record in batch.records]
             if clock_by_sync(syncs, min(uptimes), max(uptimes), received_ms) is None:
                 following = self._following(log, batch)
-        return Known(same, self._seqs_of_others(log, batch), syncs, following), received_ms
+        seqs, clashes = self._seqs_of_others(log, batch)
+        return Known(same, seqs, clashes, syncs, following), received_ms
 
-    def _seqs_of_others(self, log: _Log, batch: Batch) -> set[int]:
-        """Return which of the batch's records count in others that reach into its range."""
+    def _seqs_of_others(self, log: _Log, batch: Batch) -> tuple[set[int], set[int]]:
+        """Return which of the batch's records count in others that reach into its range.
+
+        Then, which of these are not what the batch has under their numbers.
+        """
         seqs: set[int] = set()
+        clashes: set[int] = set()
+        own = {record.seq: record for record in batch.records}
         for first_seq in range(batch.first_seq - RECORDS_MAX + 1, batch.last_seq + 1):
             count = log.stored.get(first_seq)
             if count is None or first_seq == batch.first_seq:
@@ -245,10 +251,14 @@ class Writing:
                 ).one()
                 other = lookup.batch_from(log.edge, batch.log, first_seq, row.packed)
                 skipped = lookup.as_bits(row.skipped)
-            seqs.update(
-                record.seq for record in other.records if not skipped >> record.seq - first_seq & 1
-            )
-        return seqs
+            for record in other.records:
+                if skipped >> record.seq - first_seq & 1:
+                    continue
+                seqs.add(record.seq)
+                is_same = other.boot == batch.boot and own.get(record.seq) == record
+                if record.seq in own and not is_same:
+                    clashes.add(record.seq)
+        return seqs, clashes
 
     def _following(self, log: _Log, batch: Batch) -> tuple[int, int] | None:
         """Return (uptime_ms, time_ms) of the next batch of the log, if it is of this boot."""
