@@ -336,12 +336,13 @@ class Uplink:
 
     def _release(self) -> None:
         """Forget what the host has; what the log has lost meanwhile cannot be sent again."""
-        last_seq = 0
-        while self._window and self._window[0].is_acked:
-            flight = self._window.pop(0)
-            last_seq = flight.first_seq + flight.count - 1
-        if last_seq:
-            self._log.release(last_seq)
+        count = 0
+        while count < len(self._window) and self._window[count].is_acked:
+            count += 1
+        if count:
+            flight = self._window[count - 1]
+            self._log.release(flight.first_seq + flight.count - 1)
+            del self._window[:count]  # not before: should the log fail, it is asked again
         if self._window:
             first_seq = self._log.stats().first_seq
             while self._window and self._window[0].first_seq < first_seq:

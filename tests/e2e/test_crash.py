@@ -126,7 +126,7 @@ class House:
             stored = self.stored()
             return stored if len(stored) >= before + count else None
 
-        return wait_until(more, f"{count} readings after {before}", RECOVER_S_MAX)
+        return wait_until(more, f"{count} readings after {before}", RECOVER_S_MAX, 0.1)
 
     def last_seq(self):
         """The last number that the log gave; the agent must not run."""
@@ -167,7 +167,7 @@ def settle(house):
     readings = stored_readings(house.database)
     names = [(one.log, one.seq) for one in readings]
     assert len(set(names)) == len(names), "a reading is there twice"
-    assert len({(one.boot, one.uptime_ms) for one in readings}) == len(readings)
+    assert len({(one.boot, one.seq) for one in readings}) == len(readings)
     losses = stored_losses(house.database)
     assert losses.records == 0, losses
     with closing(sqlite3.connect(house.database)) as database:

@@ -11,12 +11,15 @@ WAIT_S_MAX = 20.0
 
 
 def wait_until(
-    condition: Callable[[], Found], what: str = "it", s_max: float = WAIT_S_MAX
+    condition: Callable[[], Found],
+    what: str = "it",
+    s_max: float = WAIT_S_MAX,
+    every_s: float = LOOK_EVERY_S,
 ) -> Found:
     """Return what condition() returns once that is true; fail after s_max."""
-    for _ in range(int(s_max / LOOK_EVERY_S)):
+    for _ in range(int(s_max / every_s)):
         found = condition()
         if found:
             return found
-        select.select([], [], [], LOOK_EVERY_S)
+        select.select([], [], [], every_s)
     raise AssertionError(f"{what} did not happen within {s_max:.0f} s")
