@@ -158,7 +158,7 @@ class Life:
             if marks > 1 and len(data) > 1:
                 torn = bytearray(image)
                 smear_program(torn, position, data, Lcg(position, len(data)))
-                # What has lost any of its bits may look like what was a record, or a few short ones.
+                # What has lost some of its bits may look like a record that was, or like a few.
                 may_burn = state.wanted(self._doubtful, self._asked, None, _SMEARED_BURNS_MAX)
                 yield (index, 0, SMEARED), torn, may_burn, block
             for at in range(len(data)):
