@@ -342,7 +342,9 @@ class Uplink:
         if count:
             flight = self._window[count - 1]
             self._log.release(flight.first_seq + flight.count - 1)
-            del self._window[:count]  # not before: should the log fail, it is asked again
+            self._window = self._window[
+                count:
+            ]  # not before: should the log fail, it is asked again
         if self._window:
             first_seq = self._log.stats().first_seq
             while self._window and self._window[0].first_seq < first_seq:

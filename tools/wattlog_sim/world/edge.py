@@ -4,6 +4,8 @@ The power may go at any byte that is programmed and at any erase. What the log h
 written down by a witness beside it, who is asked in the end.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from wattlog import agent as agent_module
@@ -25,9 +27,24 @@ WINDOW = 2
 
 # What would take most of a run's time and show nothing is done less often: the world calls
 # whenever something is due, so nobody has to look every 50 ms whether bytes have come.
-agent_module.POLL_MS = 3_600_000
-live_module.LIVE_EVERY_MS = 300_000
-uplink_module.STATUS_EVERY_MS = 300_000
+_SELDOM = (
+    (agent_module, "POLL_MS", 3_600_000),
+    (live_module, "LIVE_EVERY_MS", 300_000),
+    (uplink_module, "STATUS_EVERY_MS", 300_000),
+)
+
+
+@contextmanager
+def seldom() -> Iterator[None]:
+    """Do so for as long as this lasts."""
+    before = [getattr(module, name) for module, name, _ in _SELDOM]
+    try:
+        for module, name, value in _SELDOM:
+            setattr(module, name, value)
+        yield
+    finally:
+        for (module, name, _), value in zip(_SELDOM, before, strict=True):
+            setattr(module, name, value)
 
 
 class Promise(NamedTuple):
