@@ -164,6 +164,7 @@ class Agent:
         self._clock = clock
         self._say = say
         self._sync = SyncNotes()
+        self._sync_id = log.id  # of the log that the sync points are noted in
         self._is_reading = True
 
     def step(self, now_ms: int) -> int:
@@ -211,9 +212,15 @@ class Agent:
     def _note_time(self, now_ms: int) -> None:
         # A log that fails is tried again with the next reading, and not at every step.
         epoch_ms = self._clock.epoch_ms() if self._log_failure is None else None
-        if epoch_ms is not None and self._sync.is_due(now_ms, epoch_ms):
+        if epoch_ms is None:
+            return
+        if self._sync_id != self._log.id:  # renewed: for the host this log knows no time yet
+            self._sync_id = self._log.id
+            self._sync = SyncNotes()
+        is_sure = self._clock.is_sure()
+        if self._sync.is_due(now_ms, epoch_ms, is_sure):
             try:
-                self._writer.sync(now_ms, epoch_ms)
+                self._writer.sync(now_ms, epoch_ms, is_sure)
             except LogError as err:
                 self._note_log(str(err))
 

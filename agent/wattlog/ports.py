@@ -31,6 +31,12 @@ class Clock(Protocol):
     def epoch_ms(self) -> int | None:
         """Return ms since 1970 UTC, or None while the time is not known."""
 
+    def is_sure(self) -> bool:
+        """Tell whether it has been set from the network since the start.
+
+        Any other may have gone on where it stopped, and be days behind.
+        """
+
 
 class BlockDevice(Protocol):
     """MicroPython's extended block protocol, as of esp32.Partition. Each may raise OSError.
@@ -71,6 +77,9 @@ class Log(LogEnd, Protocol):
 
     def release(self, seq: int) -> None:
         """Free everything up to and including seq."""
+
+    def renew(self) -> None:
+        """Go on under the next id, with all that is kept; may raise ringlog.LogError."""
 
     def stats(self) -> Stats:
         """Return the fill and the losses."""

@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Sync = namedtuple("Sync", ("seq", "uptime_ms", "epoch_ms"))
-# At this uptime the edge's clock read so many ms since 1970 UTC.
+Sync = namedtuple("Sync", ("seq", "uptime_ms", "epoch_ms", "is_sure"))
+# At this uptime the edge's clock read so many ms since 1970 UTC; not sure: nobody has confirmed it.
 
 Row = namedtuple("Row", ("seq", "uptime_ms", "server_id", "sec_index", "values"))
 # One meter's reading; values is a tuple of (channel, value, scale), channels strictly rising.
@@ -140,8 +140,11 @@ class _Decoder:
             return self._key(seq, uptime_ms, cursor)
         if kind == SYNC:
             epoch_ms = _at_most(cursor.unsigned(), EPOCH_MS_MAX, "epoch_ms")
+            is_sure = cursor.is_at_end()
+            if not is_sure and cursor.octet() != 1:
+                raise RecordError("surplus")
             cursor.finish()
-            return Sync(seq, uptime_ms, epoch_ms)
+            return Sync(seq, uptime_ms, epoch_ms, is_sure)
         number = cursor.octet() if kind == DELTA_OF else 0
         return self._delta(seq, uptime_ms, number, cursor)
 
@@ -273,6 +276,9 @@ class _Cursor:
 
     def signed(self) -> int:
         return _signed(self.unsigned())
+
+    def is_at_end(self) -> bool:
+        return self.at == len(self.data)
 
     def finish(self) -> None:
         if self.at != len(self.data):

@@ -32,6 +32,7 @@ HEAD_BYTES_MAX = 56  # array 1, version 1, edge 34, log id 5, first_seq 9, lengt
 BATCH_BYTES = HEAD_BYTES_MAX + GROUP_BYTES_MAX
 MESSAGE_BYTES_MAX = 2_048
 LIVE_S_MAX = 600
+RENEW = "renew"  # the reason of a host that has other records under these numbers
 assert RECORD_BYTES_MAX + 2 <= GROUP_BYTES_MAX, "a record must fit a group"
 assert BATCH_BYTES <= MESSAGE_BYTES_MAX
 
@@ -101,11 +102,16 @@ class GroupWriter:
             self._rows.append((reading.server_id, reading.sec_index, uptime_ms, reading.values))
         return self._append(uptime_ms, packed)
 
-    def sync(self, uptime_ms: int, epoch_ms: int) -> int:
-        """Log "at this uptime the clock read so many ms since 1970 UTC"; return the seq."""
+    def sync(self, uptime_ms: int, epoch_ms: int, is_sure: bool) -> int:
+        """Log "at this uptime the clock read so many ms since 1970 UTC"; return the seq.
+
+        is_sure: that clock has been set from the network.
+        """
         for _ in range(2):
             packed = self._head(SYNC, uptime_ms)
             put_uint(packed, epoch_ms)
+            if not is_sure:
+                packed.append(1)
             if self._has_room(len(packed)):
                 break
             self.close()

@@ -4,6 +4,7 @@
     seq = log.append(payload)       # durable when it returns
     for seq, payload in log.read_after(0): ...
     log.release(seq)                # free everything up to and including seq; durable, too
+    log.renew()                     # go on under another id; durable, too
 
 Sequence numbers begin with 1, rise by 1 and never come again, whatever happens to the power.
 A record that was torn by a power cut is never read; one that rots is skipped, its neighbours
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from wattlog.ringsector import Header
 
 _SECTORS_TRIED = const(2)
+_RENEWALS_MAX = const(256)  # older sectors have the ids before the present one
 _FORGETS = "the log's device does not keep what is written"
 _FAILS = "the log's device fails: %s"
 _ERASED_HEADER = b"\xff" * HEADER_BYTES
@@ -57,7 +59,7 @@ Stats = namedtuple(
 
 
 class _Place:
-    """Where a reader stands.
+    """Where a reader stands, or has stood.
 
     gen, offset  of the next item; seq is the one it has if it is a record
     next_gen     the next sector that can be read, 0 while this is the newest
@@ -71,11 +73,20 @@ class _Place:
         self.next_gen = next_gen
         self.end = end
 
+    def become(self, other: "_Place") -> None:
+        """Stand where the other one does."""
+        self.gen = other.gen
+        self.offset = other.offset
+        self.seq = other.seq
+        self.next_gen = other.next_gen
+        self.end = other.end
+
 
 class RingLog:
     """One log on one device, which nobody else writes to.
 
-    id  drawn when the device was formatted: another one means other records under the same seqs
+    id  drawn when the device was formatted, and 1 more after each renew(): another one means
+        other records under the same seqs
     """
 
     def __init__(self, device: "BlockDevice", new_id: "Callable[[], int] | None" = None) -> None:
@@ -99,7 +110,10 @@ class RingLog:
         self._evicted = 0
         self._damaged = 0
         self._damaged_to = 0  # no unreadable record below it is counted again
-        self._place = _Place(-1, 0, 0)  # where the last reader stands
+        # Where the last reader stands, and where it stood before what it has read last: who sends
+        # groups reads the first record of the next one to see where its own ends.
+        self._place = _Place(-1, 0, 0)
+        self._place_before = _Place(-1, 0, 0)
         try:
             self._sectors = Sectors(device)
             size = self._sectors.size
@@ -155,6 +169,25 @@ class RingLog:
             if not is_stored:  # the next try has to write it
                 self._released = before
                 self._first = max(before + 1, self._oldest)
+
+    def renew(self) -> None:
+        """Go on under the next id; once this returns, it stays. What is kept goes along.
+
+        For a device that was put back from an older copy: it gives numbers that were given
+        before, and only another id tells those records from these. Costs the rest of a sector.
+        Raises LogError as append does; then the id is what it was.
+        """
+        before = self.id
+        self.id = before + 1 & 0xFFFFFFFF
+        is_stored = False
+        try:
+            self._open()
+            is_stored = True
+        except OSError as error:
+            raise LogError(_FAILS % error) from None
+        finally:
+            if not is_stored:
+                self.id = before
 
     def _store(self, item: bytearray) -> None:
         try:
@@ -295,7 +328,7 @@ class RingLog:
         for ahead in (1, 2):
             gen = self._gen + ahead
             self._sectors.load_header(gen % self._sectors.count)
-            if self._sectors.header_claims(self.id, gen):
+            if self._sectors.header_claims(gen):
                 is_begun = True
                 self._skip = ahead - 1
         return is_begun
@@ -338,12 +371,14 @@ class RingLog:
             try:
                 if place is None or place.gen < self._oldest_gen:
                     place = self._find(wanted)
+                    self._place = place
+                if place is self._place:  # and not another reader's
+                    self._place_before.become(place)
                 payload = self._step(place, wanted)
             except OSError as error:
                 raise LogError(_FAILS % error) from None
             wanted = max(wanted, place.seq)
             if payload is not None:
-                self._place = place
                 yield wanted - 1, payload
 
     def stats(self) -> Stats:
@@ -357,9 +392,11 @@ class RingLog:
 
     def _find(self, wanted: int) -> _Place:
         """Return a place in the right sector, not behind the record that is wanted."""
-        place = self._place
-        if self._oldest_gen <= place.gen and place.seq <= wanted < self._end(place):
-            return _Place(place.gen, place.offset, place.seq, place.next_gen, place.end)
+        for known in (self._place, self._place_before):
+            if self._oldest_gen <= known.gen and known.seq <= wanted < self._end(known):
+                place = _Place(0, 0, 0)
+                place.become(known)
+                return place
         low, seq = self._sector_from(self._oldest_gen)
         high = self._gen + 1
         while high - low > 1:
@@ -426,7 +463,11 @@ class RingLog:
         """Return (gen, seq of its first record) of the first readable sector from this gen on."""
         while gen < self._gen:
             fields = self._header(gen % self._sectors.count)
-            if fields is not None and fields[0] == self.id and fields[1] == gen:
+            if (
+                fields is not None
+                and self.id - fields[0] & 0xFFFFFFFF < _RENEWALS_MAX
+                and fields[1] == gen
+            ):
                 return gen, fields[2]
             gen += 1
         return self._gen, self._gen_seq

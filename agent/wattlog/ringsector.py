@@ -160,10 +160,9 @@ class Sectors:
         self._device.readblocks(block, self.header, 0)
         return parse_header(self.header, self.count, self.size)
 
-    def header_claims(self, log_id: int, gen: int) -> bool:
+    def header_claims(self, gen: int) -> bool:
         """Tell whether the header that was loaded says this, complete or not."""
-        fields = unpack(_HEADER, self.header)
-        return bool(fields[3] == log_id and fields[4] == gen)
+        return bool(unpack(_HEADER, self.header)[4] == gen)
 
     def item_size(self, block: int, offset: int) -> int:
         """Load the head of what stands there; return the size it announces, 0 if it is none."""

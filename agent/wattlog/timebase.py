@@ -25,18 +25,19 @@ class Uptime:
 class SyncNotes:
     """Decides when (uptime, wall clock) is worth noting.
 
-    At first knowledge, after a step of more than a second, and once an hour for drift.
+    At first knowledge, when it has become sure or unsure, after a step of more than a second,
+    and once an hour for drift.
     """
 
     def __init__(self) -> None:
-        self._noted: tuple[int, int] | None = None
+        self._noted: tuple[int, int, bool] | None = None
 
-    def is_due(self, uptime_ms: int, epoch_ms: int) -> bool:
+    def is_due(self, uptime_ms: int, epoch_ms: int, is_sure: bool) -> bool:
         """Tell whether a sync point should be noted now; if so, take it as noted."""
-        if self._noted is not None:
+        if self._noted is not None and self._noted[2] == is_sure:
             passed_ms = uptime_ms - self._noted[0]
             step_ms = epoch_ms - self._noted[1] - passed_ms
             if passed_ms < SYNC_EVERY_MS and abs(step_ms) <= SYNC_STEP_MS:
                 return False
-        self._noted = (uptime_ms, epoch_ms)
+        self._noted = (uptime_ms, epoch_ms, is_sure)
         return True

@@ -65,6 +65,7 @@ class _Flight:
         self.backoff = backoff
         self.due_ms = 0
         self.is_acked = False
+        self.is_taken = False  # by other records, of which the host has these numbers
 
 
 class Uplink:
@@ -299,6 +300,9 @@ class Uplink:
         for flight in self._window:
             # One who refuses may not have been able to count.
             if flight.first_seq == first_seq and (reason is not None or flight.count == count):
+                if reason == records.RENEW:
+                    flight.is_taken = True
+                    continue
                 if reason is not None and not flight.is_acked:
                     self.refused += 1
                     self._say_once(
@@ -312,7 +316,7 @@ class Uplink:
         due_ms = now_ms + STATUS_EVERY_MS
         left = BATCHES_PER_STEP
         for flight in self._window:
-            if flight.is_acked:
+            if flight.is_acked or flight.is_taken:
                 continue
             if now_ms >= flight.due_ms:
                 if not left:
@@ -349,6 +353,23 @@ class Uplink:
             first_seq = self._log.stats().first_seq
             while self._window and self._window[0].first_seq < first_seq:
                 self._window.pop(0)
+        if self._window and self._window[0].is_taken:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Send under another log id what the host has other records for.
+
+        All before it is settled, so nothing is sent under both ids but what came out of turn;
+        that the host knows by its bytes.
+        """
+        self._log.renew()
+        self._say_once(
+            "this log was put back from an older copy: the host has other records under its "
+            "numbers; it goes on as log %d, and nothing is lost" % self._log.id
+        )
+        self._sent_seq = self._window[0].first_seq - 1
+        self._window = []
+        self.announce()
 
     def _next(self, now_ms: int) -> "_Flight | None":
         """Take the next batch into window and buffer; None while there is none to be sent."""

@@ -14,23 +14,14 @@ from wattlog_pi.log import open_log
 from wattlog_pi.mqtt_link import MqttLink
 from wattlog_pi.serial_source import SerialSource
 from wattlog_pi.settings import Settings
+from wattlog_pi.system_clock import SystemClock
 
 FRAME_BYTES_MAX = 8192
-EPOCH_MS_MIN = 1_767_225_600_000  # 2026-01-01: a clock before that has not been set
 CRASH_WAIT_S = 1.0
 GOODBYE_S_MAX = 2.5  # how long a stop waits for the host to take what would be lost
 WINDOW = 8
 
 log = logging.getLogger("wattlog-agent")
-
-
-class SystemClock:
-    """The system's clock; a Pi without a battery starts in the past and does not know the time."""
-
-    def epoch_ms(self) -> int | None:
-        """Return ms since 1970 UTC, None while the clock is obviously not set."""
-        now_ms = time.time_ns() // 1_000_000
-        return now_ms if now_ms >= EPOCH_MS_MIN else None
 
 
 def run(settings: Settings) -> int:

@@ -102,6 +102,10 @@ class NtpClock:
             return None
         return self._offset_ms + self._uptime.uptime_ms
 
+    def is_sure(self) -> bool:
+        """Tell that it has been set from the network: no other way knows it the time."""
+        return self._offset_ms is not None
+
     def step(self, now_ms: int) -> None:
         """Ask for the time where that is due; waits a second for the answer at most."""
         if now_ms < self._due_ms:

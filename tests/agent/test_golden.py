@@ -59,7 +59,7 @@ def payloads():
         if isinstance(what, Reading):
             writer.reading(uptime_ms, what)
         else:
-            writer.sync(uptime_ms, what)
+            writer.sync(uptime_ms, what, True)
     return [*log[:4], b"", *log[5:]]  # one has become unreadable
 
 
@@ -133,7 +133,7 @@ def test_the_golden_batch_is_read_as_it_was_written():
             values = tuple(what.values)
             wanted.append(Row(seq, uptime_ms, what.server_id, what.sec_index, values))
         else:
-            wanted.append(Sync(seq, uptime_ms, what))
+            wanted.append(Sync(seq, uptime_ms, what, True))
     del wanted[4]
     assert read == wanted
 

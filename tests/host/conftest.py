@@ -62,7 +62,7 @@ class Wire:
         writer = GroupWriter(log, boot)
         for uptime_ms, what in records:
             if isinstance(what, int):
-                writer.sync(uptime_ms, what)
+                writer.sync(uptime_ms, what, True)
             else:
                 writer.reading(uptime_ms, what)
         for index in holes:

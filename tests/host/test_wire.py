@@ -52,7 +52,7 @@ def test_the_golden_batch_reads_as_the_spec_says():
         count=5,
         boot=17,
         records=[
-            Sync(263, 1000, GOLDEN_EPOCH_MS),
+            Sync(263, 1000, GOLDEN_EPOCH_MS, True),
             Row(264, 2000, METER, 7, ((1, 0x1E5A9B, -1), (10, -2314, -1))),
             Row(265, 3000, METER, 9, ((1, 0x1E5A9B, -1), (10, -2319, -1))),
         ],

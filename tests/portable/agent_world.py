@@ -41,9 +41,13 @@ class FakeSource:
 
 class FakeClock:
     now = None
+    sure = True
 
     def epoch_ms(self):
         return self.now
+
+    def is_sure(self):
+        return self.sure
 
 
 class DeadLink:
@@ -121,12 +125,16 @@ class World:
             self.noted.append([1, uptime_ms, one.server_id, one.sec_index, flat])
             return seq
 
-        def witnessed_sync(uptime_ms, epoch_ms):
-            seq = sync(uptime_ms, epoch_ms)
+        def witnessed_sync(uptime_ms, epoch_ms, is_sure):
+            seq = sync(uptime_ms, epoch_ms, is_sure)
             self.noted.append([0, uptime_ms, epoch_ms])
             return seq
 
         writer.reading, writer.sync = witnessed_reading, witnessed_sync
+
+    def log_sync(self, seq):
+        """Tell whether the sync point with this number, whose last byte would say so, is sure."""
+        return [data for found, data in self.log.read_after(seq - 1)][0][-1] != 1
 
     def records(self):
         """What is logged: [0, uptime_ms, epoch_ms] or [1, uptime_ms, server_id, seconds, flat]."""

@@ -64,8 +64,9 @@ def written(seed):
             continue
         if what == 1:
             epoch_ms = 1_700_000_000_000 + now_ms
-            seq = writer.sync(now_ms, epoch_ms)
-            wanted.append(Sync(seq, now_ms, epoch_ms))
+            is_sure = lcg.below(2) == 0
+            seq = writer.sync(now_ms, epoch_ms, is_sure)
+            wanted.append(Sync(seq, now_ms, epoch_ms, is_sure))
             continue
         at = lcg.below(len(shapes))
         server_id, has_seconds, channels = shapes[at]
@@ -253,6 +254,14 @@ def test_what_a_record_may_not_be():
         if reason != "surplus":
             for end in range(1, len(payload)):
                 assert decode(1, [payload[:end]]).records == [], (name, end)
+
+
+def test_a_sync_point_is_sure_or_says_that_it_is_not():
+    sure = bytes.fromhex("00 05000000 00 00 07".replace(" ", ""))
+    assert decode(1, [sure]).records == [Sync(1, 0, 7, True)]
+    assert decode(1, [sure + b"\x01"]).records == [Sync(1, 0, 7, False)]
+    for surplus in (b"\x00", b"\x02", b"\x01\x01", b"\x81"):
+        assert decode(1, [sure + surplus]).rejected == [(1, "surplus")], surplus
 
 
 FOLLOWERS = (

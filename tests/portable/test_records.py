@@ -49,7 +49,7 @@ def kinds(log):
 
 def test_the_first_record_of_a_group_says_boot_time_and_the_expected_distance():
     log, writer = made()
-    assert writer.sync(1000, EPOCH_MS) == 1
+    assert writer.sync(1000, EPOCH_MS, True) == 1
     assert log.payloads[0].hex() == "00" + "efbeadde" + "e807" + "00" + "f0e3f8ff9f34"
 
 
@@ -83,7 +83,7 @@ def test_time_is_told_as_what_differs_from_the_expected():
 
 def test_a_time_before_the_one_before_is_told_as_well():
     log, writer = made()
-    writer.sync(1000, EPOCH_MS)
+    writer.sync(1000, EPOCH_MS, True)
     writer.reading(990, reading())
     assert log.payloads[1][1] == 19  # -10
 
@@ -155,7 +155,7 @@ def test_a_group_ends_where_the_log_opens_another_sector():
     log = ListLog(sector_records=10)
     writer = GroupWriter(log, 5)
     for second in range(21):
-        writer.sync(second, EPOCH_MS) if second % 3 else writer.reading(second, reading())
+        writer.sync(second, EPOCH_MS, True) if second % 3 else writer.reading(second, reading())
     assert indexes(log) == list(range(10)) * 2 + [0]
     assert kinds(log)[20] == records.SYNC
     assert kinds(log)[21:] == []
@@ -176,7 +176,7 @@ def test_a_group_ends_when_the_log_fails():
     log, writer = made()
     writer.reading(0, reading())
     log.failure = OSError(5)
-    for log_one in (lambda: writer.reading(1, reading()), lambda: writer.sync(1, EPOCH_MS)):
+    for log_one in (lambda: writer.reading(1, reading()), lambda: writer.sync(1, EPOCH_MS, True)):
         try:
             log_one()
         except OSError:
@@ -201,7 +201,7 @@ def test_the_largest_record_is_as_large_as_said():
 
 def test_a_batch_is_its_records_behind_a_head():
     log, writer = made()
-    writer.sync(5, EPOCH_MS)
+    writer.sync(5, EPOCH_MS, True)
     writer.reading(1000, reading())
     buffer = records.BatchBuffer(bytearray(2048))
     for _ in range(2):  # it is used again and again

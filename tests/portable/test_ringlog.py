@@ -269,6 +269,94 @@ def test_sequential_readers_do_not_scan_again():
     assert flash.read_bytes - read_bytes < 98 * 12 + 8 * (12 * 16 + 32 * 5)
 
 
+def test_who_reads_one_too_many_does_not_scan_again():
+    flash, log = filled(100, 8, 256)
+    log.release(1)
+    list(log.read_after(1))
+    read_bytes = flash.read_bytes
+    for seq in range(2, 98, 4):
+        # As the uplink does: the first record of the next group ends this one.
+        group = []
+        for found, _ in log.read_after(seq):
+            group.append(found)
+            if len(group) == 5:
+                break
+        assert group == [seq + 1, seq + 2, seq + 3, seq + 4, seq + 5][: 100 - seq], seq
+    assert flash.read_bytes - read_bytes < 125 * 12 + 8 * (12 * 16 + 32 * 5)
+
+
+def test_a_renewed_log_has_the_next_id_and_all_that_it_had():
+    flash, log = filled(40, 6, 256)
+    log.release(3)
+    before = log.stats()
+    log.renew()
+    for one in (log, RingLog(flash)):
+        assert one.id == 8
+        assert content(one) == list(range(4, 41))
+        assert one.stats()[:1] + one.stats()[3:] == before[:1] + before[3:]
+        assert not one.fits(1)
+    assert log.append(payload(41)) == 41
+    log.renew()
+    log.renew()
+    log = RingLog(flash, lambda: 1)
+    assert log.id == 10
+    assert log.append(payload(42)) == 42
+    assert content(log) == list(range(log.stats().first_seq, 43))
+    for seq in range(43, 200):  # until no sector has one of the older ids
+        assert log.append(payload(seq)) == seq
+    assert RingLog(flash).id == 10
+    assert content(RingLog(flash)) == content(log)
+
+
+def test_the_id_starts_again_behind_the_greatest():
+    flash = FakeFlash(2, 256)
+    log = RingLog(flash, lambda: 0xFFFFFFFF)
+    log.append(payload(1))
+    log.renew()
+    assert log.id == RingLog(flash).id == 0
+    assert content(RingLog(flash)) == [1]
+
+
+def test_the_power_may_go_while_a_log_is_renewed():
+    ids = set()
+    for cut in range(33):
+        for mask in (0, 0x5A, 0xFF):
+            flash, log = filled(40, 6, 256)
+            log.release(3)
+            flash.cut_at_byte(cut, mask)
+            try:
+                log.renew()
+            except PowerCut:
+                assert log.id == 7, cut
+            flash.power_on()
+            log = RingLog(flash)
+            ids.add(log.id)
+            assert content(log) == list(range(4, 41)), cut
+            for seq in range(41, 60):
+                assert log.append(payload(seq)) == seq, cut
+            assert content(RingLog(flash)) == list(range(4, 60)), cut
+            assert RingLog(flash).id == log.id, cut
+    assert ids == {7, 8}
+
+
+def test_a_log_that_cannot_be_renewed_keeps_its_id():
+    for call in range(20):
+        for effect in (0, 1, 2):  # nothing, half and all of it was done
+            flash, log = filled(10, 6, 256)
+            flash.fail_at(call, 5, effect)
+            error = error_of(log.renew)
+            flash.fail_never()
+            assert log.id == (8 if error is None else 7), call
+            assert content(log) == content(RingLog(flash)) == list(range(1, 11)), call
+            log.renew()
+            assert log.id == RingLog(flash).id, call
+            assert log.append(payload(11)) == 11, call
+            assert content(RingLog(flash)) == list(range(1, 12)), call
+        if error is None:
+            break
+    assert 2 < call < 19
+
+
 def test_wear_is_even_over_a_thousand_wraps():
     flash = FakeFlash(4, 256)
     log = RingLog(flash)

@@ -21,16 +21,16 @@ def test_many_wraps_lose_nothing():
 
 def test_a_sync_point_is_noted_once_and_then_hourly():
     notes = SyncNotes()
-    assert notes.is_due(0, 10**12)
-    assert not notes.is_due(1000, 10**12 + 1000)
-    assert not notes.is_due(3599999, 10**12 + 3599999)
-    assert notes.is_due(3600000, 10**12 + 3600000)
+    assert notes.is_due(0, 10**12, True)
+    assert not notes.is_due(1000, 10**12 + 1000, True)
+    assert not notes.is_due(3599999, 10**12 + 3599999, True)
+    assert notes.is_due(3600000, 10**12 + 3600000, True)
 
 
 def test_a_step_of_the_clock_is_noted_at_once_and_drift_is_not():
     notes = SyncNotes()
-    assert notes.is_due(0, 10**12)
-    assert not notes.is_due(1000, 10**12 + 1900)
-    assert notes.is_due(2000, 10**12 + 2000 + 1001)
-    assert notes.is_due(3000, 10**12 - 86400000)
-    assert not notes.is_due(4000, 10**12 - 86400000 + 1000)
+    assert notes.is_due(0, 10**12, True)
+    assert not notes.is_due(1000, 10**12 + 1900, True)
+    assert notes.is_due(2000, 10**12 + 2000 + 1001, True)
+    assert notes.is_due(3000, 10**12 - 86400000, True)
+    assert not notes.is_due(4000, 10**12 - 86400000 + 1000, True)

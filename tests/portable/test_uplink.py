@@ -104,7 +104,7 @@ class World:
     def group(self, count=1):
         """Log a group of so many records; return the seq of its last."""
         for _ in range(count):
-            seq = self.writer.sync(self.now_ms, 1_795_296_211_440)
+            seq = self.writer.sync(self.now_ms, 1_795_296_211_440, True)
         self.writer.close()
         return seq
 
@@ -181,12 +181,12 @@ def test_a_record_stays_until_its_batch_is_acknowledged():
 
 def test_a_group_that_grows_is_ended_after_a_while_and_sent():
     world = up()
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     world.step()  # the first goes at once
     assert world.sent() == [(1, 1)]
     ended_ms = world.now_ms
     for _ in range(3):
-        world.writer.sync(0, 0)
+        world.writer.sync(0, 0, True)
     assert world.step(10) == ended_ms + ACK_MS_MIN
     world.ack(1, 1)
     assert world.step(10) == ended_ms + STATUS_EVERY_MS
@@ -201,7 +201,7 @@ def test_a_group_that_grows_is_ended_after_a_while_and_sent():
 def test_a_group_that_grows_is_not_ended_before_all_else_is_sent():
     world = up()
     world.groups(WINDOW)
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     world.step()
     assert len(world.sent()) == WINDOW
     world.step(BATCH_MS)
@@ -214,7 +214,7 @@ def test_a_group_that_grows_is_not_ended_before_all_else_is_sent():
 def test_a_group_is_not_ended_while_there_is_no_connection():
     world = World()
     world.link.up = False
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     for _ in range(100):
         world.step(1_000)
     assert world.writer.open_seq == 1
@@ -230,6 +230,49 @@ def test_as_many_batches_are_on_their_way_as_the_window_holds():
     world.ack(1, 1)
     world.step(1)
     assert world.sent() == [(4, 1)]
+
+
+def test_what_the_host_has_other_records_for_is_sent_under_the_next_log_id():
+    world = up()
+    world.groups(WINDOW)
+    world.step()
+    assert world.sent() == [(1, 1), (2, 1), (3, 1)]
+    world.ack(3, 1)  # out of turn
+    world.ack(2, 1, records.RENEW)
+    world.step(1)
+    assert world.sent() == []
+    assert world.log.id == LOG_ID  # what came before is not settled yet
+    world.step(ACK_MS_MIN)
+    assert world.sent() == [(1, 1)]  # and only that is sent again
+    world.ack(1, 1)
+    world.step(1)
+    assert world.log.id == LOG_ID + 1
+    batches = [unpack(batch) for batch in world.link.take(T_BATCH)]
+    assert [(row[2], row[3]) for row in batches] == [(LOG_ID + 1, 2), (LOG_ID + 1, 3)]
+    world.step(1)
+    assert world.states() == ["online"]  # it names the log
+    assert [text for text in world.said if "older copy" in text] != []
+    # What is still said of the old log means nothing.
+    world.ack(2, 1)
+    world.ack(2, 1, records.RENEW)
+    world.ack(3, 1, "poison")
+    world.step(1)
+    assert (world.kept(), world.log.id, world.uplink.refused) == (2, LOG_ID + 1, 0)
+    world.ack(2, 1, log_id=LOG_ID + 1)
+    world.ack(3, 1, log_id=LOG_ID + 1)
+    world.step(1)
+    assert world.kept() == 0
+
+
+def test_a_log_is_renewed_as_often_as_the_host_asks_for_it():
+    world = up()
+    world.group()
+    for log_id in range(LOG_ID, LOG_ID + 5):
+        world.step(1)
+        assert unpack(world.link.take(T_BATCH)[0])[2] == log_id
+        world.ack(1, 1, records.RENEW, log_id)
+    world.step(1)
+    assert world.kept() == 1
 
 
 def test_acknowledgements_in_any_order_release_what_is_contiguous():
@@ -266,7 +309,7 @@ def test_a_batch_is_the_same_after_a_reboot():
     world = up()
     for count in (1, 5, 9):
         world.group(count)
-    world.writer.sync(0, 0)  # of a group that never ended
+    world.writer.sync(0, 0, True)  # of a group that never ended
     world.step()
     sent = world.link.take(T_BATCH)
     assert len(sent) == WINDOW
@@ -282,7 +325,7 @@ def test_a_batch_is_the_same_after_a_reboot():
 def test_a_backlog_goes_out_with_the_window_full_and_in_order():
     world = World(RamDevice(24, SECTOR_BYTES))
     while world.log.stats().next_seq <= 200:
-        world.writer.sync(world.now_ms, 0)
+        world.writer.sync(world.now_ms, 0, True)
     world.step()
     world.step(CLAIM_MS)
     sent = []
@@ -436,16 +479,16 @@ def test_what_cannot_be_read_is_a_hole():
 
 def test_a_group_that_grows_is_not_sent_as_it_is_even_behind_what_cannot_be_read():
     world = up()
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     world.step()  # ends the group, and begins to wait until the next is to be ended
     assert world.sent() == [(1, 1)]
     world.ack(1, 1)
     log = world.uplink._log = RottenLog(world.log)
     log.rotten.add(world.group())
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     world.step(10)
     assert world.sent() == []
-    world.writer.sync(0, 0)
+    world.writer.sync(0, 0, True)
     world.step(BATCH_MS)
     assert world.sent() == [(3, 2)]
 

@@ -104,7 +104,7 @@ agent/wattlog_pi/__init__.py
 agent/wattlog_pi/__main__.py       wattlog_pi.cli
 agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.log
                                    wattlog_pi.mqtt_link wattlog_pi.serial_source
-                                   wattlog_pi.settings
+                                   wattlog_pi.settings wattlog_pi.system_clock
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
                                    wattlog_pi.settings
 agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
@@ -116,6 +116,7 @@ agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevic
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
 agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
 agent/wattlog_pi/settings.py       wattlog.config
+agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli

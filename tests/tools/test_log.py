@@ -19,9 +19,9 @@ def log_file(tmp_path):
     device = RamDevice(SECTORS, SECTOR_BYTES)
     log = RingLog(device, lambda: 0xC0FFEE)
     writer = GroupWriter(log, 0xBEEF)
-    log.release(writer.sync(500, 0))
+    log.release(writer.sync(500, 0, True))
     writer.close()
-    writer.sync(1_000, 1_795_296_211_440)
+    writer.sync(1_000, 1_795_296_211_440, True)
     for second in range(3):
         values = [(1, 198_927_501 + second, -1), (10, -28, 0), (999, 5, 2)]
         writer.reading(3_600_000 + 1_000 * second, Reading(ISKRA, 77 + second, values, True))

@@ -92,6 +92,10 @@ class Follower:
         self._asked = max(self._asked, asked)
         self._note_erases(flash)
 
+    def renewed(self, flash: "FakeFlash") -> None:
+        """Note that the log has another id, or that this failed."""
+        self._note_erases(flash)
+
     def _note_erases(self, flash: "FakeFlash") -> None:
         assert flash.journal is not None
         for seq, where in self._blocks.items():

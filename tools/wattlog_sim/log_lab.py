@@ -11,7 +11,7 @@ from wattlog.ringlog import LogError
 from wattlog_sim.flash import FakeFlash, NorViolation
 from wattlog_sim.lcg import Lcg
 from wattlog_sim.log_follower import Follower
-from wattlog_sim.log_life import APPEND, MOUNT, RELEASE, SMEARED, Life, Op, Workload
+from wattlog_sim.log_life import APPEND, MOUNT, RELEASE, RENEW, SMEARED, Life, Op, Workload
 from wattlog_sim.log_oracle import judge, judge_rot
 
 TYPE_CHECKING = False
@@ -370,6 +370,9 @@ def _do(log: "Any", flash: FakeFlash, follower: Follower, op: "Any", asked: int)
             follower.failed_release(flash, asked)
         else:
             follower.released(flash, asked)
+    elif op.kind == RENEW:
+        _may_fail(log.renew)
+        follower.renewed(flash)
     else:
         _may_fail(lambda: list(log.read_after(0)))
     return None

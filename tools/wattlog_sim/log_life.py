@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOUNT = 0
 APPEND = 1
 RELEASE = 2
+RENEW = 3
 
 SMEARED = 256
 """Stands for a mask: each bit of the whole program fell or not, by chance."""
@@ -34,7 +35,7 @@ _SMEARED_BURNS_MAX = 4
 _CALLS_MAX = 1_000_000
 
 Op = namedtuple("Op", ("kind", "payload", "distance"))
-# kind      MOUNT, APPEND or RELEASE
+# kind      MOUNT, APPEND, RELEASE or RENEW
 # payload   to append
 # distance  release this many seqs below the newest
 
@@ -66,7 +67,7 @@ class Workload:
         rng = self.rng
         chance = rng.below(100)
         if chance == 0:
-            return Op(MOUNT, None, 0)
+            return Op((MOUNT, MOUNT, RENEW)[rng.below(3)], None, 0)
         if chance <= self._release_percent:
             return Op(RELEASE, None, rng.below(self._release_distance + 1))
         size = self._sizes[rng.below(len(self._sizes))]
@@ -120,6 +121,7 @@ class Life:
         self.flash.journal = self.entries
         self._asked = None
         self._doubtful = None
+        ledger.is_renewing = op.kind == RENEW
         if op.kind == MOUNT:
             self.log = self._mount(self.flash, self._log_id)
         elif op.kind == APPEND:
@@ -129,6 +131,8 @@ class Life:
                 raise AssertionError(
                     "invented: append returned %d, not %d" % (self._seq, ledger.next_seq)
                 )
+        elif op.kind == RENEW:
+            self.log.renew()
         else:
             self._asked = max(0, ledger.next_seq - 1 - op.distance)
             self.log.release(self._asked)
@@ -187,6 +191,7 @@ class Life:
             self._settle_release(self._asked, before)
         else:
             ledger.log_id = self.log.id
+        ledger.is_renewing = False
         self.before = bytearray(self.flash.image)
 
     def _settle_release(self, asked: int, evicted_before: int) -> None:

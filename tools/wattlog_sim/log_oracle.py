@@ -31,7 +31,7 @@ Wanted = namedtuple(
         "asked",
         "evicted",
         "next_seq",
-        "log_id",
+        "log_ids",
         "burns",
         "erased",
     ),
@@ -43,7 +43,7 @@ Wanted = namedtuple(
 # released   the cursor that was promised; asked: the one that was asked for, not lower
 # evicted    so many unreleased records were erased
 # next_seq   what the next append must return, or more if numbers are given up
-# log_id     None while the device is not formatted
+# log_ids    what its id may be; none while the device is not formatted
 # erased     which of the evicted were erased by what is going on
 # burns      so many numbers may be given up, as what was being written may have been a record
 
@@ -58,6 +58,7 @@ class Ledger:
         self.evicted = 0
         self.next_seq = 1
         self.log_id: int | None = None
+        self.is_renewing = False
         self._erased: list[int] = []
 
     def copy(self) -> "Ledger":
@@ -68,6 +69,7 @@ class Ledger:
         twin.evicted = self.evicted
         twin.next_seq = self.next_seq
         twin.log_id = self.log_id
+        twin.is_renewing = self.is_renewing
         return twin
 
     def erased(self, block: int) -> None:
@@ -99,6 +101,9 @@ class Ledger:
             if row.seq > self.released and row.payload is not None
         ]
         asked = self.released if asked is None else max(self.released, asked)
+        log_ids = [] if self.log_id is None else [self.log_id]
+        if self.is_renewing and self.log_id is not None:
+            log_ids.append(self.log_id + 1)
         return Wanted(
             self.rows,
             records,
@@ -108,7 +113,7 @@ class Ledger:
             asked,
             self.evicted,
             self.next_seq,
-            self.log_id,
+            log_ids,
             burns if doubtful is None else max(burns, 1),
             list(self._erased),
         )
@@ -141,7 +146,7 @@ def judge(log: "Any", wanted: "Any") -> str | None:
 
     It starts with "lost", "invented" or "miscounted".
     """
-    if wanted.log_id is not None and log.id != wanted.log_id:
+    if wanted.log_ids and log.id not in wanted.log_ids:
         return "lost: the log has another id, so it was formatted"
     got = list(log.read_after(0))
     stats = log.stats()
@@ -157,7 +162,7 @@ def judge_rot(log: "Any", wanted: "Any", position: int) -> str | None:
     The record that was hit may be missing, and is then counted. If it was none, nothing may be
     missing; a rotten cursor may let some be read again that were released.
     """
-    if log.id != wanted.log_id:
+    if log.id not in wanted.log_ids:
         return "lost: the log has another id, so it was formatted"
     hit = [row for row in wanted.rows if 0 <= position - row.position < row.size]
     got = list(log.read_after(0))

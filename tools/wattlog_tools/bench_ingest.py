@@ -150,7 +150,7 @@ class _Edge:
         """Return the next batch; the first begins with a sync point."""
         first = len(self._log.payloads)
         if not first:
-            self._writer.sync(0, 1000 * FIRST_S)
+            self._writer.sync(0, 1000 * FIRST_S, True)
         for _ in range(BATCH_READINGS):
             self._second += INTERVAL_S
             power_w, import_wh_e1, export_wh_e1 = self._meter.next()
