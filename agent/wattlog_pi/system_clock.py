@@ -66,13 +66,27 @@ def _has_set_clock(rtc_folder: Path) -> bool:
     return False
 
 
+class LastingTrust:
+    """Who has set the clock; once it was the network, that is final for this process."""
+
+    def __init__(self, trust: Callable[[], Trust] = trust) -> None:
+        """Take who is asked."""
+        self._trust = trust
+        self._found = Trust.NOBODY
+
+    def __call__(self) -> Trust:
+        """Return who has set it."""
+        if self._found is not Trust.NETWORK:
+            self._found = self._trust()
+        return self._found
+
+
 class SystemClock:
     """The clock of the agent (ports.Clock)."""
 
-    def __init__(self, trust: Callable[[], Trust] = trust) -> None:
-        """Take who is asked for the trust; once it was set from the network, that is final."""
-        self._trust = trust
-        self._is_sure = False
+    def __init__(self, trust: Callable[[], Trust] | None = None) -> None:
+        """Take who is asked for the trust."""
+        self._trust = LastingTrust(trust) if trust else LastingTrust()
 
     def epoch_ms(self) -> int | None:
         """Return ms since 1970 UTC, None while the clock is obviously not set."""
@@ -81,5 +95,4 @@ class SystemClock:
 
     def is_sure(self) -> bool:
         """Tell whether it has been set from the network since the start."""
-        self._is_sure = self._is_sure or self._trust() is Trust.NETWORK
-        return self._is_sure
+        return self._trust() is Trust.NETWORK

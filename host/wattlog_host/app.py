@@ -27,6 +27,7 @@ from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
+from wattlog_pi.system_clock import LastingTrust
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ async def _serve(
     hub = Hub(lambda: snapshot(view, now_ms()))
     outage = _Outage(view, lambda text: intake.say("broker", text))
     link = MqttLink(settings, outage.on_change)
-    intake = Intake(store, view, link.publish, hub.changed, now_ms)
+    intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
     intake.say("host", _start_text(store, view.host.started_ms))
     server = _Server(
         uvicorn.Config(

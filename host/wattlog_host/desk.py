@@ -7,10 +7,11 @@ has all of it in one thread.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from wattlog.records import RENEW
 from wattlog_host.bounds import MESSAGE_BYTES_MAX, WireError
 from wattlog_host.gaps import DAMAGED, EVICTED, REFUSED
 from wattlog_host.live import LiveView
@@ -25,6 +26,7 @@ from wattlog_host.store.records import (
     StoreError,
 )
 from wattlog_host.wire import decode_batch, decode_live, pack_ack, parse_topic, topic_ack
+from wattlog_pi.system_clock import Trust
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +45,11 @@ LOST_TEXTS = {
     DAMAGED: "could not be read in its log any more",
     REFUSED: "came in a form that this host refuses",
 }
+
+RENEWED_TEXT = (
+    "its log gives numbers that stand for other readings here; was it put back from an older copy? "
+    "it goes on under another log id, and nothing is lost"
+)
 
 Answer = tuple[str, bytes]
 """(topic, payload) to be published."""
@@ -77,9 +84,10 @@ class Group:
 class Desk:
     """Takes messages at any time and gives out groups; bounded, and counts what it drops."""
 
-    def __init__(self, view: LiveView) -> None:
-        """Take the view to keep."""
+    def __init__(self, view: LiveView, trust: Callable[[], Trust]) -> None:
+        """Take the view to keep, and who tells how far the clock can be believed."""
         self._view = view
+        self._trust = trust
         self._batches: deque[Incoming] = deque()
         self._letters: deque[DeadLetter] = deque()
         self._events: deque[Event] = deque(maxlen=EVENTS_PER_MINUTE_MAX + EVENTS_PER_EDGE_MAX)
@@ -100,7 +108,7 @@ class Desk:
             if kind == "b":
                 batch = decode_batch(payload)
                 _require_own(batch.edge, edge)
-                self._queue_batch(Incoming(topic, batch, now_ms, payload))
+                self._queue_batch(Incoming(topic, batch, now_ms, payload, self._trust()))
                 return False
             if kind == "l":
                 live = decode_live(payload)
@@ -213,12 +221,15 @@ class Desk:
             batch = outcome.incoming.batch
             name = BatchName(batch.edge, batch.log, batch.first_seq, batch.count)
             answers.append(_answer(name, outcome.reason))
-            if outcome.reason is not None:
+            if outcome.reason == RENEW:
+                text = f"agent {batch.edge}: {RENEWED_TEXT}"
+                self.say("renewed", text, now_ms, batch.edge, about=f"{RENEW} {batch.log}")
+            elif outcome.reason is not None:
                 text = f"agent {batch.edge}: a batch was refused: {outcome.reason}"
                 self.say("refused", text, now_ms, batch.edge, about=outcome.reason)
             if outcome.is_new:
                 for kind, text in self._view.on_batch(
-                    batch, outcome.incoming.received_ms, outcome.ahead_ms
+                    batch, outcome.incoming.received_ms, outcome.ahead_ms, outcome.is_behind
                 ):
                     self.say(kind, text, now_ms, batch.edge)
         self._view.on_latest(done.latest, now_ms)

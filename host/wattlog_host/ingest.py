@@ -12,23 +12,25 @@ from typing import NamedTuple
 
 from wattlog.channels import in_range, rescaled
 from wattlog.recordreader import Row, Sync, split
+from wattlog.records import RENEW
 from wattlog_host.gaps import DAMAGED, REFUSED, Span, spans_of
 from wattlog_host.placing import (
     ARRIVAL,
     CLOCK_AHEAD_MS_MAX,
+    CLOCK_BEHIND_MS_MAX,
     EPOCH_MS_PLAUSIBLE,
     SYNC,
     Clock,
+    SyncPoint,
     ahead_by_sync,
     clock_by_sync,
     offset_by_arrival,
+    usable,
     zero_of,
 )
 from wattlog_host.units import BY_ID
 from wattlog_host.wire import HOLE, Batch, batch_of, pack_records
-
-REASON_OTHER = "another batch of this name is stored"
-REASON_CLASH = "other records of these numbers are stored: was the log put back from a copy?"
+from wattlog_pi.system_clock import Trust
 
 # What recordreader says of a record whose own bytes may be well: what it depends on is not there.
 _ORPHANED = ("no head", "no key")
@@ -47,12 +49,16 @@ class Known:
     """What the store already holds around a batch."""
 
     same: Same | None = None
+    kin: Same | None = None
+    """The same batch under another id of its log, from which it moves here."""
+    has_moved: bool = False
+    """It is stored under a later id of its log."""
     seqs: Collection[int] = ()
     """Records within the batch's range that other batches brought."""
     clashes: Collection[int] = ()
     """Those of them that this batch holds too, and that are not the same there."""
-    syncs: Sequence[tuple[int, int]] = ()
-    """(uptime_ms, epoch_ms) of this boot, rising."""
+    syncs: Sequence[SyncPoint] = ()
+    """Of this boot, rising."""
     following: tuple[int, int] | None = None
     """(uptime_ms, time_ms) of this boot's first stored batch after this one."""
 
@@ -73,15 +79,17 @@ class Series(NamedTuple):
 class Plan:
     """What to write for one batch.
 
-    accept   the batch is to be stored, in place of known.same where there is one
-    reason   why it, or that of it which clashes, is refused for ever; None where nothing is
+    accept   the batch is to be stored, in place of known.same or known.kin where there is one
+    reason   RENEW: its numbers are taken, it shall come again under another log id; else None
     batch    what to store: the one that came, or what both of the same name hold together
+    received_ms  when it came, as well as that is known
     skipped  bit i is set where record i counts in another batch
     gaps     records that are lost for good, and why
     """
 
     accept: bool
     batch: Batch
+    received_ms: int
     reason: str | None = None
     rows: Sequence[Row] = ()
     skipped: int = 0
@@ -90,49 +98,56 @@ class Plan:
     clock: Clock = _NO_CLOCK
     source: str = ARRIVAL
     series: Mapping[bytes, Series] = field(default_factory=dict)
-    syncs: Sequence[tuple[int, int]] = ()
+    syncs: Sequence[SyncPoint] = ()
     gaps: Sequence[tuple[Span, str]] = ()
     counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """(counter, reason) -> how many to add."""
     ahead_ms: int | None = None
     """How far the edge's clock is ahead of ours, below 0 also for a backlog; None is unknown."""
+    is_behind: bool = False
+    """Whether it is ours that is wrong."""
 
 
-def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
-    """Return what to write for a batch that came at received_ms."""
+def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETWORK) -> Plan:
+    """Return what to write for a batch that came at received_ms by a clock of such trust."""
     counts = Counter[tuple[str, str]]()
-    readings_before = 0
-    if known.same is not None:
-        merged = _merged(batch, known.same.packed)
-        if merged is None:
-            return Plan(False, batch, REASON_OTHER)
-        counts["duplicates", ""] = 1
-        if merged.packed == known.same.packed:
-            return Plan(False, batch, counts=counts)
-        batch, readings_before = merged, known.same.readings
-    else:
+    before = known.same or known.kin
+    if before is None and not known.has_moved:
         counts["batches", ""] = 1
         counts.update(("rejected", f"record: {reason}") for _, reason in batch.rejected)
+    else:
+        counts["duplicates", ""] = 1
+    merged = batch if before is None else _merged(batch, before.packed)
+    if merged is None or known.clashes:
+        return Plan(False, batch, received_ms, RENEW, counts=Counter({("renewals", ""): 1}))
+    if known.has_moved or (known.same is not None and merged.packed == known.same.packed):
+        return Plan(False, batch, received_ms, counts=counts)
+    batch = merged
     uptimes = [record.uptime_ms for record in batch.records] or [0]
     first_ms, last_ms = min(uptimes), max(uptimes)
     rows, skipped = _own_rows(batch, known.seqs)
-    syncs, aheads = _new_syncs(batch, known, received_ms - last_ms, counts)
-    all_syncs = sorted([*known.syncs, *syncs])
-    clock, source = clock_by_sync(all_syncs, first_ms, last_ms, received_ms), SYNC
+    points, aheads = _new_syncs(batch, known, received_ms - last_ms, trust, counts)
+    syncs, source = usable(sorted([*known.syncs, *points]))
+    behind_ms = 0
+    if syncs and source == SYNC and trust < Trust.NETWORK:
+        behind_ms = max(0, ahead_by_sync(syncs, last_ms, received_ms))
+        received_ms += behind_ms
+    clock = clock_by_sync(syncs, first_ms, last_ms, received_ms)
     if clock is None:
-        if all_syncs:
+        if syncs:
             counts["rejected", "clock ahead"] += 1
-            aheads.append(ahead_by_sync(all_syncs, last_ms, received_ms))
+            aheads.append(ahead_by_sync(syncs, last_ms, received_ms))
         clock = Clock(offset_by_arrival(received_ms, last_ms, known.following))
         source = ARRIVAL
-    if known.same is None:
+    if before is None:
         count_values(rows, counts)
-    counts["readings", ""] = len(rows) - readings_before
-    counts["duplicates", "reading"] = skipped.bit_count() - len(known.clashes)
+    counts["readings", ""] = len(rows) - (0 if before is None else before.readings)
+    counts["duplicates", "reading"] = skipped.bit_count()
     return Plan(
         True,
         batch,
-        REASON_CLASH if known.clashes else None,
+        received_ms,
+        None,
         rows,
         skipped,
         first_ms,
@@ -140,10 +155,11 @@ def plan(batch: Batch, known: Known, received_ms: int) -> Plan:
         clock,
         source,
         series_of(rows, clock),
-        syncs,
+        points,
         _lost(batch, known.seqs),
         counts,
         max(aheads, default=None),
+        behind_ms > CLOCK_AHEAD_MS_MAX,
     )
 
 
@@ -236,14 +252,14 @@ def _own_rows(batch: Batch, others: Collection[int]) -> tuple[list[Row], int]:
 
 
 def _new_syncs(
-    batch: Batch, known: Known, zero_ms: int, counts: Counter[tuple[str, str]]
-) -> tuple[list[tuple[int, int]], list[int]]:
+    batch: Batch, known: Known, zero_ms: int, trust: Trust, counts: Counter[tuple[str, str]]
+) -> tuple[list[SyncPoint], list[int]]:
     """Return the sync points to believe, and by how many ms each clock that is set is ahead.
 
     zero_ms is the latest that the boot can have begun by our clock.
     """
-    uptimes = {uptime_ms for uptime_ms, _ in known.syncs}
-    syncs, aheads = [], []
+    uptimes = {point.uptime_ms for point in known.syncs}
+    points, aheads = [], []
     for record in batch.records:
         if not isinstance(record, Sync) or record.uptime_ms in uptimes:
             continue
@@ -252,12 +268,16 @@ def _new_syncs(
             continue
         ahead_ms = record.epoch_ms - record.uptime_ms - zero_ms
         aheads.append(ahead_ms)
-        if ahead_ms > CLOCK_AHEAD_MS_MAX:
+        is_set_and_ours_is_not = record.is_sure and trust < Trust.NETWORK
+        if ahead_ms > CLOCK_AHEAD_MS_MAX and not is_set_and_ours_is_not:
             counts["rejected", "clock ahead"] += 1
             continue
+        # Two clocks that agree confirm each other; ours cannot if it goes on where it stopped.
+        agrees = -CLOCK_BEHIND_MS_MAX <= ahead_ms <= CLOCK_AHEAD_MS_MAX
+        is_sure = record.is_sure or (agrees and trust > Trust.NOBODY)
         uptimes.add(record.uptime_ms)
-        syncs.append((record.uptime_ms, record.epoch_ms))
-    return syncs, aheads
+        points.append(SyncPoint(record.uptime_ms, record.epoch_ms, is_sure))
+    return points, aheads
 
 
 def _series(rows: Sequence[Row], clock: Clock) -> Series:

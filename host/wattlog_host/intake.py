@@ -14,6 +14,7 @@ from wattlog_host.store.records import (
     Incoming,
     StoreError,
 )
+from wattlog_pi.system_clock import Trust
 
 
 class Store(Protocol):
@@ -42,10 +43,11 @@ class Intake:
         publish: Callable[[str, bytes], Awaitable[bool]],
         changed: Callable[[], None],
         clock_ms: Callable[[], int],
+        trust: Callable[[], Trust],
     ) -> None:
-        """Take the store, the view to keep, how to publish, whom to tell, and the clock."""
+        """Take the store, the view to keep, how to publish, whom to tell, the clock, its trust."""
         self._store = store
-        self._desk = Desk(view)
+        self._desk = Desk(view, trust)
         self._publish = publish
         self._changed = changed
         self._clock_ms = clock_ms

@@ -11,7 +11,7 @@ from typing import Any
 
 from wattlog.sml import server_id_text
 from wattlog_host.ingest import stored_values
-from wattlog_host.placing import ARRIVAL, CLOCK_AHEAD_MS_MAX
+from wattlog_host.placing import CLOCK_AHEAD_MS_MAX, METER, SYNC
 from wattlog_host.status import Status
 from wattlog_host.store.records import Event, Latest, Losses
 from wattlog_host.wire import Batch, Live
@@ -25,6 +25,9 @@ INTERVALS_STALE = 3
 
 # The source of a time that is not in the store: when a reading came that was sent at once.
 LIVE = "live"
+
+# Clocks that also tell when a live reading was taken; any other is worth less than its arrival.
+_TIMES_KEPT = (SYNC, METER)
 
 EventText = tuple[str, str]
 """(kind, text) of something worth telling."""
@@ -148,11 +151,16 @@ class LiveView:
         return True
 
     def on_batch(
-        self, batch: Batch, received_ms: int, ahead_ms: int | None = None
+        self,
+        batch: Batch,
+        received_ms: int,
+        ahead_ms: int | None = None,
+        is_behind: bool = False,
     ) -> list[EventText]:
         """Note that an agent's batch was committed; return what is worth telling about it.
 
-        ahead_ms is how far its clock is ahead of ours, None where the batch does not show it.
+        ahead_ms is how far its clock is ahead of ours, None where the batch does not show it;
+        is_behind, whether we know that ours is wrong.
         """
         edge = self._edge(batch.edge)
         edge.batch_ms = received_ms
@@ -168,8 +176,10 @@ class LiveView:
         was_ahead, edge.is_ahead = edge.is_ahead, ahead_ms > CLOCK_AHEAD_MS_MAX
         if was_ahead or not edge.is_ahead:
             return []
-        # Which of the two is wrong we cannot know: if all agents are ahead, it is our clock.
         text = f"the clock of agent {edge.name} is {ahead_ms // 1000} s ahead of this host's"
+        if is_behind:
+            return [("clock", f"{text}, and is set from the network; its readings keep its time")]
+        # Which of the two is wrong we cannot know: if all agents are ahead, it is our clock.
         return [("clock", f"{text}; its readings get the time of their arrival")]
 
     def on_status(self, status: Status, now_ms: int) -> list[EventText]:
@@ -232,7 +242,7 @@ def _is_newer(latest: Latest, known: Latest) -> bool:
 
 def _when(live: Latest, stored: Latest, now_ms: int) -> dict[str, Any]:
     """Return time and its source of a live reading, by the clock of what is stored."""
-    if (live.edge, live.boot) == (stored.edge, stored.boot) and stored.time_source != ARRIVAL:
+    if (live.edge, live.boot) == (stored.edge, stored.boot) and stored.time_source in _TIMES_KEPT:
         time_ms = stored.time_ms - stored.uptime_ms + live.uptime_ms
         if time_ms <= now_ms + CLOCK_AHEAD_MS_MAX:
             return {"time_ms": time_ms, "time_source": stored.time_source}

@@ -1,15 +1,18 @@
 """When was it? The clock of a batch: what to add to its edge's uptime. Pure.
 
-In this order: the sync points of its boot; else the seconds counter of a meter that was also
-read in a batch beside it whose time is known; else its arrival, which is marked as uncertain.
+In this order: the sure sync points of its boot; else the seconds counter of a meter that was also
+read in a batch beside it whose time is known; else sync points of a clock that nobody has
+confirmed; else its arrival. The last two are marked as uncertain.
 """
 
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 SYNC = "sync"
 METER = "meter"
+CLOCK = "clock"
 ARRIVAL = "arrival"
 
 # A clock that was never set says 1970 or 2000. Using it would put readings decades off; not
@@ -18,6 +21,8 @@ EPOCH_MS_PLAUSIBLE = range(1_577_836_800_000, 4_102_444_800_000)
 
 # Two clocks that are set by the network differ by less. Far behind is no error: it is a backlog.
 CLOCK_AHEAD_MS_MAX = 60_000
+# So far behind its arrival a batch comes that did not wait for a connection.
+CLOCK_BEHIND_MS_MAX = 120_000
 
 # Quartzes differ by seconds a day; two readings of a counter of seconds by one more each.
 DRIFT_MS_PER_DAY = 5_000
@@ -25,6 +30,27 @@ ROUNDING_MS = 3_000
 # With such drift, half a minute in the end. It also bounds how many batches one sync point moves.
 METER_MS_MAX = 7 * 86_400_000
 _DAY_MS = 86_400_000
+
+
+class SyncPoint(NamedTuple):
+    """At this uptime the edge's clock read so many ms since 1970 UTC.
+
+    is_sure  it had been set from the network, or agreed with ours when it came
+    """
+
+    uptime_ms: int
+    epoch_ms: int
+    is_sure: bool
+
+
+def usable(points: Sequence[SyncPoint]) -> tuple[list[tuple[int, int]], str]:
+    """Return a boot's (uptime_ms, epoch_ms) that place its readings, and what they count as.
+
+    Uptimes do not step. So one sure point is worth more than all that a clock without a battery
+    said before it was set, days behind and unaware of it.
+    """
+    sure = [point for point in points if point.is_sure]
+    return [point[:2] for point in sure or points], SYNC if sure else CLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +77,7 @@ def clock_by_sync(
 ) -> Clock | None:
     """Return the clock for the uptimes first_ms to last_ms; None where the boot has none to use.
 
-    syncs are (uptime_ms, epoch_ms) by rising uptime. An uptime is placed by the last of them at
+    syncs are (uptime_ms, epoch_ms) by rising uptime, as of usable(). An uptime is placed by the last of them at
     or before it, else by the first one. A clock that puts anything CLOCK_AHEAD_MS_MAX after its
     arrival is wrong: so no bad clock can make a reading the newest until that time has come.
     """

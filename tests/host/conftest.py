@@ -27,6 +27,9 @@ Measured = namedtuple("Measured", ("server_id", "sec_index", "values"))
 SYNC_EPOCH_MS = 1_760_000_000_000
 
 
+Noted = namedtuple("Noted", ("epoch_ms", "is_sure"))
+
+
 class ListLog:
     """A log that takes everything and has no sectors."""
 
@@ -53,16 +56,16 @@ class Wire:
         triples = list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
         return uptime_ms, Measured(meter, sec_index, triples)
 
-    def sync(self, uptime_ms=0, epoch_ms=SYNC_EPOCH_MS):
-        return uptime_ms, epoch_ms
+    def sync(self, uptime_ms=0, epoch_ms=SYNC_EPOCH_MS, is_sure=True):
+        return uptime_ms, Noted(epoch_ms, is_sure)
 
     def records(self, *records, boot=17, holes=(), wrong=()):
         """The payloads of one group; at these indices holes, or bytes that are no record."""
         log = ListLog()
         writer = GroupWriter(log, boot)
         for uptime_ms, what in records:
-            if isinstance(what, int):
-                writer.sync(uptime_ms, what, True)
+            if isinstance(what, Noted):
+                writer.sync(uptime_ms, *what)
             else:
                 writer.reading(uptime_ms, what)
         for index in holes:

@@ -7,15 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlog.channels import all_channels, in_range, rescaled
+from wattlog.records import RENEW
 from wattlog_host.ingest import Known, Same, Series, count_values, plan, stored_values
-from wattlog_host.placing import ARRIVAL, SYNC, Clock
+from wattlog_host.placing import ARRIVAL, CLOCK, SYNC, Clock, SyncPoint
 from wattlog_host.wire import decode_batch
+from wattlog_pi.system_clock import Trust
 
 RECEIVED_MS = 1_795_000_000_000
+ROWS = tuple(range(1, 5))
 
 
-def planned(wire, *records, known=None, **name):
-    return plan(decode_batch(wire.batch(*records, **name)), known or Known(), RECEIVED_MS)
+def planned(wire, *records, known=None, trust=Trust.NETWORK, **name):
+    return plan(decode_batch(wire.batch(*records, **name)), known or Known(), RECEIVED_MS, trust)
 
 
 def counted(plan, counter="rejected"):
@@ -26,17 +29,17 @@ def test_a_batch_is_placed_by_its_sync_points(wire):
     result = planned(wire, wire.sync(500), wire.reading(1500), wire.sync(2000, 5), wire.reading(1))
     assert (result.clock, result.source) == (Clock(wire.sync_epoch_ms - 500), SYNC)
     assert (result.first_uptime_ms, result.last_uptime_ms) == (1, 2000)
-    assert result.syncs == [(500, wire.sync_epoch_ms)]
+    assert result.syncs == [(500, wire.sync_epoch_ms, True)]
     assert counted(result) == {"clock not set": 1}
 
 
 def test_known_sync_points_of_the_boot_count_too(wire):
-    result = planned(wire, wire.reading(1000), known=Known(syncs=[(400, 9_000)]))
+    result = planned(wire, wire.reading(1000), known=Known(syncs=[SyncPoint(400, 9_000, True)]))
     assert (result.clock, result.source, result.syncs) == (Clock(8_600), SYNC, [])
 
 
 def test_a_known_sync_point_is_no_news(wire):
-    known = Known(syncs=[(0, wire.sync_epoch_ms)])
+    known = Known(syncs=[SyncPoint(0, wire.sync_epoch_ms, True)])
     assert planned(wire, wire.sync(), wire.reading(), known=known).syncs == []
 
 
@@ -69,9 +72,78 @@ def test_a_clock_that_is_ahead_places_nothing(wire, ahead_ms, placed, count):
 
 
 def test_a_known_sync_point_that_turns_out_to_be_ahead_places_nothing_new(wire):
-    result = planned(wire, wire.reading(1000), known=Known(syncs=[(0, RECEIVED_MS + 99_000)]))
+    known = Known(syncs=[SyncPoint(0, RECEIVED_MS + 99_000, True)])
+    result = planned(wire, wire.reading(1000), known=known)
     assert (result.clock.at(1000), result.source) == (RECEIVED_MS, ARRIVAL)
     assert (result.counts["rejected", "clock ahead"], result.ahead_ms) == (1, 100_000)
+
+
+DAYS_MS = 3 * 1440 * MINUTE_MS
+
+
+def test_a_clock_that_nobody_confirms_is_used_and_marked(wire):
+    unsure = wire.sync(0, RECEIVED_MS - DAYS_MS, is_sure=False)
+    result = planned(wire, unsure, wire.reading(1000))
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - DAYS_MS), CLOCK)
+    assert result.syncs == [(0, RECEIVED_MS - DAYS_MS, False)]
+
+
+def test_one_sure_sync_point_places_what_came_before_it(wire):
+    # Without a battery: three days behind, until the time server is reached.
+    unsure = wire.sync(0, RECEIVED_MS - DAYS_MS, is_sure=False)
+    sure = wire.sync(5000, RECEIVED_MS)
+    result = planned(wire, unsure, wire.reading(1000), sure, wire.reading(6000))
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
+    known = Known(syncs=[SyncPoint(5000, RECEIVED_MS, True)])
+    result = planned(wire, unsure, wire.reading(1000), known=known)
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
+    known = Known(syncs=[SyncPoint(0, RECEIVED_MS - DAYS_MS, False)])
+    result = planned(wire, sure, wire.reading(6000), known=known)
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
+
+
+AGREEING = (
+    ("it does, on the minute", 0, Trust.CHIP, True),
+    ("two minutes late, as a batch may be", -2 * MINUTE_MS, Trust.CHIP, True),
+    ("later: a backlog, or a clock that is behind", -2 * MINUTE_MS - 1, Trust.NETWORK, False),
+    ("a minute ahead", MINUTE_MS, Trust.NETWORK, True),
+    ("but ours may have stood still, too", 0, Trust.NOBODY, False),
+)
+
+
+@pytest.mark.parametrize(
+    ("ahead_ms", "trust", "is_sure"), [a[1:] for a in AGREEING], ids=[a[0] for a in AGREEING]
+)
+def test_an_unsure_clock_is_confirmed_by_ours_where_both_agree(wire, ahead_ms, trust, is_sure):
+    unsure = wire.sync(0, RECEIVED_MS + ahead_ms - 1000, is_sure=False)
+    result = planned(wire, unsure, wire.reading(1000), trust=trust)
+    assert result.syncs == [(0, RECEIVED_MS + ahead_ms - 1000, is_sure)]
+    assert result.source == (SYNC if is_sure else CLOCK)
+
+
+@pytest.mark.parametrize("trust", [Trust.NOBODY, Trust.CHIP])
+def test_where_ours_is_behind_a_clock_from_the_network_is_believed(wire, trust):
+    ahead = wire.sync(0, RECEIVED_MS + DAYS_MS)
+    result = planned(wire, ahead, wire.reading(1000), trust=trust)
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS + DAYS_MS), SYNC)
+    # It came when it was measured, at the earliest.
+    assert result.received_ms == RECEIVED_MS + DAYS_MS + 1000
+    assert (result.ahead_ms, result.is_behind) == (DAYS_MS + 1000, True)
+    assert counted(result) == {}
+    # What follows it, too.
+    known = Known(syncs=result.syncs)
+    result = planned(wire, wire.reading(9000), known=known, trust=trust)
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS + DAYS_MS), SYNC)
+    assert result.received_ms == RECEIVED_MS + DAYS_MS + 9000
+
+
+@pytest.mark.parametrize("trust", [Trust.NOBODY, Trust.CHIP, Trust.NETWORK])
+def test_a_clock_that_nobody_confirms_is_never_ahead_of_ours(wire, trust):
+    ahead = wire.sync(0, RECEIVED_MS + DAYS_MS, is_sure=False)
+    result = planned(wire, ahead, wire.reading(1000), trust=trust)
+    assert (result.source, result.received_ms) == (ARRIVAL, RECEIVED_MS)
+    assert counted(result) == {"clock ahead": 1}
+    assert not result.is_behind
 
 
 def test_each_meter_has_its_series(wire):
@@ -135,13 +207,31 @@ def test_the_same_batch_again_is_acknowledged_and_stores_nothing(wire):
     assert result.counts == {("duplicates", ""): 1}
 
 
-def test_another_batch_of_the_same_name_is_refused(wire):
+def test_another_batch_of_the_same_name_has_to_come_under_another(wire):
     same = Same(packed(wire, wire.reading(2)), 1)
     result = planned(wire, wire.reading(1), known=Known(same))
-    assert (result.accept, result.reason) == (False, "another batch of this name is stored")
+    assert (result.accept, result.reason) == (False, RENEW)
+    assert (result.counts, result.gaps) == ({("renewals", ""): 1}, ())
+    result = planned(wire, wire.reading(1), known=Known(seqs={1}, clashes={1}))
+    assert (result.accept, result.reason) == (False, RENEW)
 
 
-ROWS = tuple(range(1, 5))
+def test_a_batch_moves_to_the_id_under_which_its_log_goes_on(wire):
+    rows = [wire.reading(n) for n in ROWS]
+    kin = Same(packed(wire, *rows, holes=[2]), 3)
+    result = planned(wire, *rows, holes=[1], known=Known(kin=kin))
+    assert (result.accept, result.reason, len(result.rows)) == (True, None, 4)
+    assert result.counts["readings", ""] == 1
+    assert (result.counts["duplicates", ""], result.counts["batches", ""]) == (1, 0)
+    assert counted(result) == {}
+
+
+def test_a_batch_that_has_moved_on_is_known_when_it_comes_late(wire):
+    result = planned(wire, wire.reading(1), known=Known(has_moved=True))
+    assert (result.accept, result.reason) == (False, None)
+    assert result.counts == {("duplicates", ""): 1}
+
+
 REPEATS = (
     ("more holes", [], [1], None),
     ("all holes but one", [], [0, 1, 3], None),

@@ -10,6 +10,7 @@ from wattlog_host.desk import Desk, work
 from wattlog_host.intake import Intake
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.records import Committed, Losses, LostRun, Outcome, StoreError
+from wattlog_pi.system_clock import Trust
 
 TOPIC = "wattlog/1/cellar/b"
 STATUS = "wattlog/1/cellar/s"
@@ -75,11 +76,16 @@ class World:
         self.store = FakeStore()
         self.view = LiveView(HostView("1", self.now_ms), {})
         self.sent = []
-        self.desk = Desk(self.view)
+        self.desk = Desk(self.view, lambda: Trust.NETWORK)
         self.intake = None
         if is_async:
             self.intake = Intake(
-                AsyncStore(self.store), self.view, self._publish, lambda: None, lambda: self.now_ms
+                AsyncStore(self.store),
+                self.view,
+                self._publish,
+                lambda: None,
+                lambda: self.now_ms,
+                lambda: Trust.NETWORK,
             )
             self.desk = self.intake._desk
 

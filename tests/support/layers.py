@@ -127,17 +127,20 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_h
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.web.app wattlog_host.web.connection
                                    wattlog_host.wire wattlog_host.wishes
+                                   wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
 host/wattlog_host/clock.py
-host/wattlog_host/desk.py          wattlog_host.bounds wattlog_host.gaps wattlog_host.live
+host/wattlog_host/desk.py          wattlog.records wattlog_host.bounds wattlog_host.gaps wattlog_host.live
                                    wattlog_host.status wattlog_host.store.records
-                                   wattlog_host.wire
+                                   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/gaps.py
-host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog_host.gaps
-                                   wattlog_host.placing wattlog_host.units wattlog_host.wire
+host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog.records
+                                   wattlog_host.gaps wattlog_host.placing wattlog_host.units
+                                   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
+                                   wattlog_pi.system_clock
 host/wattlog_host/live.py          wattlog.sml wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
@@ -166,7 +169,7 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.wire
 host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.lookup wattlog_host.store.tables
-host/wattlog_host/store/records.py   wattlog_host.wire
+host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.store.batches
@@ -197,7 +200,8 @@ tools/wattlog_sim/world/edge.py    wattlog wattlog.agent wattlog.live wattlog.re
                                    wattlog.ringlog wattlog.uplink wattlog_sim.flash
                                    wattlog_sim.world.net
 tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.live
-                                   wattlog_host.store.writer wattlog_sim.world.net
+                                   wattlog_host.store.writer wattlog_pi.system_clock
+                                   wattlog_sim.world.net
 tools/wattlog_sim/world/faults.py  wattlog_sim.world.net
 tools/wattlog_sim/world/day.py     wattlog.channels wattlog_host.placing
                                    wattlog_host.store.writer wattlog_sim.world.clock
@@ -216,7 +220,8 @@ tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.readi
                                    wattlog_sim.lcg wattlog_sim.meters
 tools/wattlog_tools/bench_ingest.py  sqlalchemy.* wattlog.reading wattlog.records
                                      wattlog_host.desk wattlog_host.live
-                                     wattlog_host.store.writer wattlog_sim.house wattlog_sim.lcg
+                                     wattlog_host.store.writer wattlog_pi.system_clock
+                                     wattlog_sim.house wattlog_sim.lcg
 tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
                                    wattlog_tools.console wattlog_tools.device
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console

@@ -25,6 +25,7 @@ from wattlog.records import BATCH, BATCH_BYTES, BatchBuffer, GroupWriter, topic
 from wattlog_host.desk import GROUP_ITEMS_MAX, Desk, work
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.writer import Writer
+from wattlog_pi.system_clock import Trust
 from wattlog_sim.house import WS_PER_WH_E1
 from wattlog_sim.lcg import Lcg
 
@@ -175,7 +176,9 @@ class _Wattlog:
         self._path = path
         self._edges = [_Edge(number) for number in range(EDGES)]
         self._writer = Writer(path, "bench", NOW_MS)
-        self._desk = Desk(LiveView(HostView("bench", NOW_MS), self._writer.counters))
+        self._desk = Desk(
+            LiveView(HostView("bench", NOW_MS), self._writer.counters), lambda: Trust.NETWORK
+        )
         self._readings = 0
 
     def turn(self) -> Turn:

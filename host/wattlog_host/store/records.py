@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from wattlog_host.wire import Batch
+from wattlog_pi.system_clock import Trust
 
 
 class StoreError(Exception):
@@ -12,12 +13,13 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """A batch and when it came."""
+    """A batch and when it came, by a clock of such trust."""
 
     topic: str
     batch: Batch
     received_ms: int
     message: bytes = field(repr=False)
+    trust: Trust = Trust.NETWORK
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,15 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one batch: reason None is committed, else refused for ever."""
+    """What became of one batch: reason None is committed, else why it is not stored."""
 
     incoming: Incoming
     reason: str | None
     is_new: bool = False
     ahead_ms: int | None = None
     """How far the agent's clock is ahead of ours; None is unknown."""
+    is_behind: bool = False
+    """Whether it is ours that is wrong: the agent's is set from the network, ours is not."""
 
 
 @dataclass(frozen=True, slots=True)

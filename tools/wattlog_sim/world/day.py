@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wattlog.channels import by_id, rescaled
-from wattlog_host.placing import ARRIVAL
+from wattlog_host.placing import METER, SYNC
 from wattlog_host.store.writer import Writer
 from wattlog_sim.world.clock import World
 from wattlog_sim.world.edge import EDGE, Edge, Promise, seldom
@@ -133,6 +133,7 @@ class Day:
             "power cuts": self.edge.cuts,
             "host kills": self.host.kills,
             "starts": self.edge.boots,
+            "copies put back": self.edge.copies,
             "rotten bits": self.edge.rots,
         }
 
@@ -213,14 +214,16 @@ class Day:
             for seq in range(run.first_seq, run.last_seq + 1)
         }
         seen = set()
+        seen_in_logs = set()
         for row in writer.readings():
-            key = (row.log, row.seq)
+            key = (row.boot, row.seq)
             self.world.trace(repr(row).encode())
             assert row.edge == EDGE
             assert key not in seen, f"reading {row.seq} is there twice"
             seen.add(key)
+            seen_in_logs.add((row.log, row.seq))
             self.rows += 1
-            promise = expected.pop(key, None)
+            promise = expected.pop(key, None) or edge.taken_away.get(key)
             if promise is None:
                 promise = _matching(maybe, row.boot, row.uptime_ms)
                 assert promise is not None, f"reading {row.seq} was never taken"
@@ -228,8 +231,9 @@ class Day:
             wanted = (*promise[:4], _stored(promise))
             assert found == wanted, f"reading {row.seq} is {found}, and was {wanted}"
             self._judge_truth(promise, row.time_ms, row.time_source)
-        assert not (gaps & seen), "what is there is noted as lost"
-        missing = set(expected) - gaps
+        assert not (gaps & seen_in_logs), "what is there is noted as lost"
+        lost_seqs = {seq for _, seq in gaps}
+        missing = {key for key in expected if key[1] not in lost_seqs}
         assert not missing, f"{len(missing)} readings are lost unsaid, as {min(missing)}"
         self.lost = len(expected)
         self._judge_gaps(gaps)
@@ -244,13 +248,14 @@ class Day:
         assert sent_ms is not None, f"the meter never sent {promise.values}"
         late_ms = promise.true_ms - sent_ms
         assert late_ms <= HELD_MS, f"read {late_ms} ms after it was sent"
-        if "clock" not in self.faults.names and source != ARRIVAL:
+        if "clock" not in self.faults.names and source in (SYNC, METER):
             error_ms = abs(time_ms - self.world.epoch_ms_start - sent_ms)
             assert error_ms <= HELD_MS, f"placed {error_ms} ms beside its time"
 
     def _judge_gaps(self, gaps: set[tuple[int, int]]) -> None:
         """A gap is what the log gave up, and not more."""
-        evicted = self.edge.log.stats().evicted if self.edge.log else 0
+        evicted = self.edge.evicted_before
+        evicted += self.edge.log.stats().evicted if self.edge.log else 0
         # A record that was torn in its last byte may have been promised, for all the log knows; a
         # bit that rots in the first of a group takes the group with it.
         most = evicted + self.edge.cuts + GROUP_RECORDS_MAX * self.edge.rots
@@ -261,7 +266,7 @@ class Day:
     def _judge_completeness(self) -> None:
         """A good frame that was heard is a reading, but for the few that a start may cost."""
         least = self.heard - 3 * self.edge.boots - 2
-        count = len(self.edge.promised)
+        count = len(self.edge.promised) + len(self.edge.taken_away)
         assert count >= least, f"{self.heard} good frames were heard, {count} were logged"
 
 

@@ -97,21 +97,36 @@ class EdgeClock:
     def __init__(self, world: "World") -> None:
         """Start without the time."""
         self._world = world
-        self.is_known = False
+        self._is_known = False
+        self._is_sure = False
         self.error_ms = 0
 
     def epoch_ms(self) -> int | None:
         """Return what the clock says."""
-        return self._world.epoch_ms + self.error_ms if self.is_known else None
+        return self._world.epoch_ms + self.error_ms if self._is_known else None
+
+    def is_sure(self) -> bool:
+        """Tell whether it was set from the network since the start."""
+        return self._is_sure
 
     def learn(self) -> None:
         """Get the time from the network."""
-        self.is_known = True
+        self._is_known = self._is_sure = True
         self.error_ms = 0
 
-    def forget(self) -> None:
-        """Start again without a battery."""
-        self.is_known = False
+    def start(self, behind_ms: int | None) -> None:
+        """Start without a battery: with no time, or so far behind where it stopped."""
+        self._is_known = behind_ms is not None
+        self._is_sure = False
+        self.error_ms = -(behind_ms or 0)
+
+
+class Copy(NamedTuple):
+    """What was copied from the flash, and when."""
+
+    image: bytes
+    promises: int
+    evicted: int
 
 
 class Edge:
@@ -128,14 +143,19 @@ class Edge:
         self.batch_ms = batch_ms
         self.is_wifi_up = True
         self.knows_time_after_ms: int | None = 3_000
+        self.starts_behind_ms: int | None = None
         self.clock = EdgeClock(world)
         self.line = Line()
         self.agent: Agent | None = None
         self.log: RingLog | None = None
         self.link: EdgeLink | None = None
         self.promised: dict[tuple[int, int], Promise] = {}
+        """(boot, seq) -> what has to arrive."""
+        self.taken_away: dict[tuple[int, int], Promise] = {}
+        """What went with a flash that an older copy was put in place of: may have arrived."""
         self.maybe: list[Promise] = []
-        self.logs: dict[int, int] = {}
+        self.evicted_before = 0
+        self.copies = 0
         self.boots = 0
         self.cuts = 0
         self.rots = 0
@@ -145,6 +165,7 @@ class Edge:
         self._boot_ms = 0
         self._due_ms = -1
         self._drift_ppm = 0
+        self._copy: Copy | None = None
 
     def power_on(self) -> None:
         """Boot; the power may go again meanwhile."""
@@ -177,10 +198,10 @@ class Edge:
             self.batch_ms,
             log_kind="flash",
         )
-        self._watch_writer(self.agent, log.id)
-        self.clock.forget()
+        self._watch_writer(self.agent)
+        self.clock.start(self.starts_behind_ms)
         if self.knows_time_after_ms is not None:
-            world.after(self.knows_time_after_ms, self.clock.learn)
+            world.after(self.knows_time_after_ms, self._learn_time, self.boots)
         self._wake()
 
     def power_off(self) -> None:
@@ -201,6 +222,31 @@ class Edge:
         """Have one bit of the flash turn."""
         self.rots += 1
         self.image[self._rng.randrange(len(self.image))] ^= 1 << self._rng.randrange(8)
+
+    def copy_flash(self) -> None:
+        """Copy the flash as it is, for put_back()."""
+        self._copy = Copy(bytes(self.image), len(self.promised), self._evicted())
+
+    def put_back(self) -> None:
+        """Put the copy in the place of what the flash holds, and start from it."""
+        if self._copy is None:
+            return
+        self.power_off()
+        self.copies += 1
+        self.evicted_before += self._evicted() - self._copy.evicted
+        for key in list(self.promised)[self._copy.promises :]:
+            self.taken_away[key] = self.promised.pop(key)
+        self.image[:] = self._copy.image
+        self.power_on()
+
+    def _evicted(self) -> int:
+        """Return how many records the log on the flash has given up."""
+        flash = FakeFlash(self.flash.sectors, self.flash.sector_bytes, bytearray(self.image))
+        return int(RingLog(flash, lambda: 1).stats().evicted)
+
+    def _learn_time(self, boots: int) -> None:
+        if boots == self.boots:
+            self.clock.learn()
 
     def hear(self, data: bytes) -> None:
         """Take bytes from the meter; a head without power is deaf."""
@@ -246,7 +292,7 @@ class Edge:
         # Its ms are not ours; one more is always enough.
         self._at(self.world.now_ms + max(1, due_ms - now_ms + 1))
 
-    def _watch_writer(self, agent: Agent, log_id: int) -> None:
+    def _watch_writer(self, agent: Agent) -> None:
         """Write down each reading that the log took."""
         writer = agent._writer
         take = writer.reading
@@ -260,8 +306,8 @@ class Edge:
             self.maybe.append(promise)
             seq = take(uptime_ms, one)
             self.maybe.pop()
-            assert (log_id, seq) not in self.promised, "a sequence number came twice"
-            self.promised[log_id, seq] = promise
+            assert (boot, seq) not in self.promised, "a sequence number came twice"
+            self.promised[boot, seq] = promise
             return seq
 
         writer.reading = reading  # type: ignore[assignment, method-assign]

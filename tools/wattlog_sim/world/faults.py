@@ -93,6 +93,28 @@ class Faults:
             self._world.at(time_ms, act)
             self._world.at(time_ms + 30_000 + self._while_ms(HOUR_MS), edge.power_on)
 
+    def _battery(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
+        """The clock goes on where it stopped, until a time server answers, if ever."""
+        rng = self._rng
+        edge.starts_behind_ms = rng.randrange(HOUR_MS, 5 * 24 * HOUR_MS)
+        edge.knows_time_after_ms = rng.choice((None, self._while_ms(6 * HOUR_MS), 3_000))
+
+    def _copy(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
+        """The log is put back from an older copy, now and then twice from the same."""
+        times = sorted(
+            self._rng.randrange(self._end_ms) for _ in range(2 + self._rng.randrange(2))
+        )
+        self._world.at(times[0], edge.copy_flash)
+        for time_ms in times[1:]:
+            self._world.at(time_ms, edge.put_back)
+
+    def _host_clock(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
+        """The host's clock is behind for some hours of the run."""
+        start_ms, end_ms = sorted(self._rng.randrange(self._end_ms) for _ in range(2))
+        behind_ms = self._rng.randrange(HOUR_MS, 5 * 24 * HOUR_MS)
+        self._world.at(start_ms * self._rng.randrange(2), host.set_clock, behind_ms)
+        self._world.at(end_ms, host.set_clock, 0)
+
     def _clock(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
         """The time is never known, or late, or steps."""
         rng = self._rng
@@ -110,9 +132,12 @@ class Faults:
 
 
 KINDS = {
+    "battery": Faults._battery,
     "broker": Faults._broker,
     "clock": Faults._clock,
+    "copy": Faults._copy,
     "host": Faults._host,
+    "host clock": Faults._host_clock,
     "line": Faults._line,
     "power": Faults._power,
     "rot": Faults._rot,

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from wattlog_host.desk import Desk, work
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.writer import Writer
+from wattlog_pi.system_clock import Trust
 from wattlog_sim.world.net import Broker, Client
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Host:
         self.path = path
         self.kills = 0
         self.answers = 0
-        self.is_fair = False
+        self.behind_ms = 0
         self._rng = world.rng("host")
         self._writer: Writer | None = None
         self._desk: Desk | None = None
@@ -53,9 +54,9 @@ class Host:
         """Start, unless it runs."""
         if self._writer is not None:
             return
-        self._writer = Writer(self.path, VERSION, self.world.epoch_ms)
-        view = LiveView(HostView(VERSION, self.world.epoch_ms), self._writer.counters)
-        self._desk = Desk(view)
+        self._writer = Writer(self.path, VERSION, self._now_ms())
+        view = LiveView(HostView(VERSION, self._now_ms()), self._writer.counters)
+        self._desk = Desk(view, self._trust)
         self._is_working = False
         self._statements_left = self._answers_left = None
         # The one place where a process of SQL can be struck between two statements.
@@ -83,6 +84,16 @@ class Host:
             self._statements_left = self._rng.randrange(STATEMENTS_MAX)
         else:
             self._answers_left = self._rng.randrange(3)
+
+    def set_clock(self, behind_ms: int) -> None:
+        """Have the clock go so far behind, or be set from the network for 0."""
+        self.behind_ms = behind_ms
+
+    def _now_ms(self) -> int:
+        return self.world.epoch_ms - self.behind_ms
+
+    def _trust(self) -> Trust:
+        return Trust.NOBODY if self.behind_ms else Trust.NETWORK
 
     def heal(self) -> None:
         """Run, and be killed no more."""
@@ -112,7 +123,7 @@ class Host:
     def _deliver(self, topic: str, payload: bytes) -> None:
         if self._desk is None:
             return
-        self._desk.on_message(topic, payload, self.world.epoch_ms)
+        self._desk.on_message(topic, payload, self._now_ms())
         if not self._is_working:
             self._is_working = True
             self.world.after(WORK_MS, self._work, self._desk)
@@ -122,7 +133,7 @@ class Host:
             return
         self._is_working = False
         try:
-            self._publish(work(desk, self._writer, self.world.epoch_ms))
+            self._publish(work(desk, self._writer, self._now_ms()))
         except Killed:
             self.kills += 1
             self.stop()
