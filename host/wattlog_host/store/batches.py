@@ -4,6 +4,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +22,51 @@ from wattlog_host.wire import Batch
 RECORDS_MAX = 64
 # What lies closer together is looked up together.
 _CLUSTER_SEQS = 4_096
+
+_BATCH, _EDGE, _GAP = tables.batch.c, tables.edge.c, tables.gap.c
+_LOG, _METER = tables.edge_log.c, tables.meter.c
+
+_EDGES = sa.select(_EDGE.name, _EDGE.id).where(_EDGE.name.in_(sa.bindparam("names")))
+_LOGS = sa.select(_LOG.id, _LOG.edge_id, _LOG.log, _LOG.settled_seq).where(
+    _LOG.edge_id.in_(sa.bindparam("edge_ids")), _LOG.log.in_(sa.bindparam("numbers"))
+)
+_METERS = sa.select(_METER.server_id, _METER.id).where(
+    _METER.server_id.in_(sa.bindparam("server_ids"))
+)
+_IN_LOG = _BATCH.log_id == sa.bindparam("log_id")
+_STORED = sa.select(_BATCH.first_seq, _BATCH.records).where(
+    _IN_LOG,
+    _BATCH.first_seq > sa.bindparam("after"),
+    _BATCH.first_seq <= sa.bindparam("last"),
+)
+_STORED_BATCH = sa.select(
+    _BATCH.packed, _BATCH.skipped, _BATCH.readings, _BATCH.received_ms, _BATCH.boot,
+    _BATCH.first_uptime_ms,
+).where(_IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"))  # fmt: skip
+_FOLLOWING = (
+    sa.select(_BATCH.first_seq, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.offset_ms)
+    .where(_IN_LOG, _BATCH.first_seq > sa.bindparam("last_seq"))
+    .order_by(_BATCH.first_seq)
+    .limit(1)
+)
+_GAPS = sa.select(_GAP.first_seq, _GAP.last_seq, _GAP.reason, _GAP.noted_ms, _GAP.id).where(
+    _GAP.log_id == sa.bindparam("log_id"),
+    _GAP.last_seq >= sa.bindparam("first"),
+    _GAP.first_seq <= sa.bindparam("last"),
+)
+_SETTLE = (
+    sa.update(tables.edge_log)
+    .where(_LOG.id == sa.bindparam("log_id"))
+    .values(settled_seq=sa.bindparam("last_seq"))
+)
+_INSERT = {table: sa.insert(table) for table in tables.METADATA.sorted_tables}
+_DELETE_BATCH = tuple(
+    sa.delete(table).where(
+        table.c.log_id == sa.bindparam("log_id"), table.c.first_seq == sa.bindparam("first_seq")
+    )
+    for table in (tables.series, tables.batch)
+)
+_DELETE_GAPS = sa.delete(tables.gap).where(_GAP.id.in_(sa.bindparam("ids")))
 
 
 @dataclass(slots=True)
@@ -77,11 +123,7 @@ class Writing:
             for lost in lookup.missing(self._connection, log.id, span):
                 self._lose(log, Gap(lost, gaps.EVICTED, floor.received_ms))
             log.settled_seq = span.last
-            self._connection.execute(
-                sa.update(tables.edge_log)
-                .where(tables.edge_log.c.id == log.id)
-                .values(settled_seq=span.last)
-            )
+            self._connection.execute(_SETTLE, {"log_id": log.id, "last_seq": span.last})
             self._write_gaps()
 
     def refuse(self, letters: Iterable[DeadLetter]) -> None:
@@ -115,20 +157,13 @@ class Writing:
 
     def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
         """Have a row for each (edge, log), made now where there is none."""
-        edge, log = tables.edge.c, tables.edge_log.c
         names = sorted({name for name, _, _ in wanted})
-        edge_ids = {
-            row.name: row.id
-            for row in self._connection.execute(
-                sa.select(edge.name, edge.id).where(edge.name.in_(names))
-            )
-        }
+        numbers = sorted({number for _, number, _ in wanted})
+        rows = self._connection.execute(_EDGES, {"names": names})
+        edge_ids = {row.name: row.id for row in rows}
         rows = self._connection.execute(
-            sa.select(log.id, log.edge_id, log.log, log.settled_seq).where(
-                log.edge_id.in_(list(edge_ids.values())),
-                log.log.in_(sorted({number for _, number, _ in wanted})),
-            )
-        ).all()
+            _LOGS, {"edge_ids": list(edge_ids.values()), "numbers": numbers}
+        )
         found = {(row.edge_id, row.log): row for row in rows}
         for name, number, now_ms in wanted:
             if (name, number) in self._logs:
@@ -153,17 +188,11 @@ class Writing:
         by_log: dict[tuple[str, int], list[Batch]] = {}
         for item in items:
             by_log.setdefault((item.batch.edge, item.batch.log), []).append(item.batch)
-        batch = tables.batch.c
         for key, batches in by_log.items():
             log = self._logs[key]
             for span in _clusters(batches):
-                rows = self._connection.execute(
-                    sa.select(batch.first_seq, batch.records).where(
-                        batch.log_id == log.id,
-                        batch.first_seq > span.first - RECORDS_MAX,
-                        batch.first_seq <= span.last,
-                    )
-                )
+                around = {"after": span.first - RECORDS_MAX, "last": span.last}
+                rows = self._connection.execute(_STORED, {"log_id": log.id} | around)
                 log.stored.update((row.first_seq, row.records) for row in rows)
                 self._load_gaps(log, span)
             uptimes: dict[int, int] = {}
@@ -176,14 +205,8 @@ class Writing:
 
     def _load_gaps(self, log: _Log, span: Span) -> None:
         """Load the gaps that touch a run, and its neighbours, which they may become one with."""
-        gap = tables.gap.c
-        rows = self._connection.execute(
-            sa.select(gap.first_seq, gap.last_seq, gap.reason, gap.noted_ms, gap.id).where(
-                gap.log_id == log.id,
-                gap.last_seq >= span.first - 1,
-                gap.first_seq <= span.last + 1,
-            )
-        ).all()
+        around = {"first": span.first - 1, "last": span.last + 1}
+        rows = self._connection.execute(_GAPS, {"log_id": log.id} | around)
         known = {one.id for one in log.gaps_before}
         loaded = [
             Gap(Span(row.first_seq, row.last_seq), row.reason, row.noted_ms, row.id)
@@ -201,13 +224,7 @@ class Writing:
             planned, received_ms = log.fresh[batch.first_seq]
             same, boot = Same(planned.batch.packed, len(planned.rows)), planned.batch.boot or boot
         elif batch.first_seq in log.stored:
-            column = tables.batch.c
-            row = self._connection.execute(
-                sa.select(
-                    column.packed, column.readings, column.received_ms, column.boot,
-                    column.first_uptime_ms,
-                ).where(column.log_id == log.id, column.first_seq == batch.first_seq)
-            ).one()  # fmt: skip
+            row = self._stored_batch(log, batch.first_seq)
             same, received_ms = Same(row.packed, row.readings), row.received_ms
             boot = row.boot or boot
             if boot is not None and boot not in log.syncs:
@@ -243,12 +260,7 @@ class Writing:
                 planned = log.fresh[first_seq][0]
                 other, skipped = planned.batch, planned.skipped
             else:
-                column = tables.batch.c
-                row = self._connection.execute(
-                    sa.select(column.packed, column.skipped).where(
-                        column.log_id == log.id, column.first_seq == first_seq
-                    )
-                ).one()
+                row = self._stored_batch(log, first_seq)
                 other = lookup.batch_from(log.edge, batch.log, first_seq, row.packed)
                 skipped = lookup.as_bits(row.skipped)
             for record in other.records:
@@ -262,15 +274,9 @@ class Writing:
 
     def _following(self, log: _Log, batch: Batch) -> tuple[int, int] | None:
         """Return (uptime_ms, time_ms) of the next batch of the log, if it is of this boot."""
-        column = tables.batch.c
         row = self._connection.execute(
-            sa.select(
-                column.first_seq, column.boot, column.first_uptime_ms, column.offset_ms,
-            )
-            .where(column.log_id == log.id, column.first_seq > batch.last_seq)
-            .order_by(column.first_seq)
-            .limit(1)
-        ).one_or_none()  # fmt: skip
+            _FOLLOWING, {"log_id": log.id, "last_seq": batch.last_seq}
+        ).one_or_none()
         later = [seq for seq in log.fresh if seq > batch.last_seq]
         if later and (row is None or min(later) <= row.first_seq):
             planned = log.fresh[min(later)][0]
@@ -281,6 +287,10 @@ class Writing:
         if row is None or row.boot != batch.boot:
             return None
         return row.first_uptime_ms, row.first_uptime_ms + row.offset_ms
+
+    def _stored_batch(self, log: _Log, first_seq: int) -> Any:
+        name = {"log_id": log.id, "first_seq": first_seq}
+        return self._connection.execute(_STORED_BATCH, name).one()
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -329,9 +339,10 @@ class Writing:
         meter_ids = self._meter_ids(plans)
         for log, (planned, received_ms) in plans:
             batch = planned.batch
-            if batch.first_seq in log.rewritten:
-                self._delete(log, batch.first_seq)
             name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq}
+            if batch.first_seq in log.rewritten:
+                for statement in _DELETE_BATCH:
+                    self._connection.execute(statement, name)
             batches.append(
                 name
                 | {
@@ -364,24 +375,15 @@ class Writing:
             (tables.sync_point, syncs),
         ):
             if rows:
-                self._connection.execute(sa.insert(table), rows)
-
-    def _delete(self, log: _Log, first_seq: int) -> None:
-        for table in (tables.series, tables.batch):
-            self._connection.execute(
-                sa.delete(table).where(table.c.log_id == log.id, table.c.first_seq == first_seq)
-            )
+                self._connection.execute(_INSERT[table], rows)
 
     def _meter_ids(self, plans: Sequence[tuple[_Log, tuple[Plan, int]]]) -> dict[bytes, int]:
         """Return the number of each meter that these plans have readings of."""
-        meter = tables.meter.c
         seen: dict[bytes, tuple[str, int]] = {}
         for log, (planned, received_ms) in plans:
             for server_id in planned.series:
                 seen.setdefault(server_id, (log.edge, received_ms))
-        rows = self._connection.execute(
-            sa.select(meter.server_id, meter.id).where(meter.server_id.in_(sorted(seen)))
-        )
+        rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
         ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
         for server_id, (edge, received_ms) in seen.items():
             if server_id in ids:
@@ -409,16 +411,15 @@ class Writing:
                 self.meter_ids |= places.apply(self._connection, log.id, moves)
 
     def _write_gaps(self) -> None:
-        gap = tables.gap
         for log in self._logs.values():
             ids = {one.id for one in log.gaps}
             gone = [one.id for one in log.gaps_before if one.id not in ids]
             new = [one for one in log.gaps if one.id is None]
             if gone:
-                self._connection.execute(sa.delete(gap).where(gap.c.id.in_(gone)))
+                self._connection.execute(_DELETE_GAPS, {"ids": gone})
             for one in new:
                 self._insert(
-                    gap,
+                    tables.gap,
                     log_id=log.id,
                     first_seq=one.span.first,
                     last_seq=one.span.last,
@@ -430,7 +431,7 @@ class Writing:
 
     def _insert(self, table: sa.Table, **values: object) -> int:
         """Return the number that the database gives the row."""
-        return inserted_id(self._connection.execute(sa.insert(table).values(**values)))
+        return inserted_id(self._connection.execute(_INSERT[table], values))
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:

@@ -21,6 +21,14 @@ BUSY_TIMEOUT_MS = 2_000
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
+_COUNTER = tables.counter.c
+_ADD_COUNT = (
+    sa.update(tables.counter)
+    .where(_COUNTER.name == sa.bindparam("of_name"), _COUNTER.reason == sa.bindparam("of_reason"))
+    .values(value=_COUNTER.value + sa.bindparam("count"))
+)
+_NEW_COUNT = sa.insert(tables.counter)
+
 _PRAGMAS = (
     # Readers never wait for the writer. FULL: an acknowledged batch survives a power cut.
     "PRAGMA journal_mode=WAL",
@@ -133,17 +141,14 @@ def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:
     """Add to the totals that outlive the process."""
-    counter = tables.counter
     for (name, reason), count in sorted(counts.items()):
         if not count:
             continue
-        result = connection.execute(
-            sa.update(counter)
-            .where(counter.c.name == name, counter.c.reason == reason)
-            .values(value=counter.c.value + count)
+        added = connection.execute(
+            _ADD_COUNT, {"of_name": name, "of_reason": reason, "count": count}
         )
-        if not result.rowcount:
-            connection.execute(sa.insert(counter).values(name=name, reason=reason, value=count))
+        if not added.rowcount:
+            connection.execute(_NEW_COUNT, {"name": name, "reason": reason, "value": count})
 
 
 def inserted_id(result: sa.CursorResult[Any]) -> int:

@@ -17,6 +17,65 @@ LOSSES_SHOWN = 5
 
 _INT64 = 2**63
 
+_BATCH, _EDGE, _GAP, _LOG = tables.batch.c, tables.edge.c, tables.gap.c, tables.edge_log.c
+_METER, _SERIES = tables.meter.c, tables.series.c
+
+_READINGS = (
+    sa.select(tables.batch, _EDGE.name, _LOG.log)
+    .select_from(tables.batch.join(tables.edge_log).join(tables.edge))
+    .order_by(_BATCH.log_id, _BATCH.first_seq)
+)
+_LATEST = (
+    sa.select(
+        _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.skipped, _BATCH.offset_ms,
+        _BATCH.steps, _BATCH.time_source, _EDGE.name, _LOG.log,
+    )
+    .select_from(
+        tables.series.join(tables.batch)
+        .join(tables.edge_log, _LOG.id == _BATCH.log_id)
+        .join(tables.edge)
+    )
+    .where(_SERIES.meter_id == sa.bindparam("meter_id"))
+    .order_by(_SERIES.last_ms.desc(), _BATCH.first_seq.desc())
+    .limit(1)
+)  # fmt: skip
+_PACKED = sa.select(_BATCH.packed).where(
+    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.first_seq == sa.bindparam("first_seq")
+)
+_METER_NAMES = sa.select(_METER.server_id, _METER.label).where(
+    _METER.id == sa.bindparam("meter_id")
+)
+_LOST_IN_ALL = sa.select(sa.func.count(), sa.func.sum(_GAP.last_seq - _GAP.first_seq + 1))
+_LOST_LAST = (
+    sa.select(tables.gap, _EDGE.name, _LOG.log)
+    .select_from(tables.gap.join(tables.edge_log).join(tables.edge))
+    .order_by(_GAP.noted_ms.desc(), _GAP.id.desc())
+    .limit(sa.bindparam("count_max"))
+)
+_WITH_READINGS = sa.select(
+    _BATCH.first_seq, _BATCH.skipped, _BATCH.offset_ms, _BATCH.steps, _BATCH.packed
+).where(_BATCH.log_id == sa.bindparam("log_id"), _BATCH.readings > 0)
+_BEFORE = (
+    _WITH_READINGS.where(_BATCH.first_seq < sa.bindparam("first"))
+    .order_by(_BATCH.first_seq.desc())
+    .limit(1)
+)
+_AFTER = (
+    _WITH_READINGS.where(_BATCH.first_seq + _BATCH.records - 1 > sa.bindparam("last"))
+    .where(_BATCH.first_seq > sa.bindparam("after"))
+    .order_by(_BATCH.first_seq)
+    .limit(2)
+)
+_STORED = (
+    sa.select(_BATCH.first_seq, _BATCH.first_seq + _BATCH.records - 1)
+    .where(
+        _BATCH.log_id == sa.bindparam("log_id"),
+        _BATCH.first_seq > sa.bindparam("after"),
+        _BATCH.first_seq <= sa.bindparam("last"),
+    )
+    .order_by(_BATCH.first_seq)
+)
+
 
 def as_int64(bits: int) -> int:
     """Return 64 bits as the database's signed integer."""
@@ -56,13 +115,7 @@ def rows_of(batch: Batch, skipped: int) -> Iterator[Row]:
 
 def readings(connection: sa.Connection) -> Iterator[StoredReading]:
     """Return every reading, by log and batch; one batch at a time is in memory."""
-    batch, log, edge = tables.batch.c, tables.edge_log.c, tables.edge.c
-    query = (
-        sa.select(tables.batch, edge.name, log.log)
-        .select_from(tables.batch.join(tables.edge_log).join(tables.edge))
-        .order_by(batch.log_id, batch.first_seq)
-    )
-    for row in connection.execution_options(yield_per=100).execute(query):
+    for row in connection.execution_options(yield_per=100).execute(_READINGS):
         clock = clock_of(row.offset_ms, row.steps)
         stored = batch_from(row.name, row.log, row.first_seq, row.packed)
         for one in rows_of(stored, as_bits(row.skipped)):
@@ -81,28 +134,19 @@ def latest(
 
     fresh are batches that need not be decoded once more, by (log_id, first_seq).
     """
-    series, batch, meter = tables.series.c, tables.batch.c, tables.meter.c
     found = []
     for meter_id in meter_ids:
-        row = connection.execute(
-            _LATEST.where(series.meter_id == meter_id)
-            .order_by(series.last_ms.desc(), batch.first_seq.desc())
-            .limit(1)
-        ).one_or_none()
+        row = connection.execute(_LATEST, {"meter_id": meter_id}).one_or_none()
         if row is None:
             continue
         stored = (fresh or {}).get((row.log_id, row.first_seq))
         if stored is None:
             packed = connection.execute(
-                sa.select(batch.packed).where(
-                    batch.log_id == row.log_id, batch.first_seq == row.first_seq
-                )
+                _PACKED, {"log_id": row.log_id, "first_seq": row.first_seq}
             ).scalar_one()
             stored = batch_from(row.name, row.log, row.first_seq, packed)
         clock = clock_of(row.offset_ms, row.steps)
-        name = connection.execute(
-            sa.select(meter.server_id, meter.label).where(meter.id == meter_id)
-        ).one()
+        name = connection.execute(_METER_NAMES, {"meter_id": meter_id}).one()
         own = (one for one in rows_of(stored, as_bits(row.skipped)) if one.server_id == name[0])
         time_ms, _, newest = max((clock.at(one.uptime_ms), one.seq, one) for one in own)
         values = stored_values(newest.values)
@@ -121,31 +165,11 @@ def latest(
     return found
 
 
-_LATEST = sa.select(
-    tables.batch.c.log_id, tables.batch.c.first_seq, tables.batch.c.boot, tables.batch.c.skipped,
-    tables.batch.c.offset_ms, tables.batch.c.steps, tables.batch.c.time_source,
-    tables.edge.c.name, tables.edge_log.c.log,
-).select_from(
-    tables.series.join(tables.batch).join(
-        tables.edge_log, tables.edge_log.c.id == tables.batch.c.log_id
-    ).join(tables.edge)
-)  # fmt: skip
-
-
 def losses(connection: sa.Connection, count_max: int = LOSSES_SHOWN) -> Losses:
     """Return what is lost in all, and the newest runs, newest first."""
-    gap = tables.gap.c
-    runs, records = connection.execute(
-        sa.select(sa.func.count(), sa.func.sum(gap.last_seq - gap.first_seq + 1))
-    ).one()
-    query = (
-        sa.select(tables.gap, tables.edge.c.name, tables.edge_log.c.log)
-        .select_from(tables.gap.join(tables.edge_log).join(tables.edge))
-        .order_by(gap.noted_ms.desc(), gap.id.desc())
-        .limit(count_max)
-    )
+    runs, records = connection.execute(_LOST_IN_ALL).one()
     newest = []
-    for row in connection.execute(query).all():
+    for row in connection.execute(_LOST_LAST, {"count_max": count_max}).all():
         span = Span(row.first_seq, row.last_seq)
         times = _times_around(connection, row.log_id, span)
         newest.append(LostRun(row.name, row.log, *span, row.reason, row.noted_ms, *times))
@@ -156,18 +180,9 @@ def _times_around(
     connection: sa.Connection, log_id: int, span: Span
 ) -> tuple[int | None, int | None]:
     """Return the times of the readings before and after a gap, which may be inside a batch."""
-    batch = tables.batch.c
-    in_log = sa.select(tables.batch).where(batch.log_id == log_id)
-    rows = connection.execute(
-        in_log.where(batch.first_seq < span.first, batch.readings > 0)
-        .order_by(batch.first_seq.desc())
-        .limit(1)
-    ).all()
+    rows = connection.execute(_BEFORE, {"log_id": log_id, "first": span.first}).all()
     later = connection.execute(
-        in_log.where(batch.first_seq + batch.records - 1 > span.last, batch.readings > 0)
-        .where(batch.first_seq > span.first - 64)
-        .order_by(batch.first_seq)
-        .limit(2)
+        _AFTER, {"log_id": log_id, "after": span.first - 64, "last": span.last}
     ).all()
     before: list[tuple[int, int]] = []
     after: list[tuple[int, int]] = []
@@ -181,14 +196,7 @@ def _times_around(
 
 def missing(connection: sa.Connection, log_id: int, span: Span) -> list[Span]:
     """Return what of this run of a log is in no batch."""
-    batch = tables.batch.c
     rows = connection.execute(
-        sa.select(batch.first_seq, batch.first_seq + batch.records - 1)
-        .where(
-            batch.log_id == log_id,
-            batch.first_seq > span.first - 64,
-            batch.first_seq <= span.last,
-        )
-        .order_by(batch.first_seq)
+        _STORED, {"log_id": log_id, "after": span.first - 64, "last": span.last}
     )
     return uncovered(span, (Span(*row) for row in rows))

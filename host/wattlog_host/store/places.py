@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from wattlog_host.bounds import INT64
 from wattlog_host.ingest import Series, series_of
 from wattlog_host.placing import (
     ARRIVAL,
@@ -24,7 +25,120 @@ SYNCS_MAX = 1_000
 # More than a week at one reading a second: further away no counter is believed.
 BATCHES_MAX = 20_000
 
-_UNPLACED = (METER, ARRIVAL)
+# Bounds that bound nothing.
+_LEAST, _GREATEST = -INT64, INT64 - 1
+
+_BATCH, _SERIES = tables.batch.c, tables.series.c
+_METER, _SYNC_POINT = tables.meter.c, tables.sync_point.c
+
+_SYNC_OF_BOOT = sa.and_(
+    _SYNC_POINT.log_id == sa.bindparam("log_id"), _SYNC_POINT.boot == sa.bindparam("boot")
+)
+_SYNC_BEFORE = sa.select(sa.func.max(_SYNC_POINT.uptime_ms)).where(
+    _SYNC_OF_BOOT, _SYNC_POINT.uptime_ms <= sa.bindparam("uptime_ms")
+)
+_SYNCS_FROM = (
+    sa.select(_SYNC_POINT.uptime_ms, _SYNC_POINT.epoch_ms)
+    .where(
+        _SYNC_OF_BOOT,
+        _SYNC_POINT.uptime_ms >= sa.func.coalesce(_SYNC_BEFORE.scalar_subquery(), 0),
+    )
+    .order_by(_SYNC_POINT.uptime_ms)
+    .limit(SYNCS_MAX)
+)
+_SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(_SYNC_OF_BOOT)
+_SYNC_FIRST_AND_NEXT = sa.select(
+    _SYNC_EARLIEST.scalar_subquery(),
+    _SYNC_EARLIEST.where(_SYNC_POINT.uptime_ms > sa.bindparam("uptime_ms")).scalar_subquery(),
+)
+_OF_BOOT = sa.select(
+    _BATCH.first_seq, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms, _BATCH.offset_ms,
+    _BATCH.steps, _BATCH.time_source, _BATCH.received_ms,
+).where(
+    _BATCH.log_id == sa.bindparam("log_id"),
+    _BATCH.boot == sa.bindparam("boot"),
+    _BATCH.last_uptime_ms >= sa.bindparam("from_ms"),
+    _BATCH.first_uptime_ms <= sa.bindparam("until_ms"),
+)  # fmt: skip
+
+_IS_UNPLACED = sa.and_(
+    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.time_source.in_((METER, ARRIVAL))
+)
+_ANY_UNPLACED = sa.select(_BATCH.first_seq).where(_IS_UNPLACED).limit(1)
+_UNPLACED = (
+    sa.select(
+        _BATCH.first_seq, _BATCH.offset_ms, _BATCH.time_source, _BATCH.received_ms,
+        _BATCH.last_uptime_ms,
+    )
+    .where(
+        _IS_UNPLACED,
+        _BATCH.first_seq >= sa.bindparam("low"),
+        _BATCH.first_seq <= sa.bindparam("high"),
+    )
+    .order_by(_BATCH.first_seq.desc())
+    .limit(BATCHES_MAX)
+)  # fmt: skip
+_IS_PLACED = sa.and_(_BATCH.log_id == sa.bindparam("log_id"), _BATCH.time_source == SYNC)
+_NEIGHBOURS = sa.select(
+    sa.select(sa.func.max(_BATCH.first_seq))
+    .where(_IS_PLACED, _BATCH.first_seq < sa.bindparam("low"))
+    .scalar_subquery(),
+    sa.select(sa.func.min(_BATCH.first_seq))
+    .where(_IS_PLACED, _BATCH.first_seq > sa.bindparam("high"))
+    .scalar_subquery(),
+)
+_COUNTED = (
+    sa.select(_METER.server_id, _SERIES.zero_ms, _SERIES.first_ms, _SERIES.last_ms)
+    .select_from(tables.series.join(tables.meter))
+    .where(
+        _SERIES.log_id == sa.bindparam("log_id"),
+        _SERIES.first_seq == sa.bindparam("first_seq"),
+        _SERIES.zero_ms.is_not(None),
+    )
+    .order_by(_METER.server_id)
+)
+
+# What an update looks for must not be called as a column that it sets may be.
+_MOVE_BATCH = (
+    sa.update(tables.batch)
+    .where(_BATCH.log_id == sa.bindparam("in_log"), _BATCH.first_seq == sa.bindparam("seq"))
+    .values(
+        offset_ms=sa.bindparam("new_ms"),
+        steps=sa.bindparam("new_steps"),
+        time_source=sa.bindparam("source"),
+    )
+)
+_OF_BATCH = sa.and_(
+    _SERIES.log_id == sa.bindparam("in_log"), _SERIES.first_seq == sa.bindparam("seq")
+)
+_BY_MS = sa.bindparam("by_ms", type_=sa.BigInteger)
+_SHIFT_SERIES = (
+    sa.update(tables.series)
+    .where(_OF_BATCH)
+    .values(
+        first_ms=_SERIES.first_ms + _BY_MS,
+        last_ms=_SERIES.last_ms + _BY_MS,
+        zero_ms=_SERIES.zero_ms + _BY_MS,
+    )
+)
+_METER_ID = sa.select(_METER.id).where(_METER.server_id == sa.bindparam("server_id"))
+_REPLACE_SERIES = (
+    sa.update(tables.series)
+    .where(_OF_BATCH, _SERIES.meter_id == _METER_ID.scalar_subquery())
+    .values({name: sa.bindparam(name) for name in Series._fields})
+)
+_PACKED = sa.select(_BATCH.packed, _BATCH.skipped).where(
+    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.first_seq == sa.bindparam("first_seq")
+)
+_METERS_BETWEEN = (
+    sa.select(_SERIES.meter_id)
+    .distinct()
+    .where(
+        _SERIES.log_id == sa.bindparam("log_id"),
+        _SERIES.first_seq >= sa.bindparam("low"),
+        _SERIES.first_seq <= sa.bindparam("high"),
+    )
+)
 
 
 class Move(NamedTuple):
@@ -40,14 +154,8 @@ def syncs_from(
     connection: sa.Connection, log_id: int, boot: int, uptime_ms: int
 ) -> list[tuple[int, int]]:
     """Return a boot's sync points from the last one at or before this uptime onwards."""
-    sync = tables.sync_point.c
-    of_boot = sa.and_(sync.log_id == log_id, sync.boot == boot)
-    before = sa.select(sa.func.max(sync.uptime_ms)).where(of_boot, sync.uptime_ms <= uptime_ms)
     rows = connection.execute(
-        sa.select(sync.uptime_ms, sync.epoch_ms)
-        .where(of_boot, sync.uptime_ms >= sa.func.coalesce(before.scalar_subquery(), 0))
-        .order_by(sync.uptime_ms)
-        .limit(SYNCS_MAX)
+        _SYNCS_FROM, {"log_id": log_id, "boot": boot, "uptime_ms": uptime_ms}
     )
     return [(row.uptime_ms, row.epoch_ms) for row in rows]
 
@@ -59,25 +167,13 @@ def moves_by_sync(
 
     One moves what lies between it and the next; the first of a boot also what came before.
     """
-    batch, sync = tables.batch.c, tables.sync_point.c
-    of_boot = sa.and_(sync.log_id == log_id, sync.boot == boot)
-    first_ms, last_ms = connection.execute(
-        sa.select(
-            sa.select(sa.func.min(sync.uptime_ms)).where(of_boot).scalar_subquery(),
-            sa.select(sa.func.min(sync.uptime_ms))
-            .where(of_boot, sync.uptime_ms > max(uptimes))
-            .scalar_subquery(),
-        )
+    of_boot = {"log_id": log_id, "boot": boot}
+    first_ms, next_ms = connection.execute(
+        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes)}
     ).one()
-    query = sa.select(
-        batch.first_seq, batch.first_uptime_ms, batch.last_uptime_ms, batch.offset_ms,
-        batch.steps, batch.time_source, batch.received_ms,
-    ).where(batch.log_id == log_id, batch.boot == boot)  # fmt: skip
-    if first_ms < min(uptimes):
-        query = query.where(batch.last_uptime_ms >= min(uptimes))
-    if last_ms is not None:
-        query = query.where(batch.first_uptime_ms <= last_ms)
-    rows = connection.execute(query).all()
+    from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
+    until_ms = _GREATEST if next_ms is None else next_ms
+    rows = connection.execute(_OF_BOOT, of_boot | {"from_ms": from_ms, "until_ms": until_ms}).all()
     if not rows:
         return []
     syncs = syncs_from(connection, log_id, boot, min(row.first_uptime_ms for row in rows))
@@ -103,26 +199,15 @@ def moves_by_meter(
     A batch is placed by the nearest one before and after it that has one. Those with the seqs
     placed have got it now, which may move what lies beside them; others are new without one.
     """
-    batch = tables.batch.c
-    in_log = batch.log_id == log_id
-    unplaced = sa.and_(in_log, batch.time_source.in_(_UNPLACED))
-    if (
-        not others
-        and connection.execute(sa.select(batch.first_seq).where(unplaced).limit(1)).first() is None
-    ):
+    if not others and connection.execute(_ANY_UNPLACED, {"log_id": log_id}).first() is None:
         return []
-    query = sa.select(
-        batch.first_seq, batch.offset_ms, batch.time_source, batch.received_ms,
-        batch.last_uptime_ms,
-    ).where(unplaced)  # fmt: skip
-    low = high = None
+    ends = list(others)
     if placed:
         low, high = _neighbours(connection, log_id, min(placed), max(placed))
-    if low is not None or not placed:
-        query = query.where(batch.first_seq >= min([*others, *([] if low is None else [low])]))
-    if high is not None or not placed:
-        query = query.where(batch.first_seq <= max([*others, *([] if high is None else [high])]))
-    rows = connection.execute(query.order_by(batch.first_seq.desc()).limit(BATCHES_MAX)).all()
+        ends += [_LEAST if low is None else low, _GREATEST if high is None else high]
+    rows = connection.execute(
+        _UNPLACED, {"log_id": log_id, "low": min(ends), "high": max(ends)}
+    ).all()
     moves = []
     before: dict[bytes, Counted] = {}
     after: dict[bytes, Counted] = {}
@@ -144,17 +229,11 @@ def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> set[
     """Write new clocks and what follows from them; return the meters that are touched."""
     if not moves:
         return set()
-    batch, series = tables.batch.c, tables.series.c
     connection.execute(
-        sa.update(tables.batch)
-        .where(batch.log_id == log_id, batch.first_seq == sa.bindparam("seq"))
-        .values(
-            offset_ms=sa.bindparam("new_ms"),
-            steps=sa.bindparam("new_steps"),
-            time_source=sa.bindparam("source"),
-        ),
+        _MOVE_BATCH,
         [
             {
+                "in_log": log_id,
                 "seq": move.first_seq,
                 "new_ms": move.clock.offset_ms,
                 "new_steps": pack_steps(move.clock),
@@ -164,32 +243,24 @@ def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> set[
         ],
     )
     shifts = [
-        {"seq": move.first_seq, "by_ms": move.clock.offset_ms - move.before.offset_ms}
+        {
+            "in_log": log_id,
+            "seq": move.first_seq,
+            "by_ms": move.clock.offset_ms - move.before.offset_ms,
+        }
         for move in moves
         if not move.clock.steps and not move.before.steps
     ]
     if shifts:
-        by_ms = sa.bindparam("by_ms", type_=sa.BigInteger)
-        connection.execute(
-            sa.update(tables.series)
-            .where(series.log_id == log_id, series.first_seq == sa.bindparam("seq"))
-            .values(
-                first_ms=series.first_ms + by_ms,
-                last_ms=series.last_ms + by_ms,
-                zero_ms=series.zero_ms + by_ms,
-            ),
-            shifts,
-        )
+        connection.execute(_SHIFT_SERIES, shifts)
     for move in moves:
         if move.clock.steps or move.before.steps:
             _write_series(connection, log_id, move)
-    low, high = min(move.first_seq for move in moves), max(move.first_seq for move in moves)
-    touched = (
-        sa.select(series.meter_id)
-        .distinct()
-        .where(series.log_id == log_id, series.first_seq >= low, series.first_seq <= high)
+    seqs = [move.first_seq for move in moves]
+    touched = connection.execute(
+        _METERS_BETWEEN, {"log_id": log_id, "low": min(seqs), "high": max(seqs)}
     )
-    return set(connection.execute(touched).scalars())
+    return set(touched.scalars())
 
 
 def series_values(meter_id: int, series: Series) -> dict[str, Any]:
@@ -199,36 +270,21 @@ def series_values(meter_id: int, series: Series) -> dict[str, Any]:
 
 def _write_series(connection: sa.Connection, log_id: int, move: Move) -> None:
     """Count anew when each meter's readings of one batch began and ended."""
-    batch, series, meter = tables.batch.c, tables.series.c, tables.meter.c
-    row = connection.execute(
-        sa.select(batch.packed, batch.skipped).where(
-            batch.log_id == log_id, batch.first_seq == move.first_seq
-        )
-    ).one()
+    row = connection.execute(_PACKED, {"log_id": log_id, "first_seq": move.first_seq}).one()
     stored = batch_from("", 0, move.first_seq, row.packed)
     found = series_of(list(rows_of(stored, as_bits(row.skipped))), move.clock)
     for server_id, one in found.items():
-        meter_id = sa.select(meter.id).where(meter.server_id == server_id).scalar_subquery()
-        connection.execute(
-            sa.update(tables.series)
-            .where(
-                series.log_id == log_id,
-                series.first_seq == move.first_seq,
-                series.meter_id == meter_id,
-            )
-            .values(one._asdict())
-        )
+        name = {"in_log": log_id, "seq": move.first_seq, "server_id": server_id}
+        connection.execute(_REPLACE_SERIES, name | one._asdict())
 
 
 def _neighbours(
     connection: sa.Connection, log_id: int, first_seq: int, last_seq: int
 ) -> tuple[int | None, int | None]:
     """Return the nearest batches before and after these whose time a sync point gives."""
-    batch = tables.batch.c
-    placed = sa.and_(batch.log_id == log_id, batch.time_source == SYNC)
-    before = sa.select(sa.func.max(batch.first_seq)).where(placed, batch.first_seq < first_seq)
-    after = sa.select(sa.func.min(batch.first_seq)).where(placed, batch.first_seq > last_seq)
-    row = connection.execute(sa.select(before.scalar_subquery(), after.scalar_subquery())).one()
+    row = connection.execute(
+        _NEIGHBOURS, {"log_id": log_id, "low": first_seq, "high": last_seq}
+    ).one()
     return row[0], row[1]
 
 
@@ -238,13 +294,7 @@ def _counted(
     """Return the seconds counters in one batch, by meter in order of their numbers."""
     if first_seq is None:
         return {}
-    series, meter = tables.series.c, tables.meter.c
-    rows = connection.execute(
-        sa.select(meter.server_id, series.zero_ms, series.first_ms, series.last_ms)
-        .select_from(tables.series.join(tables.meter))
-        .where(series.log_id == log_id, series.first_seq == first_seq, series.zero_ms.is_not(None))
-        .order_by(meter.server_id)
-    )
+    rows = connection.execute(_COUNTED, {"log_id": log_id, "first_seq": first_seq})
     return {row.server_id: Counted(row.zero_ms, row.first_ms, row.last_ms) for row in rows}
 
 

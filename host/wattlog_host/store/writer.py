@@ -34,6 +34,14 @@ DEAD_LETTERS_MAX = 1_000
 EVENTS_MAX = 1_000
 REASON_UNSTORABLE = "host cannot store it"
 
+_NOTE_DATA = (
+    sa.update(tables.run)
+    .where(tables.run.c.id == sa.bindparam("run_id"))
+    .values(last_data_ms=sa.bindparam("at_ms"))
+)
+_NEW_EVENT = sa.insert(tables.event)
+_NEW_DEAD_LETTER = sa.insert(tables.dead_letter)
+
 # What a batch of its own can provoke; anything else is the database's state, which passes.
 _POISON = (sa.exc.IntegrityError, sa.exc.DataError, ArithmeticError, LookupError, ValueError)
 
@@ -90,11 +98,8 @@ class Writer:
                 _add_dead_letter(connection, letter)
             add_counts(connection, counts)
             for item in events:
-                result = connection.execute(
-                    sa.insert(tables.event).values(
-                        time_ms=item.time_ms, kind=item.kind, edge=item.edge, text=item.text
-                    )
-                )
+                row = {"time_ms": item.time_ms, "kind": item.kind, "edge": item.edge}
+                result = connection.execute(_NEW_EVENT, row | {"text": item.text})
                 _cap(connection, tables.event, result, EVENTS_MAX)
             writing = Writing(connection)
             writing.refuse(letters)
@@ -176,7 +181,6 @@ class Writer:
         )
 
     def _commit(self, items: Sequence[Incoming]) -> Committed:
-        run = tables.run
         outcomes = []
         with self._write_engine.begin() as connection:
             writing = Writing(connection)
@@ -188,11 +192,8 @@ class Writer:
                 outcomes.append(Outcome(item, planned.reason, planned.accept, planned.ahead_ms))
             latest = writing.latest()
             add_counts(connection, writing.counts)
-            connection.execute(
-                sa.update(run)
-                .where(run.c.id == self._run_id)
-                .values(last_data_ms=max(item.received_ms for item in items))
-            )
+            at_ms = max(item.received_ms for item in items)
+            connection.execute(_NOTE_DATA, {"run_id": self._run_id, "at_ms": at_ms})
             losses = writing.losses()
         return Committed(
             tuple(outcomes),
@@ -261,12 +262,13 @@ def _letter(item: Incoming, reason: str) -> DeadLetter:
 
 def _add_dead_letter(connection: sa.Connection, letter: DeadLetter) -> None:
     result = connection.execute(
-        sa.insert(tables.dead_letter).values(
-            topic=letter.topic,
-            reason=letter.reason,
-            payload=letter.payload,
-            received_ms=letter.received_ms,
-        )
+        _NEW_DEAD_LETTER,
+        {
+            "topic": letter.topic,
+            "reason": letter.reason,
+            "payload": letter.payload,
+            "received_ms": letter.received_ms,
+        },
     )
     _cap(connection, tables.dead_letter, result, DEAD_LETTERS_MAX)
 
