@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from wattlog.channels import in_range, rescaled
 from wattlog.recordreader import Row, Sync, split
@@ -25,7 +25,6 @@ from wattlog_host.placing import (
     ahead_by_sync,
     clock_by_sync,
     offset_by_arrival,
-    usable,
     zero_of,
 )
 from wattlog_host.units import BY_ID
@@ -37,8 +36,20 @@ _ORPHANED = ("no head", "no key")
 _NO_CLOCK = Clock(0)
 
 
+class Stored(Protocol):
+    """A committed batch: its records, and how many readings of them count."""
+
+    @property
+    def packed(self) -> bytes:
+        """As they came."""
+
+    @property
+    def readings(self) -> int:
+        """So many."""
+
+
 class Same(NamedTuple):
-    """The committed batch of the same name: its records, and what of them counts."""
+    """The committed batch of the same name."""
 
     packed: bytes
     readings: int
@@ -49,7 +60,7 @@ class Known:
     """What the store already holds around a batch."""
 
     same: Same | None = None
-    kin: Same | None = None
+    kin: Stored | None = None
     """The same batch under another id of its log, from which it moves here."""
     has_moved: bool = False
     """It is stored under a later id of its log."""
@@ -82,7 +93,7 @@ class Plan:
     accept   the batch is to be stored, in place of known.same or known.kin where there is one
     reason   RENEW: its numbers are taken, it shall come again under another log id; else None
     batch    what to store: the one that came, or what both of the same name hold together
-    received_ms  when it came, as well as that is known
+    received_ms  when it came, as well as that is known; is_sure, whether it is well known
     skipped  bit i is set where record i counts in another batch
     gaps     records that are lost for good, and why
     """
@@ -106,6 +117,7 @@ class Plan:
     """How far the edge's clock is ahead of ours, below 0 also for a backlog; None is unknown."""
     is_behind: bool = False
     """Whether it is ours that is wrong."""
+    is_sure: bool = True
 
 
 def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETWORK) -> Plan:
@@ -127,16 +139,18 @@ def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETW
     first_ms, last_ms = min(uptimes), max(uptimes)
     rows, skipped = _own_rows(batch, known.seqs)
     points, aheads = _new_syncs(batch, known, received_ms - last_ms, trust, counts)
-    syncs, source = usable(sorted([*known.syncs, *points]))
+    all_points = sorted([*known.syncs, *points])
+    is_sure = trust is Trust.NETWORK
     behind_ms = 0
-    if syncs and source == SYNC and trust < Trust.NETWORK:
-        behind_ms = max(0, ahead_by_sync(syncs, last_ms, received_ms))
-        received_ms += behind_ms
-    clock = clock_by_sync(syncs, first_ms, last_ms, received_ms)
-    if clock is None:
-        if syncs:
+    placed = clock_by_sync(all_points, first_ms, last_ms, received_ms, is_sure)
+    if placed is not None:
+        clock, source = placed
+        behind_ms = max(0, clock.at(last_ms) - received_ms)
+        received_ms += 0 if is_sure else behind_ms
+    else:
+        if all_points:
             counts["rejected", "clock ahead"] += 1
-            aheads.append(ahead_by_sync(syncs, last_ms, received_ms))
+            aheads.append(ahead_by_sync(all_points, last_ms, received_ms))
         clock = Clock(offset_by_arrival(received_ms, last_ms, known.following))
         source = ARRIVAL
     if before is None:
@@ -160,6 +174,7 @@ def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETW
         counts,
         max(aheads, default=None),
         behind_ms > CLOCK_AHEAD_MS_MAX,
+        is_sure,
     )
 
 

@@ -30,6 +30,7 @@ ROUNDING_MS = 3_000
 # With such drift, half a minute in the end. It also bounds how many batches one sync point moves.
 METER_MS_MAX = 7 * 86_400_000
 _DAY_MS = 86_400_000
+NEVER_MS = 1 << 62
 
 
 class SyncPoint(NamedTuple):
@@ -73,19 +74,21 @@ class Clock:
 
 
 def clock_by_sync(
-    syncs: Sequence[tuple[int, int]], first_ms: int, last_ms: int, received_ms: int
-) -> Clock | None:
-    """Return the clock for the uptimes first_ms to last_ms; None where the boot has none to use.
+    points: Sequence[SyncPoint], first_ms: int, last_ms: int, received_ms: int, is_sure: bool
+) -> tuple[Clock, str] | None:
+    """Return clock and source for the uptimes first_ms to last_ms; None where there is none.
 
-    syncs are (uptime_ms, epoch_ms) by rising uptime, as of usable(). An uptime is placed by the last of them at
-    or before it, else by the first one. A clock that puts anything CLOCK_AHEAD_MS_MAX after its
-    arrival is wrong: so no bad clock can make a reading the newest until that time has come.
+    points are of their boot, by rising uptime. An uptime is placed by the last usable one at or
+    before it, else by the first one. A clock that puts anything CLOCK_AHEAD_MS_MAX after its
+    arrival is wrong: so no bad clock can make a reading the newest until that time has come. Not
+    so where the time of arrival is not sure, and the clock is.
     """
+    syncs, source = usable(points)
     if not syncs:
         return None
     at = max(0, bisect_right(syncs, (first_ms, 1 << 62)) - 1)
     offset_ms = last_offset_ms = syncs[at][1] - syncs[at][0]
-    ahead_ms = received_ms + CLOCK_AHEAD_MS_MAX
+    ahead_ms = received_ms + CLOCK_AHEAD_MS_MAX if is_sure or source != SYNC else NEVER_MS
     steps = []
     for uptime_ms, epoch_ms in syncs[at + 1 :]:
         if uptime_ms > last_ms:
@@ -97,11 +100,12 @@ def clock_by_sync(
             steps.append((uptime_ms, last_offset_ms))
     if last_ms + last_offset_ms > ahead_ms:
         return None
-    return Clock(offset_ms, tuple(steps))
+    return Clock(offset_ms, tuple(steps)), source
 
 
-def ahead_by_sync(syncs: Sequence[tuple[int, int]], last_ms: int, received_ms: int) -> int:
+def ahead_by_sync(points: Sequence[SyncPoint], last_ms: int, received_ms: int) -> int:
     """Return by how many ms the clock is ahead, that places the uptime last_ms, of its arrival."""
+    syncs, _ = usable(points)
     at = max(0, bisect_right(syncs, (last_ms, 1 << 62)) - 1)
     return syncs[at][1] - syncs[at][0] + last_ms - received_ms
 

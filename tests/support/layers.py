@@ -161,6 +161,7 @@ host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.database wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
                                      wattlog_host.store.tables wattlog_host.wire
+                                     wattlog_pi.system_clock
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
                                      wattlog_host.store.tables
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
@@ -181,6 +182,7 @@ host/wattlog_host/store/migrations/versions/__init__.py
 host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.clock wattlog_host.live
                                    wattlog_host.snapshot wattlog_host.store.records

@@ -4,7 +4,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,16 +12,20 @@ from wattlog.sml import server_id_text
 from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, plan
-from wattlog_host.placing import SYNC, clock_by_sync
+from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
 from wattlog_host.store import lookup, places, tables
 from wattlog_host.store.database import inserted_id
 from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
 from wattlog_host.wire import Batch
+from wattlog_pi.system_clock import Trust
 
 # No batch has more records, so that none begins further before what it reaches into.
 RECORDS_MAX = 64
 # What lies closer together is looked up together.
 _CLUSTER_SEQS = 4_096
+# How often a log may have been renewed for what is under its first id to be found; see ringlog.
+_RENEWALS_MAX = 256
+_ID_MASK = 0xFFFFFFFF
 
 _BATCH, _EDGE, _GAP = tables.batch.c, tables.edge.c, tables.gap.c
 _LOG, _METER = tables.edge_log.c, tables.meter.c
@@ -41,8 +45,21 @@ _STORED = sa.select(_BATCH.first_seq, _BATCH.records).where(
 )
 _STORED_BATCH = sa.select(
     _BATCH.packed, _BATCH.skipped, _BATCH.readings, _BATCH.received_ms, _BATCH.boot,
-    _BATCH.first_uptime_ms,
+    _BATCH.first_uptime_ms, _BATCH.is_received_sure,
 ).where(_IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"))  # fmt: skip
+_ANY_STORED = sa.select(_BATCH.first_seq).where(_IN_LOG).limit(1)
+_KIN = (
+    sa.select(_LOG.id, _LOG.log, _BATCH.packed, _BATCH.readings, _BATCH.received_ms,
+              _BATCH.is_received_sure)
+    .select_from(tables.batch.join(tables.edge_log).join(tables.edge))
+    .where(
+        _EDGE.name == sa.bindparam("edge"),
+        _LOG.log.in_(sa.bindparam("numbers")),
+        _BATCH.first_seq == sa.bindparam("first_seq"),
+        _BATCH.boot == sa.bindparam("boot"),
+    )
+    .limit(1)
+)  # fmt: skip
 _FOLLOWING = (
     sa.select(_BATCH.first_seq, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.offset_ms)
     .where(_IN_LOG, _BATCH.first_seq > sa.bindparam("last_seq"))
@@ -75,17 +92,31 @@ class _Log:
 
     id: int
     edge: str
+    number: int
     settled_seq: int
+    has_kin: bool
+    """Whether it was renewed: some of its batches may be stored under another id."""
     stored: dict[int, int] = field(default_factory=dict)
     """first_seq -> number of records, of batches around those that come."""
     gaps: list[Gap] = field(default_factory=list)
     gaps_before: list[Gap] = field(default_factory=list)
-    syncs: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    syncs_new: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    fresh: dict[int, tuple[Plan, int]] = field(default_factory=dict)
-    """first_seq -> (plan, when it came) of what is to be written."""
+    syncs: dict[int, list[SyncPoint]] = field(default_factory=dict)
+    syncs_new: dict[int, list[SyncPoint]] = field(default_factory=dict)
+    fresh: dict[int, Plan] = field(default_factory=dict)
+    """first_seq -> plan of what is to be written."""
     rewritten: set[int] = field(default_factory=set)
     """first_seq of those that are to be written in place of a stored one."""
+
+
+class _Kin(NamedTuple):
+    """A batch that is stored under another id of its log."""
+
+    log_id: int
+    number: int
+    packed: bytes
+    readings: int
+    received_ms: int
+    is_received_sure: bool
 
 
 class Writing:
@@ -149,7 +180,7 @@ class Writing:
         fresh = {
             (log.id, first_seq): planned.batch
             for log in self._logs.values()
-            for first_seq, (planned, _) in log.fresh.items()
+            for first_seq, planned in log.fresh.items()
         }
         return lookup.latest(self._connection, sorted(self.meter_ids), fresh)
 
@@ -158,7 +189,8 @@ class Writing:
     def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
         """Have a row for each (edge, log), made now where there is none."""
         names = sorted({name for name, _, _ in wanted})
-        numbers = sorted({number for _, number, _ in wanted})
+        # With the ids before and after, which tell whether a log was renewed.
+        numbers = sorted({number + by & _ID_MASK for _, number, _ in wanted for by in (-1, 0, 1)})
         rows = self._connection.execute(_EDGES, {"names": names})
         edge_ids = {row.name: row.id for row in rows}
         rows = self._connection.execute(
@@ -170,18 +202,21 @@ class Writing:
                 continue
             if name not in edge_ids:
                 edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
-            row = found.get((edge_ids[name], number))
+            edge_id = edge_ids[name]
+            has_kin = any((edge_id, number + by & _ID_MASK) in found for by in (-1, 1))
+            row = found.get((edge_id, number))
             if row is not None:
-                self._logs[name, number] = _Log(row.id, name, row.settled_seq)
-                continue
-            log_id = self._insert(
-                tables.edge_log,
-                edge_id=edge_ids[name],
-                log=number,
-                first_seen_ms=now_ms,
-                settled_seq=0,
-            )
-            self._logs[name, number] = _Log(log_id, name, 0)
+                log_id, settled_seq = row.id, row.settled_seq
+            else:
+                settled_seq = 0
+                log_id = self._insert(
+                    tables.edge_log,
+                    edge_id=edge_id,
+                    log=number,
+                    first_seen_ms=now_ms,
+                    settled_seq=settled_seq,
+                )
+            self._logs[name, number] = _Log(log_id, name, number, settled_seq, has_kin)
 
     def _look_up(self, items: Sequence[Incoming]) -> None:
         """Load what the plans of these batches may need, at once for many."""
@@ -216,31 +251,56 @@ class Writing:
         log.gaps_before += loaded
         log.gaps = sorted([*log.gaps, *loaded])
 
-    def _known(self, log: _Log, item: Incoming) -> tuple[Known, int]:
-        """Return what the plan needs to know, and when the batch of this name came first."""
+    def _known(self, log: _Log, item: Incoming) -> tuple[Known, int, Trust]:
+        """Return what the plan needs to know, and when this batch came first, by which trust."""
         batch = item.batch
-        same, received_ms, boot = None, item.received_ms, batch.boot
+        same = kin = None
+        has_moved = False
+        came_ms, trust, boot = item.received_ms, item.trust, batch.boot
         if batch.first_seq in log.fresh:
-            planned, received_ms = log.fresh[batch.first_seq]
+            planned = log.fresh[batch.first_seq]
             same, boot = Same(planned.batch.packed, len(planned.rows)), planned.batch.boot or boot
+            came_ms, trust = planned.received_ms, _trust(planned.is_sure)
         elif batch.first_seq in log.stored:
             row = self._stored_batch(log, batch.first_seq)
-            same, received_ms = Same(row.packed, row.readings), row.received_ms
-            boot = row.boot or boot
+            same, boot = Same(row.packed, row.readings), row.boot or boot
+            came_ms, trust = row.received_ms, _trust(row.is_received_sure)
             if boot is not None and boot not in log.syncs:
                 log.syncs[boot] = places.syncs_from(
                     self._connection, log.id, boot, row.first_uptime_ms
                 )
-        if same is not None and same.packed == batch.packed:
-            return Known(same), received_ms
+        elif log.has_kin and boot is not None:
+            kin = self._kin(log, batch.first_seq, boot)
+            if kin is not None:
+                came_ms, trust = kin.received_ms, _trust(kin.is_received_sure)
+                has_moved = kin.number - log.number & _ID_MASK < _RENEWALS_MAX
+        if has_moved or (same is not None and same.packed == batch.packed):
+            return Known(same, has_moved=has_moved), came_ms, trust
         syncs = log.syncs.get(boot or 0, [])
         following = None
         if batch.records:
             uptimes = [record.uptime_ms for record in batch.records]
-            if clock_by_sync(syncs, min(uptimes), max(uptimes), received_ms) is None:
+            ends = min(uptimes), max(uptimes)
+            if clock_by_sync(syncs, *ends, came_ms, trust is Trust.NETWORK) is None:
                 following = self._following(log, batch)
         seqs, clashes = self._seqs_of_others(log, batch)
-        return Known(same, seqs, clashes, syncs, following), received_ms
+        return Known(same, kin, has_moved, seqs, clashes, syncs, following), came_ms, trust
+
+    def _kin(self, log: _Log, first_seq: int, boot: int) -> "_Kin | None":
+        """Return where the same batch is under an earlier or later id of its log, if anywhere."""
+        numbers = [log.number + by & _ID_MASK for by in range(1 - _RENEWALS_MAX, _RENEWALS_MAX)]
+        numbers.remove(log.number)
+        for number in numbers:
+            other = self._logs.get((log.edge, number))
+            planned = other.fresh.get(first_seq) if other is not None else None
+            if other is not None and planned is not None and planned.batch.boot == boot:
+                return _Kin(
+                    other.id, number, planned.batch.packed, len(planned.rows),
+                    planned.received_ms, planned.is_sure,
+                )  # fmt: skip
+        name = {"edge": log.edge, "numbers": numbers, "first_seq": first_seq, "boot": boot}
+        row = self._connection.execute(_KIN, name).one_or_none()
+        return None if row is None else _Kin(*row)
 
     def _seqs_of_others(self, log: _Log, batch: Batch) -> tuple[set[int], set[int]]:
         """Return which of the batch's records count in others that reach into its range.
@@ -257,7 +317,7 @@ class Writing:
             if first_seq + count <= batch.first_seq:
                 continue
             if first_seq in log.fresh:
-                planned = log.fresh[first_seq][0]
+                planned = log.fresh[first_seq]
                 other, skipped = planned.batch, planned.skipped
             else:
                 row = self._stored_batch(log, first_seq)
@@ -279,7 +339,7 @@ class Writing:
         ).one_or_none()
         later = [seq for seq in log.fresh if seq > batch.last_seq]
         if later and (row is None or min(later) <= row.first_seq):
-            planned = log.fresh[min(later)][0]
+            planned = log.fresh[min(later)]
             if planned.batch.boot != batch.boot:
                 return None
             uptime_ms = planned.first_uptime_ms
@@ -297,19 +357,19 @@ class Writing:
     def _plan(self, item: Incoming) -> Plan:
         batch = item.batch
         log = self._logs[batch.edge, batch.log]
-        known, received_ms = self._known(log, item)
-        planned = plan(batch, known, received_ms)
+        known, received_ms, trust = self._known(log, item)
+        planned = plan(batch, known, received_ms, trust)
         self.counts.update(planned.counts)
         if not planned.accept:
             if planned.reason is not None:
-                span = Span(batch.first_seq, batch.last_seq)
-                for lost in gaps.uncovered(span, self._covers(log, span)):
-                    self._lose(log, Gap(lost, gaps.REFUSED, item.received_ms))
+                self._expect_renewal(log, batch.first_seq, item.received_ms)
             return planned
         batch = planned.batch
         if known.same is not None and batch.first_seq not in log.fresh:
             log.rewritten.add(batch.first_seq)
-        log.fresh[batch.first_seq] = planned, received_ms
+        if isinstance(known.kin, _Kin):
+            self._take_away(log.edge, known.kin, batch.first_seq)
+        log.fresh[batch.first_seq] = planned
         log.stored[batch.first_seq] = batch.count
         if planned.syncs and batch.boot is not None:
             for sync in planned.syncs:
@@ -323,9 +383,35 @@ class Writing:
             self._lose(log, Gap(lost, reason, item.received_ms))
         return planned
 
-    def _covers(self, log: _Log, span: Span) -> list[Span]:
-        covers = [Span(seq, seq + count - 1) for seq, count in log.stored.items()]
-        return sorted([*covers, *(one.span for one in log.gaps)])
+    def _expect_renewal(self, log: _Log, first_seq: int, now_ms: int) -> None:
+        """Have a row for the next id of a log, which begins with this number.
+
+        What is below it is settled under the present id, and no gap under the next one. Until
+        that is used, the smallest number of all that are refused counts.
+        """
+        key = log.edge, log.number + 1 & _ID_MASK
+        self._open_logs([(*key, now_ms)])
+        following = self._logs[key]
+        log.has_kin = following.has_kin = True
+        in_log = {"log_id": following.id}
+        if following.fresh or self._connection.execute(_ANY_STORED, in_log).first() is not None:
+            return
+        if not following.settled_seq or first_seq <= following.settled_seq:
+            following.settled_seq = first_seq - 1
+            self._connection.execute(_SETTLE, in_log | {"last_seq": first_seq - 1})
+
+    def _take_away(self, edge: str, kin: _Kin, first_seq: int) -> None:
+        """Forget a batch under the id of its log that it came under before."""
+        other = self._logs.get((edge, kin.number))
+        is_written = True
+        if other is not None:
+            other.stored.pop(first_seq, None)
+            if other.fresh.pop(first_seq, None) is not None:
+                is_written = first_seq in other.rewritten
+                other.rewritten.discard(first_seq)
+        if is_written:
+            for statement in _DELETE_BATCH:
+                self._connection.execute(statement, {"log_id": kin.log_id, "first_seq": first_seq})
 
     def _lose(self, log: _Log, gap: Gap) -> None:
         before = sum(one.span.last - one.span.first + 1 for one in log.gaps)
@@ -337,7 +423,7 @@ class Writing:
         batches, series = [], []
         plans = [(log, planned) for log in self._logs.values() for planned in log.fresh.values()]
         meter_ids = self._meter_ids(plans)
-        for log, (planned, received_ms) in plans:
+        for log, planned in plans:
             batch = planned.batch
             name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq}
             if batch.first_seq in log.rewritten:
@@ -355,8 +441,9 @@ class Writing:
                     "offset_ms": planned.clock.offset_ms,
                     "steps": lookup.pack_steps(planned.clock),
                     "time_source": planned.source,
-                    "received_ms": received_ms,
+                    "received_ms": planned.received_ms,
                     "packed": batch.packed,
+                    "is_received_sure": planned.is_sure,
                 }
             )
             series += [
@@ -364,10 +451,10 @@ class Writing:
                 for server_id, one in planned.series.items()
             ]
         syncs = [
-            {"log_id": log.id, "boot": boot, "uptime_ms": uptime_ms, "epoch_ms": epoch_ms}
+            {"log_id": log.id, "boot": boot} | point._asdict()
             for log in self._logs.values()
             for boot, points in log.syncs_new.items()
-            for uptime_ms, epoch_ms in points
+            for point in points
         ]
         for table, rows in (
             (tables.batch, batches),
@@ -377,12 +464,12 @@ class Writing:
             if rows:
                 self._connection.execute(_INSERT[table], rows)
 
-    def _meter_ids(self, plans: Sequence[tuple[_Log, tuple[Plan, int]]]) -> dict[bytes, int]:
+    def _meter_ids(self, plans: Sequence[tuple[_Log, Plan]]) -> dict[bytes, int]:
         """Return the number of each meter that these plans have readings of."""
         seen: dict[bytes, tuple[str, int]] = {}
-        for log, (planned, received_ms) in plans:
+        for log, planned in plans:
             for server_id in planned.series:
-                seen.setdefault(server_id, (log.edge, received_ms))
+                seen.setdefault(server_id, (log.edge, planned.received_ms))
         rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
         ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
         for server_id, (edge, received_ms) in seen.items():
@@ -399,13 +486,13 @@ class Writing:
     def _place(self) -> None:
         """Give the batches beside those that came the clock that these mean for them."""
         for log in self._logs.values():
-            placed = [seq for seq, (planned, _) in log.fresh.items() if planned.source == SYNC]
+            placed = [seq for seq, planned in log.fresh.items() if planned.source == SYNC]
             others = [seq for seq in log.fresh if seq not in set(placed)]
             for boot, points in log.syncs_new.items():
-                uptimes = [uptime_ms for uptime_ms, _ in points]
-                moves = places.moves_by_sync(self._connection, log.id, boot, uptimes)
+                moves = places.moves_by_sync(self._connection, log.id, boot, points)
                 self.meter_ids |= places.apply(self._connection, log.id, moves)
-                placed += [move.first_seq for move in moves]
+                placed += [move.first_seq for move in moves if move.source == SYNC]
+                others += [move.first_seq for move in moves if move.source != SYNC]
             if placed or others:
                 moves = places.moves_by_meter(self._connection, log.id, placed, others)
                 self.meter_ids |= places.apply(self._connection, log.id, moves)
@@ -432,6 +519,10 @@ class Writing:
     def _insert(self, table: sa.Table, **values: object) -> int:
         """Return the number that the database gives the row."""
         return inserted_id(self._connection.execute(_INSERT[table], values))
+
+
+def _trust(is_sure: bool) -> Trust:
+    return Trust.NETWORK if is_sure else Trust.NOBODY
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:

@@ -9,10 +9,13 @@ from wattlog_host.bounds import INT64
 from wattlog_host.ingest import Series, series_of
 from wattlog_host.placing import (
     ARRIVAL,
+    CLOCK,
     METER,
+    NEVER_MS,
     SYNC,
     Clock,
     Counted,
+    SyncPoint,
     clock_by_sync,
     offset_by_arrival,
     offset_by_meter,
@@ -38,22 +41,30 @@ _SYNC_BEFORE = sa.select(sa.func.max(_SYNC_POINT.uptime_ms)).where(
     _SYNC_OF_BOOT, _SYNC_POINT.uptime_ms <= sa.bindparam("uptime_ms")
 )
 _SYNCS_FROM = (
-    sa.select(_SYNC_POINT.uptime_ms, _SYNC_POINT.epoch_ms)
+    sa.select(_SYNC_POINT.uptime_ms, _SYNC_POINT.epoch_ms, _SYNC_POINT.is_sure)
     .where(
         _SYNC_OF_BOOT,
-        _SYNC_POINT.uptime_ms >= sa.func.coalesce(_SYNC_BEFORE.scalar_subquery(), 0),
+        _SYNC_POINT.uptime_ms
+        >= sa.func.coalesce(
+            _SYNC_BEFORE.where(_SYNC_POINT.is_sure).scalar_subquery(),
+            _SYNC_BEFORE.scalar_subquery(),
+            0,
+        ),
     )
     .order_by(_SYNC_POINT.uptime_ms)
     .limit(SYNCS_MAX)
 )
-_SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(_SYNC_OF_BOOT)
+_SYNC_IS_SURE = sa.select(_SYNC_POINT.uptime_ms).where(_SYNC_OF_BOOT, _SYNC_POINT.is_sure).limit(1)
+_SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(
+    _SYNC_OF_BOOT, _SYNC_POINT.is_sure == sa.bindparam("is_sure")
+)
 _SYNC_FIRST_AND_NEXT = sa.select(
     _SYNC_EARLIEST.scalar_subquery(),
     _SYNC_EARLIEST.where(_SYNC_POINT.uptime_ms > sa.bindparam("uptime_ms")).scalar_subquery(),
 )
 _OF_BOOT = sa.select(
     _BATCH.first_seq, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms, _BATCH.offset_ms,
-    _BATCH.steps, _BATCH.time_source, _BATCH.received_ms,
+    _BATCH.steps, _BATCH.time_source, _BATCH.received_ms, _BATCH.is_received_sure,
 ).where(
     _BATCH.log_id == sa.bindparam("log_id"),
     _BATCH.boot == sa.bindparam("boot"),
@@ -62,13 +73,13 @@ _OF_BOOT = sa.select(
 )  # fmt: skip
 
 _IS_UNPLACED = sa.and_(
-    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.time_source.in_((METER, ARRIVAL))
+    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.time_source.in_((METER, CLOCK, ARRIVAL))
 )
 _ANY_UNPLACED = sa.select(_BATCH.first_seq).where(_IS_UNPLACED).limit(1)
 _UNPLACED = (
     sa.select(
-        _BATCH.first_seq, _BATCH.offset_ms, _BATCH.time_source, _BATCH.received_ms,
-        _BATCH.last_uptime_ms,
+        _BATCH.first_seq, _BATCH.offset_ms, _BATCH.steps, _BATCH.time_source, _BATCH.received_ms,
+        _BATCH.is_received_sure, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms,
     )
     .where(
         _IS_UNPLACED,
@@ -152,24 +163,32 @@ class Move(NamedTuple):
 
 def syncs_from(
     connection: sa.Connection, log_id: int, boot: int, uptime_ms: int
-) -> list[tuple[int, int]]:
-    """Return a boot's sync points from the last one at or before this uptime onwards."""
+) -> list[SyncPoint]:
+    """Return a boot's sync points that may place this uptime and later ones.
+
+    From the last at or before it onwards; from the last sure one, where there is one before it.
+    """
     rows = connection.execute(
         _SYNCS_FROM, {"log_id": log_id, "boot": boot, "uptime_ms": uptime_ms}
     )
-    return [(row.uptime_ms, row.epoch_ms) for row in rows]
+    return [SyncPoint(*row) for row in rows]
 
 
 def moves_by_sync(
-    connection: sa.Connection, log_id: int, boot: int, uptimes: Sequence[int]
+    connection: sa.Connection, log_id: int, boot: int, points: Sequence[SyncPoint]
 ) -> list[Move]:
-    """Return how new sync points at these uptimes move the boot's batches.
+    """Return how these new sync points move the boot's batches.
 
-    One moves what lies between it and the next; the first of a boot also what came before.
+    One moves what lies between it and the next; the first of a boot also what came before. Where
+    there is a sure one, others move nothing.
     """
     of_boot = {"log_id": log_id, "boot": boot}
+    is_sure = connection.execute(_SYNC_IS_SURE, of_boot).first() is not None
+    uptimes = [point.uptime_ms for point in points if point.is_sure == is_sure]
+    if not uptimes:
+        return []
     first_ms, next_ms = connection.execute(
-        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes)}
+        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes), "is_sure": is_sure}
     ).one()
     from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
     until_ms = _GREATEST if next_ms is None else next_ms
@@ -179,15 +198,16 @@ def moves_by_sync(
     syncs = syncs_from(connection, log_id, boot, min(row.first_uptime_ms for row in rows))
     moves = []
     for row in rows:
-        clock = clock_by_sync(syncs, row.first_uptime_ms, row.last_uptime_ms, row.received_ms)
-        source, before = SYNC, clock_of(row.offset_ms, row.steps)
-        if clock is None:
-            if row.time_source != SYNC:
+        placed = _by_sync(row, syncs)
+        if placed is None:
+            if row.time_source not in (SYNC, CLOCK):
                 continue
-            clock = Clock(offset_by_arrival(row.received_ms, row.last_uptime_ms, None))
-            source = ARRIVAL
-        if (clock, source) != (before, row.time_source):
-            moves.append(Move(row.first_seq, clock, source, before))
+            placed = _by_arrival(row)
+        elif placed[1] == CLOCK and row.time_source == METER:
+            continue  # the meter's counter is worth more
+        before = clock_of(row.offset_ms, row.steps)
+        if placed != (before, row.time_source):
+            moves.append(Move(row.first_seq, *placed, before))
     return moves
 
 
@@ -217,9 +237,16 @@ def moves_by_meter(
             reach = _neighbours(connection, log_id, row.first_seq, row.first_seq)
             before = _counted(connection, log_id, reach[0])
             after = _counted(connection, log_id, reach[1])
-        if not before and not after and row.time_source == ARRIVAL:
+        if not before and not after and row.time_source != METER:
             continue
-        move = _move_by_meter(row, _counted(connection, log_id, row.first_seq), before, after)
+        own = _counted(connection, log_id, row.first_seq)
+        move = _move_by_meter(row, own, before, after)
+        if move is None and row.time_source == METER:
+            syncs = syncs_from(connection, log_id, row.boot, row.first_uptime_ms)
+            clock, source = _by_sync(row, syncs) or _by_arrival(row)
+            move = Move(row.first_seq, clock, source, Clock(row.offset_ms))
+        elif move is not None and (move.clock, move.source) == (move.before, row.time_source):
+            move = None
         if move is not None:
             moves.append(move)
     return moves
@@ -304,20 +331,30 @@ def _move_by_meter(
     before: dict[bytes, Counted],
     after: dict[bytes, Counted],
 ) -> Move | None:
-    old = Clock(row.offset_ms)
+    """Return where a meter's counter puts a batch, None where no counter is to be believed."""
+    if row.steps is not None:
+        return None  # its own clock stepped in it: what its series say is no counter's zero
+    received_ms = row.received_ms if row.is_received_sure else NEVER_MS
     for server_id, placed in own.items():
         counted = Counted(*(number - row.offset_ms for number in _numbers(placed)))
         offset_ms = offset_by_meter(
-            counted, before.get(server_id), after.get(server_id), row.received_ms
+            counted, before.get(server_id), after.get(server_id), received_ms
         )
         if offset_ms is not None:
-            if (offset_ms, METER) == (row.offset_ms, row.time_source):
-                return None
-            return Move(row.first_seq, Clock(offset_ms), METER, old)
-    if row.time_source == ARRIVAL:
-        return None
-    clock = Clock(offset_by_arrival(row.received_ms, row.last_uptime_ms, None))
-    return Move(row.first_seq, clock, ARRIVAL, old)
+            return Move(row.first_seq, Clock(offset_ms), METER, Clock(row.offset_ms))
+    return None
+
+
+def _by_sync(row: Any, syncs: Sequence[SyncPoint]) -> tuple[Clock, str] | None:
+    """Return clock and source of a stored batch by the sync points of its boot."""
+    return clock_by_sync(
+        syncs, row.first_uptime_ms, row.last_uptime_ms, row.received_ms, row.is_received_sure
+    )
+
+
+def _by_arrival(row: Any) -> tuple[Clock, str]:
+    """Return clock and source of a stored batch by its arrival."""
+    return Clock(offset_by_arrival(row.received_ms, row.last_uptime_ms, None)), ARRIVAL
 
 
 def _numbers(counted: Counted) -> tuple[int, int, int]:

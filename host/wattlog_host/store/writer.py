@@ -186,10 +186,11 @@ class Writer:
             writing = Writing(connection)
             plans = writing.write(items)
             for item, planned in zip(items, plans, strict=True):
-                if planned.reason is not None:
-                    _add_dead_letter(connection, _letter(item, planned.reason))
-                    writing.counts["dead_letters", planned.reason] += 1
-                outcomes.append(Outcome(item, planned.reason, planned.accept, planned.ahead_ms))
+                outcomes.append(
+                    Outcome(
+                        item, planned.reason, planned.accept, planned.ahead_ms, planned.is_behind
+                    )
+                )
             latest = writing.latest()
             add_counts(connection, writing.counts)
             at_ms = max(item.received_ms for item in items)
