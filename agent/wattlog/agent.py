@@ -176,6 +176,12 @@ class Agent:
                 self._watch(meter)
         return min(now_ms + POLL_MS, self.uplink.step(now_ms))
 
+    def tell_log_trouble(self, trouble: str | None) -> None:
+        """Tell from now on why the log is not what it should be, or that it is."""
+        if trouble != self._log_trouble:
+            self._log_trouble = trouble
+            self.uplink.announce()
+
     def stop_reading(self) -> None:
         """Read no more meters: what follows only brings home what is logged."""
         if self._is_reading:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from wattlog import records
 from wattlog.agent import Agent
-from wattlog_pi.log import open_log
+from wattlog_pi.log import OpenLog, open_log
 from wattlog_pi.mqtt_link import MqttLink
 from wattlog_pi.serial_source import SerialSource
 from wattlog_pi.settings import Settings
@@ -52,9 +52,10 @@ def run(settings: Settings) -> int:
     )
     log.info("agent %s started: %s", settings.edge, ", ".join(s.name for s in sources))
     start_ns = time.monotonic_ns()
-    _loop(agent, start_ns, stopping.wait, stopping.is_set)
+    _loop(agent, opened, start_ns, stopping.wait, stopping.is_set)
+    opened.secure()
     if not opened.is_durable:
-        _deliver(agent, start_ns)
+        _deliver(agent, opened, start_ns)
     agent.stop()
     for source in sources:
         source.close()
@@ -66,12 +67,18 @@ def run(settings: Settings) -> int:
 
 
 def _loop(
-    agent: Agent, start_ns: int, wait: Callable[[float], object], is_done: Callable[[], bool]
+    agent: Agent,
+    opened: OpenLog,
+    start_ns: int,
+    wait: Callable[[float], object],
+    is_done: Callable[[], bool],
 ) -> None:
     """Step the agent until it is done."""
     while not is_done():
         now_ms = (time.monotonic_ns() - start_ns) // 1_000_000
         try:
+            opened.watch(now_ms)
+            agent.tell_log_trouble(opened.trouble)
             due_ms = agent.step(now_ms)
         except Exception:  # the supervisor: a defect of ours must not cost the meter's data
             log.exception("internal error; going on")
@@ -80,7 +87,7 @@ def _loop(
             wait(max(0, due_ms - now_ms) / 1000)
 
 
-def _deliver(agent: Agent, start_ns: int) -> None:
+def _deliver(agent: Agent, opened: OpenLog, start_ns: int) -> None:
     """Give the host a moment to take what it has not yet; only where it is there to."""
     agent.stop_reading()
     deadline_ns = time.monotonic_ns() + int(GOODBYE_S_MAX * 1e9)
@@ -89,4 +96,4 @@ def _deliver(agent: Agent, start_ns: int) -> None:
         is_late = time.monotonic_ns() > deadline_ns
         return is_late or not agent.is_connected() or not agent.waiting()
 
-    _loop(agent, start_ns, time.sleep, is_done)
+    _loop(agent, opened, start_ns, time.sleep, is_done)

@@ -19,21 +19,36 @@ _HEADER_BYTES = 32  # of a sector; SPEC.md
 
 @dataclass(frozen=True)
 class OpenLog:
-    """A mounted log; `trouble` says why it is not in its file, in words for a person."""
+    """A mounted log, and its file; `refusal` says in words why it has none."""
 
     log: RingLog
     device: FileDevice | None
-    trouble: str | None
+    refusal: str | None
+
+    @property
+    def trouble(self) -> str | None:
+        """Tell why it is not there after a stop or a power cut, None where it is."""
+        return self.refusal if self.device is None else self.device.trouble
 
     @property
     def is_durable(self) -> bool:
         """Tell whether it is there after a stop or a power cut."""
-        return self.device is not None
+        return self.trouble is None
 
     @property
     def kind(self) -> str:
         """Return what the status calls it."""
-        return "file" if self.is_durable else "memory"
+        return "memory" if self.device is None else "file"
+
+    def watch(self, now_ms: int) -> None:
+        """See now and then to the file's name, which may be taken from it while we run."""
+        if self.device is not None:
+            self.device.watch(now_ms)
+
+    def secure(self) -> None:
+        """See to it once more before the end."""
+        if self.device is not None:
+            self.device.secure()
 
     def close(self) -> None:
         """Give the file back."""

@@ -13,8 +13,8 @@ from toolbox import select_briefly
 from waiting import wait_until
 from wattlog.config import ConfigError
 from wattlog.ringlog import LogError
+from wattlog_pi import app, settings
 from wattlog_pi import log as log_module
-from wattlog_pi import settings
 from wattlog_pi.log import open_log
 from wattlog_sim import sml_writer as w
 
@@ -204,6 +204,15 @@ class Daemon:
             select_briefly()
         for more in range(5):
             os.write(self.master, frame(second + more))
+        self.second = second + 5
+
+    def feed_until(self, text):
+        """One frame after the other until the agent has said so."""
+        while text not in self.text():
+            assert self.process.poll() is None
+            os.write(self.master, frame(self.second))
+            self.second += 1
+            select_briefly()
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -230,6 +239,88 @@ def test_what_is_not_delivered_waits_in_the_file_for_the_next_start(tmp_path, pa
     daemon = Daemon(tmp_path, path, free_port())
     wait_until(lambda: f"log {path}: {count} records wait" in daemon.text(), "the log's line")
     assert daemon.stop() == 0
+
+
+def test_a_log_that_is_removed_while_it_runs_is_there_at_the_next_start(tmp_path, path, free_port):
+    daemon = Daemon(tmp_path, path, free_port())
+    daemon.feed()
+    path.unlink()
+    daemon.feed_until(f"log file {path} was removed; it has been written anew\n")
+    assert daemon.stop() == 0
+    count = int(daemon.text().splitlines()[-1].split()[3])
+    opened = open_log(path, SIZE_BYTES, lambda text: None)
+    kept = [seq for seq, _ in opened.log.read_after(0)]
+    opened.close()
+    assert count >= 7
+    assert kept == list(range(1, count + 1))
+
+
+def test_a_log_that_is_removed_is_saved_at_the_end_if_nothing_was_written(
+    tmp_path, path, free_port
+):
+    daemon = Daemon(tmp_path, path, free_port())
+    daemon.feed()
+    seen = []
+
+    def is_quiet():
+        seen.append(path.read_bytes())
+        return len(seen) > 10 and seen[-11] == seen[-1]
+
+    wait_until(is_quiet, "the end of writing")
+    path.unlink()
+    assert daemon.stop() == 0
+    assert path.is_file()
+    assert daemon.text().splitlines()[-1].endswith(" records wait in the log for the next start")
+
+
+class Told:
+    """An agent that only hears of its log's trouble."""
+
+    def __init__(self):
+        self.troubles = []
+
+    def tell_log_trouble(self, trouble):
+        self.troubles.append(trouble)
+
+    def step(self, now_ms):
+        return now_ms
+
+
+def test_the_agent_looks_at_the_name_where_no_reading_comes_and_is_told(path, monkeypatch):
+    opened = open_log(path, SIZE_BYTES, lambda text: None)
+    clock_ns = iter(range(0, 100, 10))
+    monkeypatch.setattr(app.time, "monotonic_ns", lambda: next(clock_ns) * 1_000_000_000)
+    agent = Told()
+
+    def replace():
+        path.unlink()
+        path.mkdir()
+
+    acts = iter((path.unlink, replace, path.rmdir, lambda: None))
+    app._loop(agent, opened, 0, lambda _: next(acts)(), lambda: len(agent.troubles) == 4)
+    opened.close()
+    assert path.is_file()
+    assert "another file has this name" in agent.troubles.pop(2)
+    assert agent.troubles == [None, None, None]
+
+
+def test_another_file_in_the_place_of_the_log_is_not_touched_and_the_end_says_what_is_lost(
+    tmp_path, path, free_port
+):
+    daemon = Daemon(tmp_path, path, free_port())
+    daemon.feed()
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    daemon.feed_until("a power cut or a stop loses those that wait; trying again\n")
+    line = (
+        f"log file {path}: another file has this name; move it away, and the log is written anew "
+        "there\n"
+    )
+    assert daemon.text().count(line) == 1
+    assert daemon.stop() == 0
+    assert path.read_bytes() == data
+    assert daemon.text().splitlines()[-1].endswith(" records are lost")
 
 
 def test_without_a_file_it_works_all_the_same_and_says_what_is_lost(tmp_path, free_port):

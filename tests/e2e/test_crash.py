@@ -196,6 +196,35 @@ def test_nothing_is_lost_or_doubled_however_often_it_is_killed(house, name):
     assert len(boots) == (1 + KILLS["agent"] if name == "agent" else 1)
 
 
+def test_a_log_that_is_removed_while_readings_wait_in_it_is_whole_after_a_kill(house):
+    house.kill("host")
+    house.ring.unlink()
+    wait_until(lambda: "it has been written anew" in house.said("agent"), "a new file")
+    house.kill("agent")
+    house.start("agent")
+    house.start("host")
+    settle(house)
+
+
+def test_another_file_in_the_place_of_the_log_is_told_until_it_is_moved_away(house):
+    def trouble():
+        status = house.status()
+        return status and status["agents"][0]["log"]["trouble"]
+
+    data = house.ring.read_bytes()
+    house.ring.unlink()
+    house.ring.write_bytes(data)
+    told = wait_until(trouble, "the trouble in the status")
+    assert told.startswith(f"{house.ring}: another file has this name")
+    house.wait_for_more(5)
+    house.ring.rename(house.ring.with_name("copy"))
+    wait_until(lambda: house.status() and not trouble(), "the end of the trouble")
+    assert house.ring.with_name("copy").read_bytes() == data
+    house.kill("agent")
+    house.start("agent")
+    settle(house)
+
+
 def test_a_full_disk_costs_time_and_nothing_else(house):
     assert house.stop("host") == 0
 

@@ -54,6 +54,19 @@ def test_a_log_that_fails_is_said_once_and_told_while_metering_goes_on():
     assert world.records()[3][3] == 7
 
 
+def test_a_trouble_that_begins_or_ends_while_it_runs_is_told_at_once():
+    world = World(OpenLink())
+    world.agent.step(0)
+    world.agent.step(CLAIM_MS)
+    told = []
+    for trouble in ("the file is gone", "the file is gone", None, None):
+        world.link.sent = []
+        world.agent.tell_log_trouble(trouble)
+        world.agent.step(CLAIM_MS + 1)
+        told.append([status["log"]["trouble"] for status in world.link.sent])
+    assert told == [["the file is gone"], [], [None], []]
+
+
 def test_a_time_that_could_not_be_logged_is_noted_again_later_and_not_at_every_step():
     world = World()
     world.clock.now = 1795296211440
