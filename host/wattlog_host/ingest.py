@@ -19,7 +19,6 @@ from wattlog_host.placing import (
     CLOCK_AHEAD_MS_MAX,
     CLOCK_BEHIND_MS_MAX,
     EPOCH_MS_PLAUSIBLE,
-    SYNC,
     Clock,
     SyncPoint,
     ahead_by_sync,

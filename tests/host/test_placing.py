@@ -5,9 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlog_host.placing import (
+    CLOCK,
     METER_MS_MAX,
+    SYNC,
     Clock,
     Counted,
+    SyncPoint,
+    ahead_by_sync,
     clock_by_sync,
     offset_by_arrival,
     offset_by_meter,
@@ -18,17 +22,26 @@ NOW_MS = 1_795_000_000_000
 DAY_MS = 86_400_000
 
 
+def points(*syncs, is_sure=True):
+    return [SyncPoint(*sync, is_sure) for sync in syncs]
+
+
+def clock_of(syncs, first_ms, last_ms, received_ms=NOW_MS, is_sure=True):
+    placed = clock_by_sync(syncs, first_ms, last_ms, received_ms, is_sure)
+    return placed and placed[0]
+
+
 def test_the_newest_sync_point_at_or_before_wins():
-    clock = clock_by_sync([(0, 10_000), (100, 50_000)], 0, 101, NOW_MS)
+    clock = clock_of(points((0, 10_000), (100, 50_000)), 0, 101)
     assert [clock.at(uptime) for uptime in (0, 99, 100, 101)] == [10_000, 10_099, 50_000, 50_001]
 
 
 def test_what_is_before_the_first_sync_point_is_placed_by_that():
-    assert clock_by_sync([(2000, 5000)], 0, 100, NOW_MS) == Clock(3000)
+    assert clock_of(points((2000, 5000)), 0, 100) == Clock(3000)
 
 
 def test_a_sync_point_that_says_the_same_is_no_step():
-    assert clock_by_sync([(0, 7), (50, 57)], 0, 100, NOW_MS) == Clock(7)
+    assert clock_of(points((0, 7), (50, 57)), 0, 100) == Clock(7)
 
 
 AHEAD = (
@@ -42,19 +55,35 @@ AHEAD = (
 
 @pytest.mark.parametrize(("syncs", "is_used"), [a[1:] for a in AHEAD], ids=[a[0] for a in AHEAD])
 def test_a_clock_that_is_ahead_places_nothing(syncs, is_used):
-    assert (clock_by_sync(syncs, 0, 100, NOW_MS) is not None) == is_used
+    assert (clock_of(points(*syncs), 0, 100) is not None) == is_used
+    # Where nobody knows when it came, a sure clock is believed, and an unsure one is not.
+    assert (clock_of(points(*syncs), 0, 100, is_sure=False) is not None) == bool(syncs)
+    unsure = points(*syncs, is_sure=False)
+    assert (clock_of(unsure, 0, 100, is_sure=False) is not None) == is_used
+
+
+def test_a_sure_sync_point_counts_alone():
+    unsure = points((0, 7), (90, 77), is_sure=False)
+    assert clock_by_sync(unsure, 0, 100, NOW_MS, True) == (Clock(7, ((90, -13),)), CLOCK)
+    both = sorted([*unsure, SyncPoint(50, 5050, True)])
+    assert clock_by_sync(both, 0, 100, NOW_MS, True) == (Clock(5000), SYNC)
+    assert ahead_by_sync(both, 100, 5000) == 100
+    assert ahead_by_sync(unsure, 100, 80) == 7
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12)), min_size=1),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12), st.booleans()), min_size=1),
     st.lists(st.integers(0, 10**6), min_size=1),
 )
 def test_a_clock_agrees_with_its_plain_description(syncs, uptimes):
-    clock = clock_by_sync(sorted(syncs), min(uptimes), max(uptimes), NOW_MS)
+    syncs = sorted(SyncPoint(*sync) for sync in syncs)
+    clock, source = clock_by_sync(syncs, min(uptimes), max(uptimes), NOW_MS, True)
+    syncs = [sync for sync in syncs if sync.is_sure] or syncs
+    assert source == (SYNC if syncs[0].is_sure else CLOCK)
     for uptime_ms in uptimes:
         before = [sync for sync in syncs if sync[0] <= uptime_ms]
         uptime = max(s[0] for s in before) if before else min(s[0] for s in syncs)
-        allowed = {epoch + uptime_ms - uptime for at, epoch in syncs if at == uptime}
+        allowed = {epoch + uptime_ms - uptime for at, epoch, _ in syncs if at == uptime}
         assert clock.at(uptime_ms) in allowed
 
 

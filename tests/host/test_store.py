@@ -1,6 +1,7 @@
 """The store's contract: committed is durable, and counts once."""
 
 import asyncio
+import itertools
 import sqlite3
 import subprocess
 import sys
@@ -12,13 +13,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from stored import stored_readings
+from wattlog.records import RENEW
 from wattlog_host.store import batches as batches_module
 from wattlog_host.store import database, tables
 from wattlog_host.store import writer as writer_module
-from wattlog_host.store.records import DeadLetter, Event, Incoming, StoreError
+from wattlog_host.store.records import DeadLetter, Event, Floor, Incoming, StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.store.writer import REASON_UNSTORABLE, Writer
 from wattlog_host.wire import decode_batch
+from wattlog_pi.system_clock import Trust
 
 NOW_MS = 1_795_000_000_000
 
@@ -44,8 +47,8 @@ def use(path, act, now_ms=NOW_MS):
         store.close(now_ms)
 
 
-def incoming(payload, received_ms=NOW_MS):
-    return Incoming("wattlog/1/cellar/b", decode_batch(payload), received_ms, payload)
+def incoming(payload, received_ms=NOW_MS, trust=Trust.NETWORK):
+    return Incoming("wattlog/1/cellar/b", decode_batch(payload), received_ms, payload, trust)
 
 
 def rows(path, query):
@@ -53,8 +56,8 @@ def rows(path, query):
         return connection.execute(query).fetchall()
 
 
-def commit(store, *payloads, received_ms=NOW_MS):
-    return store.commit([incoming(payload, received_ms) for payload in payloads])
+def commit(store, *payloads, received_ms=NOW_MS, trust=Trust.NETWORK):
+    return store.commit([incoming(payload, received_ms, trust) for payload in payloads])
 
 
 def times(store):
@@ -92,18 +95,6 @@ def test_committed_twice_counts_once(path, wire):
         ("duplicates", 2),
         ("readings", 1),
     ]
-
-
-@pytest.mark.parametrize("apart", [False, True])
-def test_another_batch_of_the_same_name_is_refused_and_kept_aside(store, path, wire, apart):
-    first, second = wire.batch(wire.reading(1)), wire.batch(wire.reading(2))
-    reasons = [o.reason for group in ([[first], [second]] if apart else [[first, second]])
-               for o in commit(store, *group).outcomes]  # fmt: skip
-    assert reasons == [None, "another batch of this name is stored"]
-    assert rows(path, "SELECT reason, payload FROM dead_letter") == [
-        ("another batch of this name is stored", second)
-    ]
-    assert store.losses().runs == 0
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -154,31 +145,107 @@ def test_overlapping_batches_store_each_reading_once(store, wire, apart):
     assert (store.counters["readings", ""], store.losses().runs) == (5, 0)
 
 
+# --- numbers that are given again ---------------------------------------------------------------
+
 RESTORED = (
-    ("other values", {"boot": 17}, (1, 5000, -1)),
-    ("another boot", {"boot": 18}, (1, 1989275, -1)),
+    ("the same name", 1, {"boot": 18}, (1, 1989275, -1)),
+    ("the same boot, other values", 2, {"boot": 17}, (1, 5000, -1)),
+    ("another boot, the same values", 2, {"boot": 18}, (1, 1989275, -1)),
 )
+
+
+def groups_of(apart, *payloads):
+    return [[payload] for payload in payloads] if apart else [payloads]
 
 
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize(
-    ("boot", "values"), [c[1:] for c in RESTORED], ids=[c[0] for c in RESTORED]
+    ("first_seq", "boot", "values"), [c[1:] for c in RESTORED], ids=[c[0] for c in RESTORED]
 )
-def test_numbers_given_again_are_refused_and_what_is_new_is_kept(
-    store, path, wire, boot, values, apart
+def test_numbers_given_again_are_taken_under_the_next_log_id(
+    store, path, wire, first_seq, boot, values, apart
 ):
     first = wire.batch(*[wire.reading(n) for n in (1, 2, 3)])
-    again = wire.batch(*[wire.reading(n, values) for n in (2, 3, 4)], first_seq=2, **boot)
-    groups = [[first], [again]] if apart else [[first, again]]
-    outcomes = [one for group in groups for one in commit(store, *group).outcomes]
-    why = "other records of these numbers are stored: was the log put back from a copy?"
-    assert [(one.reason, one.is_new) for one in outcomes] == [(None, True), (why, True)]
-    assert rows(path, "SELECT reason, payload FROM dead_letter") == [(why, again)]
-    assert store.counters["dead_letters", why] == 1
-    assert store.counters["duplicates", "reading"] == 0
-    kept = {one.seq: one.values[1] for one in store.readings()}
-    assert [kept[seq] for seq in (1, 2, 3)] == [19892750000] * 3
-    assert sorted(kept) == [1, 2, 3, 4]
+    again = [wire.reading(100 + n, values) for n in (2, 3, 4)]
+    refused = wire.batch(*again, first_seq=first_seq, **boot)
+    outcomes = [
+        one
+        for group in groups_of(apart, first, refused, refused)
+        for one in commit(store, *group).outcomes
+    ]
+    assert [(one.reason, one.is_new) for one in outcomes] == [
+        (None, True), (RENEW, False), (RENEW, False)
+    ]  # fmt: skip
+    assert store.counters["renewals", ""] == 2
+    assert rows(path, "SELECT count(*) FROM dead_letter") == [(0,)]
+    taken = wire.batch(*again, log=wire.log + 1, first_seq=first_seq, **boot)
+    (outcome,) = commit(store, taken).outcomes
+    assert (outcome.reason, outcome.is_new) == (None, True)
+    assert sorted((one.log - wire.log, one.seq, one.uptime_ms) for one in store.readings()) == [
+        (0, 1, 1), (0, 2, 2), (0, 3, 3),
+        *[(1, first_seq + n, 102 + n) for n in range(3)],
+    ]  # fmt: skip
+    # What came under the first id is no gap of the next; what comes after, and is lost, is.
+    store.settle([Floor("cellar", wire.log + 1, first_seq + 4, NOW_MS)])
+    lost = [(gap.log - wire.log, gap.first_seq, gap.last_seq) for gap in store.losses().newest]
+    assert lost == [(1, first_seq + 3, first_seq + 3)]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_came_out_of_turn_moves_to_the_next_log_id_and_counts_once(store, wire, apart):
+    early = [wire.sync(5), *[wire.reading(1000 * n) for n in (5, 6, 7)]]
+    late = [wire.reading(100 * n) for n in (2, 3, 4)]
+    stored = wire.batch(*[wire.reading(n, sec_index=None) for n in (1, 2, 3)])
+    payloads = (
+        stored,
+        wire.batch(*early, first_seq=5, boot=18),  # no clash: taken
+        wire.batch(*late, first_seq=2, boot=18),  # a clash
+        wire.batch(*late, first_seq=2, boot=18, log=wire.log + 1),
+        wire.batch(*early, first_seq=5, boot=18, log=wire.log + 1),
+        wire.batch(*early, first_seq=5, boot=18),  # a message that was long on its way
+        wire.batch(*early, first_seq=5, boot=18, log=wire.log + 1),
+    )
+    outcomes = [
+        one for group in groups_of(apart, *payloads) for one in commit(store, *group).outcomes
+    ]
+    assert [one.reason for one in outcomes] == [None, None, RENEW, None, None, None, None]
+    found = sorted((one.log - wire.log, one.seq, one.time_source) for one in store.readings())
+    assert found == [
+        *[(0, seq, "arrival") for seq in (1, 2, 3)],
+        *[(1, seq, "sync") for seq in (2, 3, 4, 6, 7, 8)],
+    ]
+    assert store.counters["readings", ""] == 9
+    assert store.counters["batches", ""] == 3
+    store.settle([Floor("cellar", wire.log + 1, 9, NOW_MS)])
+    assert store.losses().runs == 0
+
+
+def test_the_id_may_change_more_than_once_and_past_the_greatest(store, wire):
+    last = 0xFFFFFFFF
+    rows_ = [wire.reading(1), wire.reading(2)]
+    commit(store, wire.batch(*rows_, boot=1, log=last))
+    # Copies of one log, put back in turns.
+    assert commit(store, wire.batch(*rows_, boot=2, log=last)).outcomes[0].reason == RENEW
+    assert commit(store, wire.batch(*rows_, boot=2, log=0)).outcomes[0].reason is None
+    far = wire.batch(wire.reading(9), boot=3, log=last, first_seq=9)
+    assert commit(store, far).outcomes[0].reason is None
+    assert commit(store, wire.batch(*rows_, boot=3, log=last)).outcomes[0].reason == RENEW
+    assert commit(store, wire.batch(*rows_, boot=3, log=0)).outcomes[0].reason == RENEW
+    assert commit(store, wire.batch(*rows_, boot=3, log=1)).outcomes[0].reason is None
+    far = wire.batch(wire.reading(9), boot=3, log=1, first_seq=9)
+    assert commit(store, far, far).outcomes[0].reason is None
+    assert sorted((one.log, one.boot, one.seq) for one in store.readings()) == [
+        (0, 2, 1), (0, 2, 2), (1, 3, 1), (1, 3, 2), (1, 3, 9), (last, 1, 1), (last, 1, 2),
+    ]  # fmt: skip
+    for log in (0, 1):
+        store.settle([Floor("cellar", log, 3, NOW_MS)])
+    assert store.losses().runs == 0
+
+
+def test_a_new_log_whose_id_is_next_to_another_is_a_log_of_its_own(store, wire):
+    commit(store, wire.batch(wire.reading(1), boot=1))
+    commit(store, wire.batch(wire.reading(1), boot=2, log=wire.log + 1))
+    assert len(list(store.readings())) == 2
 
 
 def test_logs_and_agents_do_not_share_numbers(store, wire):
@@ -225,6 +292,83 @@ def test_a_sync_point_between_moves_what_follows_it_and_only_that(store, path, w
     assert rows(path, "SELECT first_seq, first_ms, last_ms FROM series ORDER BY 1") == [
         (1, at + 1000, at + 5777), (9, at + 6777, at + 9000), (20, at + 8500, at + 8500),
     ]  # fmt: skip
+
+
+DAYS_MS = 3 * 86_400_000
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@pytest.mark.parametrize("apart", [False, True])
+def test_one_sure_sync_point_places_a_whole_boot_in_whatever_order(store, wire, order, apart):
+    at = wire.sync_epoch_ms
+    payloads = [
+        wire.batch(wire.sync(0, at - DAYS_MS, is_sure=False), wire.reading(1000)),
+        wire.batch(wire.reading(2000), first_seq=3),
+        wire.batch(wire.sync(3000, at + 3000), wire.reading(4000), first_seq=4),
+        wire.batch(wire.sync(5000, at - DAYS_MS, is_sure=False), wire.reading(6000), first_seq=6),
+    ]
+    for group in groups_of(apart, *[payloads[index] for index in order]):
+        commit(store, *group)
+    assert times(store) == {
+        2: (at + 1000, "sync"), 3: (at + 2000, "sync"), 5: (at + 4000, "sync"),
+        7: (at + 6000, "sync"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_boot_whose_clock_nobody_confirms_is_marked(store, wire, order):
+    at = wire.sync_epoch_ms
+    payloads = [
+        wire.batch(wire.reading(1000)),
+        wire.batch(wire.sync(2000, at, is_sure=False), wire.reading(3000), first_seq=2),
+        wire.batch(wire.sync(4000, at + 9000, is_sure=False), wire.reading(5000), first_seq=4),
+    ]
+    for index in order:
+        commit(store, payloads[index])
+    assert times(store) == {
+        1: (at - 1000, "clock"), 3: (at + 1000, "clock"), 5: (at + 10_000, "clock")
+    }  # fmt: skip
+
+
+def test_a_meters_counter_is_worth_more_than_a_clock_nobody_confirms(store, wire):
+    at = wire.sync_epoch_ms
+    commit(store, wire.batch(wire.sync(0, at), wire.reading(1000, sec_index=100)))
+    unsure = wire.sync(0, at - DAYS_MS, is_sure=False)
+    doubtful = wire.batch(unsure, wire.reading(2000, sec_index=600), boot=18, first_seq=3)
+    commit(store, doubtful)
+    assert times(store)[4] == (at + 501_000, "meter")
+    # Another word of that clock changes nothing; one from the network does.
+    again = wire.sync(9000, at - DAYS_MS, is_sure=False)
+    commit(store, wire.batch(again, boot=18, first_seq=5))
+    assert times(store)[4] == (at + 501_000, "meter")
+    commit(store, wire.batch(wire.sync(9500, at + 508_700), boot=18, first_seq=6))
+    assert times(store)[4] == (at + 501_200, "sync")
+
+
+def test_where_the_counter_is_not_believed_any_more_the_clock_is_asked_again(store, wire):
+    at = wire.sync_epoch_ms
+    commit(store, wire.batch(wire.sync(0, at), wire.reading(1000, sec_index=100)))
+    unsure = wire.sync(0, at - DAYS_MS, is_sure=False)
+    commit(store, wire.batch(unsure, wire.reading(2000, sec_index=600), boot=18, first_seq=3))
+    assert times(store)[4][1] == "meter"
+    # The counter stood still on one of the two sides.
+    late = wire.sync(0, at + 10_000_000), wire.reading(1000, sec_index=700)
+    commit(store, wire.batch(*late, boot=19, first_seq=9))
+    assert times(store)[4] == (at - DAYS_MS + 2000, "clock")
+
+
+@pytest.mark.parametrize("is_fixed", [False, True])
+def test_while_our_clock_is_behind_nothing_is_misplaced_for_good(store, wire, is_fixed):
+    late_ms = NOW_MS - DAYS_MS  # what our clock says
+    commit(store, wire.batch(wire.reading(1000)), received_ms=late_ms, trust=Trust.NOBODY)
+    assert times(store) == {1: (late_ms, "arrival")}
+    commit(
+        store,
+        wire.batch(wire.sync(2000, NOW_MS), wire.reading(3000), first_seq=2),
+        received_ms=NOW_MS + 1000 if is_fixed else late_ms + 2000,
+        trust=Trust.NETWORK if is_fixed else Trust.NOBODY,
+    )
+    assert times(store) == {1: (NOW_MS - 1000, "sync"), 3: (NOW_MS + 1000, "sync")}
 
 
 def test_a_sync_point_moves_no_reading_of_another_boot_agent_or_log(store, wire):
@@ -384,10 +528,10 @@ def test_a_batch_that_spoils_the_transaction_is_put_aside_and_the_others_stored(
 ):
     plan = batches_module.plan
 
-    def plan_badly(batch, known, received_ms):
+    def plan_badly(batch, *more):
         if batch.first_seq == 2:
             raise ValueError("a defect of ours")
-        return plan(batch, known, received_ms)
+        return plan(batch, *more)
 
     monkeypatch.setattr(batches_module, "plan", plan_badly)
     payloads = [wire.batch(wire.reading(n), first_seq=n) for n in (1, 2, 3)]
@@ -436,6 +580,7 @@ from pathlib import Path
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
+from wattlog_pi.system_clock import Trust
 
 store = Writer(Path(sys.argv[1]), "1", 5)
 payload = bytes.fromhex(sys.argv[2])

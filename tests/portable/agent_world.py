@@ -134,7 +134,7 @@ class World:
 
     def log_sync(self, seq):
         """Tell whether the sync point with this number, whose last byte would say so, is sure."""
-        return [data for found, data in self.log.read_after(seq - 1)][0][-1] != 1
+        return next(self.log.read_after(seq - 1))[1][-1] != 1
 
     def records(self):
         """What is logged: [0, uptime_ms, epoch_ms] or [1, uptime_ms, server_id, seconds, flat]."""
