@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Sync = namedtuple("Sync", ("seq", "uptime_ms", "epoch_ms", "is_sure"))
-# At this uptime the edge's clock read so many ms since 1970 UTC; not sure: nobody has confirmed it.
+# At this uptime the clock of the edge read so many ms since 1970 UTC. Not sure: nobody has set it.
 
 Row = namedtuple("Row", ("seq", "uptime_ms", "server_id", "sec_index", "values"))
 # One meter's reading; values is a tuple of (channel, value, scale), channels strictly rising.

@@ -1,7 +1,8 @@
-"""The system's clock, and how far it can be believed. Linux only; asks the kernel, needs no rights.
+"""The system's clock, and how far it can be believed. Linux only, without any rights.
 
-A Raspberry Pi has no battery for its clock: it goes on where it stopped, hours or days behind, until
-a time server is reached. What it says until then looks like any other time. The host asks, too.
+A Raspberry Pi has no battery for its clock: it goes on where it stopped, hours or days behind,
+until a time server is reached. What it says until then looks like any other time. The host asks,
+too.
 """
 
 import ctypes

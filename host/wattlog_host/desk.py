@@ -47,8 +47,8 @@ LOST_TEXTS = {
 }
 
 RENEWED_TEXT = (
-    "its log gives numbers that stand for other readings here; was it put back from an older copy? "
-    "it goes on under another log id, and nothing is lost"
+    "its log gives numbers that stand for other readings here; was it put back from an older "
+    "copy? it goes on under another log id, and nothing is lost"
 )
 
 Answer = tuple[str, bytes]

@@ -168,7 +168,8 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
-host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.ingest wattlog_host.placing
+host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
+                                     wattlog_host.placing
                                      wattlog_host.store.lookup wattlog_host.store.tables
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
