@@ -26,9 +26,11 @@ _CLUSTER_SEQS = 4_096
 _BATCH, _EDGE, _GAP = tables.batch.c, tables.edge.c, tables.gap.c
 _LOG, _METER = tables.edge_log.c, tables.meter.c
 
-_EDGES = sa.select(_EDGE.name, _EDGE.id).where(_EDGE.name.in_(sa.bindparam("names")))
-_LOGS = sa.select(_LOG.id, _LOG.edge_id, _LOG.log, _LOG.settled_seq).where(
-    _LOG.edge_id.in_(sa.bindparam("edge_ids")), _LOG.log.in_(sa.bindparam("numbers"))
+_IS_WANTED = sa.and_(_LOG.edge_id == _EDGE.id, _LOG.log.in_(sa.bindparam("numbers")))
+_LOGS = (
+    sa.select(_EDGE.name, _EDGE.id.label("edge_id"), _LOG.id, _LOG.log, _LOG.settled_seq)
+    .select_from(tables.edge.outerjoin(tables.edge_log, _IS_WANTED))
+    .where(_EDGE.name.in_(sa.bindparam("names")))
 )
 _METERS = sa.select(_METER.server_id, _METER.id).where(
     _METER.server_id.in_(sa.bindparam("server_ids"))
@@ -157,23 +159,22 @@ class Writing:
 
     def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
         """Have a row for each (edge, log), made now where there is none."""
+        if not wanted:
+            return
         names = sorted({name for name, _, _ in wanted})
         numbers = sorted({number for _, number, _ in wanted})
-        rows = self._connection.execute(_EDGES, {"names": names})
-        edge_ids = {row.name: row.id for row in rows}
-        rows = self._connection.execute(
-            _LOGS, {"edge_ids": list(edge_ids.values()), "numbers": numbers}
-        )
-        found = {(row.edge_id, row.log): row for row in rows}
+        rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
+        edge_ids = {row.name: row.edge_id for row in rows}
+        found = {(row.name, row.log): row for row in rows}
         for name, number, now_ms in wanted:
             if (name, number) in self._logs:
                 continue
-            if name not in edge_ids:
-                edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
-            row = found.get((edge_ids[name], number))
+            row = found.get((name, number))
             if row is not None:
                 self._logs[name, number] = _Log(row.id, name, row.settled_seq)
                 continue
+            if name not in edge_ids:
+                edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
             log_id = self._insert(
                 tables.edge_log,
                 edge_id=edge_ids[name],
@@ -383,6 +384,8 @@ class Writing:
         for log, (planned, received_ms) in plans:
             for server_id in planned.series:
                 seen.setdefault(server_id, (log.edge, received_ms))
+        if not seen:
+            return {}
         rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
         ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
         for server_id, (edge, received_ms) in seen.items():
