@@ -439,6 +439,16 @@ def test_a_late_sync_point_moves_what_its_boots_meter_had_placed(store, wire):
     assert times(store)[9] == (wire.sync_epoch_ms + 2_015_000, "meter")
 
 
+def test_a_batch_alone_takes_few_statements(store, wire):
+    commit(store, wire.batch(wire.sync(), wire.reading(1000)))
+    statements = []
+    sa.event.listen(
+        store._write_engine, "before_cursor_execute", lambda *how: statements.append(how[2])
+    )
+    commit(store, wire.batch(wire.reading(2000), first_seq=3))
+    assert len(statements) <= 12, statements
+
+
 def test_many_batches_without_a_clock_cost_each_only_its_own(store, wire, monkeypatch):
     looked = []
     counted_in = batches_module.places._counted

@@ -30,9 +30,11 @@ _ID_MASK = 0xFFFFFFFF
 _BATCH, _EDGE, _GAP = tables.batch.c, tables.edge.c, tables.gap.c
 _LOG, _METER = tables.edge_log.c, tables.meter.c
 
-_EDGES = sa.select(_EDGE.name, _EDGE.id).where(_EDGE.name.in_(sa.bindparam("names")))
-_LOGS = sa.select(_LOG.id, _LOG.edge_id, _LOG.log, _LOG.settled_seq).where(
-    _LOG.edge_id.in_(sa.bindparam("edge_ids")), _LOG.log.in_(sa.bindparam("numbers"))
+_IS_WANTED = sa.and_(_LOG.edge_id == _EDGE.id, _LOG.log.in_(sa.bindparam("numbers")))
+_LOGS = (
+    sa.select(_EDGE.name, _EDGE.id.label("edge_id"), _LOG.id, _LOG.log, _LOG.settled_seq)
+    .select_from(tables.edge.outerjoin(tables.edge_log, _IS_WANTED))
+    .where(_EDGE.name.in_(sa.bindparam("names")))
 )
 _METERS = sa.select(_METER.server_id, _METER.id).where(
     _METER.server_id.in_(sa.bindparam("server_ids"))
@@ -188,35 +190,32 @@ class Writing:
 
     def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
         """Have a row for each (edge, log), made now where there is none."""
+        if not wanted:
+            return
         names = sorted({name for name, _, _ in wanted})
         # With the ids before and after, which tell whether a log was renewed.
         numbers = sorted({number + by & _ID_MASK for _, number, _ in wanted for by in (-1, 0, 1)})
-        rows = self._connection.execute(_EDGES, {"names": names})
-        edge_ids = {row.name: row.id for row in rows}
-        rows = self._connection.execute(
-            _LOGS, {"edge_ids": list(edge_ids.values()), "numbers": numbers}
-        )
-        found = {(row.edge_id, row.log): row for row in rows}
+        rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
+        edge_ids = {row.name: row.edge_id for row in rows}
+        found = {(row.name, row.log): row for row in rows}
         for name, number, now_ms in wanted:
             if (name, number) in self._logs:
                 continue
+            has_kin = any((name, number + by & _ID_MASK) in found for by in (-1, 1))
+            row = found.get((name, number))
+            if row is not None:
+                self._logs[name, number] = _Log(row.id, name, number, row.settled_seq, has_kin)
+                continue
             if name not in edge_ids:
                 edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
-            edge_id = edge_ids[name]
-            has_kin = any((edge_id, number + by & _ID_MASK) in found for by in (-1, 1))
-            row = found.get((edge_id, number))
-            if row is not None:
-                log_id, settled_seq = row.id, row.settled_seq
-            else:
-                settled_seq = 0
-                log_id = self._insert(
-                    tables.edge_log,
-                    edge_id=edge_id,
-                    log=number,
-                    first_seen_ms=now_ms,
-                    settled_seq=settled_seq,
-                )
-            self._logs[name, number] = _Log(log_id, name, number, settled_seq, has_kin)
+            log_id = self._insert(
+                tables.edge_log,
+                edge_id=edge_ids[name],
+                log=number,
+                first_seen_ms=now_ms,
+                settled_seq=0,
+            )
+            self._logs[name, number] = _Log(log_id, name, number, 0, has_kin)
 
     def _look_up(self, items: Sequence[Incoming]) -> None:
         """Load what the plans of these batches may need, at once for many."""
@@ -470,6 +469,8 @@ class Writing:
         for log, planned in plans:
             for server_id in planned.series:
                 seen.setdefault(server_id, (log.edge, planned.received_ms))
+        if not seen:
+            return {}
         rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
         ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
         for server_id, (edge, received_ms) in seen.items():

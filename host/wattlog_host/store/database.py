@@ -27,7 +27,10 @@ _ADD_COUNT = (
     .where(_COUNTER.name == sa.bindparam("of_name"), _COUNTER.reason == sa.bindparam("of_reason"))
     .values(value=_COUNTER.value + sa.bindparam("count"))
 )
-_NEW_COUNT = sa.insert(tables.counter)
+_COUNTERS = sa.select(_COUNTER.name, _COUNTER.reason)
+_NEW_COUNT = sa.insert(tables.counter).values(
+    name=sa.bindparam("of_name"), reason=sa.bindparam("of_reason"), value=sa.bindparam("count")
+)
 
 _PRAGMAS = (
     # Readers never wait for the writer. FULL: an acknowledged batch survives a power cut.
@@ -141,14 +144,18 @@ def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:
     """Add to the totals that outlive the process."""
-    for (name, reason), count in sorted(counts.items()):
-        if not count:
-            continue
-        added = connection.execute(
-            _ADD_COUNT, {"of_name": name, "of_reason": reason, "count": count}
-        )
-        if not added.rowcount:
-            connection.execute(_NEW_COUNT, {"name": name, "reason": reason, "value": count})
+    rows = [
+        {"of_name": name, "of_reason": reason, "count": count}
+        for (name, reason), count in sorted(counts.items())
+        if count
+    ]
+    if not rows or connection.execute(_ADD_COUNT, rows).rowcount == len(rows):
+        return
+    # What was never counted before has no row yet, and was passed over.
+    known = {(row.name, row.reason) for row in connection.execute(_COUNTERS)}
+    new = [row for row in rows if (row["of_name"], row["of_reason"]) not in known]
+    if new:
+        connection.execute(_NEW_COUNT, new)
 
 
 def inserted_id(result: sa.CursorResult[Any]) -> int:

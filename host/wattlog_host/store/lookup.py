@@ -28,29 +28,25 @@ _READINGS = (
 _LATEST = (
     sa.select(
         _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.skipped, _BATCH.offset_ms,
-        _BATCH.steps, _BATCH.time_source, _EDGE.name, _LOG.log,
+        _BATCH.steps, _BATCH.time_source, _BATCH.packed, _EDGE.name, _LOG.log, _METER.server_id,
+        _METER.label,
     )
     .select_from(
         tables.series.join(tables.batch)
         .join(tables.edge_log, _LOG.id == _BATCH.log_id)
         .join(tables.edge)
+        .join(tables.meter, _METER.id == _SERIES.meter_id)
     )
     .where(_SERIES.meter_id == sa.bindparam("meter_id"))
     .order_by(_SERIES.last_ms.desc(), _BATCH.first_seq.desc())
     .limit(1)
 )  # fmt: skip
-_PACKED = sa.select(_BATCH.packed).where(
-    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.first_seq == sa.bindparam("first_seq")
-)
-_METER_NAMES = sa.select(_METER.server_id, _METER.label).where(
-    _METER.id == sa.bindparam("meter_id")
-)
 _LOST_IN_ALL = sa.select(sa.func.count(), sa.func.sum(_GAP.last_seq - _GAP.first_seq + 1))
 _LOST_LAST = (
     sa.select(tables.gap, _EDGE.name, _LOG.log)
     .select_from(tables.gap.join(tables.edge_log).join(tables.edge))
     .order_by(_GAP.noted_ms.desc(), _GAP.id.desc())
-    .limit(sa.bindparam("count_max"))
+    .limit(sa.bindparam("count_max", type_=sa.Integer))
 )
 _WITH_READINGS = sa.select(
     _BATCH.first_seq, _BATCH.skipped, _BATCH.offset_ms, _BATCH.steps, _BATCH.packed
@@ -141,19 +137,16 @@ def latest(
             continue
         stored = (fresh or {}).get((row.log_id, row.first_seq))
         if stored is None:
-            packed = connection.execute(
-                _PACKED, {"log_id": row.log_id, "first_seq": row.first_seq}
-            ).scalar_one()
-            stored = batch_from(row.name, row.log, row.first_seq, packed)
+            stored = batch_from(row.name, row.log, row.first_seq, row.packed)
         clock = clock_of(row.offset_ms, row.steps)
-        name = connection.execute(_METER_NAMES, {"meter_id": meter_id}).one()
-        own = (one for one in rows_of(stored, as_bits(row.skipped)) if one.server_id == name[0])
+        own = rows_of(stored, as_bits(row.skipped))
+        own = (one for one in own if one.server_id == row.server_id)
         time_ms, _, newest = max((clock.at(one.uptime_ms), one.seq, one) for one in own)
         values = stored_values(newest.values)
         found.append(
             Latest(
-                name.server_id,
-                name.label,
+                row.server_id,
+                row.label,
                 row.name,
                 time_ms,
                 row.time_source,
