@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wattlog.channels import by_id, rescaled
+from wattlog.channels import rescaled
 from wattlog_host.placing import METER, SYNC
 from wattlog_host.store.writer import Writer
+from wattlog_host.units import BY_ID
 from wattlog_sim.world.clock import World
 from wattlog_sim.world.edge import EDGE, Edge, Promise, seldom
 from wattlog_sim.world.faults import HOUR_MS, Faults
@@ -279,7 +280,5 @@ def _stored(promise: Promise) -> dict[int, int | None]:
     """Return the values as the host stores them."""
     stored = {}
     for number, value, scale in promise.values:
-        channel = by_id(number)
-        assert channel is not None
-        stored[number] = rescaled(value, scale, channel.decimals)
+        stored[number] = rescaled(value, scale, BY_ID[number].decimals)
     return stored
