@@ -271,6 +271,7 @@ class Agent:
             "platform": self._platform,
             "log": {
                 "id": self._log.id,
+                "base_seq": self._log.base_seq,
                 "kind": self._log_kind,
                 "first_seq": stats.first_seq,
                 "next_seq": stats.next_seq,

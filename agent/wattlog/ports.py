@@ -71,6 +71,7 @@ class Log(LogEnd, Protocol):
     """Where records wait for the host; see ringlog.RingLog."""
 
     id: int
+    base_seq: int
 
     def read_after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield what is kept with a greater number, oldest first."""

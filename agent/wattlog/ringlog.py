@@ -87,6 +87,8 @@ class RingLog:
 
     id  drawn when the device was formatted, and 1 more after each renew(): another one means
         other records under the same seqs
+    base_seq  what was released when the log got this id, as far back as its sectors tell: what
+        was lost since then was lost under this id
     """
 
     def __init__(self, device: "BlockDevice", new_id: "Callable[[], int] | None" = None) -> None:
@@ -95,6 +97,7 @@ class RingLog:
         A device without any valid header is formatted; new_id() gives the uint32 for it.
         """
         self.id = 0
+        self.base_seq = 0
         self._gen = -1  # of the newest sector; its place in the ring is gen % sectors
         self._gen_seq = 1  # of the newest sector's first record
         self._tail = 0  # where the next item goes; the sector's size when nothing more goes in
@@ -182,6 +185,7 @@ class RingLog:
         is_stored = False
         try:
             self._open()
+            self.base_seq = self._released
             is_stored = True
         except OSError as error:
             raise LogError(_FAILS % error) from None
@@ -274,11 +278,15 @@ class RingLog:
     def _find_newest(self) -> int:
         """Read every header; take over the newest; return a gen not above the oldest."""
         first = behind = None
+        base_gen = -1
         for block in range(self._sectors.count):
             fields = self._header(block)
             if fields is None or fields[1] % self._sectors.count != block:
                 continue
             gen = fields[1]
+            is_same_id = base_gen >= 0 and fields[0] == self.id
+            if gen < base_gen if is_same_id else gen > self._gen:
+                base_gen, self.base_seq = gen, fields[3]
             if gen > self._gen:
                 self.id, self._gen, self._gen_seq = fields[:3]
                 self._next = self._gen_seq

@@ -163,7 +163,7 @@ class Desk:
         if log.first_seq <= self._settled.get(key, 1):
             return
         if key in self._floors or len(self._floors) < FLOORS_MAX:
-            self._floors[key] = Floor(status.edge, log.id, log.first_seq, now_ms)
+            self._floors[key] = Floor(status.edge, log.id, log.first_seq, now_ms, log.base_seq)
 
     def _queue_batch(self, item: Incoming) -> None:
         if self._fits(len(item.message)):

@@ -44,7 +44,7 @@ class LogStatus:
     """What an agent says about its log; counts are by name.
 
     id and first_seq belong together: of the log with this id, nothing below first_seq comes
-    any more.
+    any more. Up to base_seq it was settled before the log had this id.
     """
 
     counts: Mapping[str, int]
@@ -52,6 +52,7 @@ class LogStatus:
     trouble: str | None = None
     id: int | None = None
     first_seq: int | None = None
+    base_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def _log_status(log: Any) -> LogStatus:
     counts = {
         name: count
         for name, count in _counts({"log": log}, "log").items()
-        if name not in ("id", "first_seq", "next_seq")
+        if name not in ("id", "base_seq", "first_seq", "next_seq")
     }
     return LogStatus(
         counts,
@@ -127,6 +128,7 @@ def _log_status(log: Any) -> LogStatus:
         _maybe_text(log, "trouble", cut=True),
         log_id,
         first_seq,
+        _maybe_uint(log, "base_seq", SEQ_MAX),
     )
 
 

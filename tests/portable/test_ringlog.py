@@ -291,7 +291,7 @@ def test_a_renewed_log_has_the_next_id_and_all_that_it_had():
     before = log.stats()
     log.renew()
     for one in (log, RingLog(flash)):
-        assert one.id == 8
+        assert (one.id, one.base_seq) == (8, 3)
         assert content(one) == list(range(4, 41))
         assert one.stats()[:1] + one.stats()[3:] == before[:1] + before[3:]
         assert not one.fits(1)
@@ -299,13 +299,34 @@ def test_a_renewed_log_has_the_next_id_and_all_that_it_had():
     log.renew()
     log.renew()
     log = RingLog(flash, lambda: 1)
-    assert log.id == 10
+    assert (log.id, log.base_seq) == (10, 3)
+    log.release(10)
+    assert RingLog(flash).base_seq == 3
     assert log.append(payload(42)) == 42
     assert content(log) == list(range(log.stats().first_seq, 43))
     for seq in range(43, 200):  # until no sector has one of the older ids
         assert log.append(payload(seq)) == seq
     assert RingLog(flash).id == 10
     assert content(RingLog(flash)) == content(log)
+
+
+def test_where_an_id_begins_is_known_wherever_its_sectors_lie():
+    for turns in range(12):  # so many sectors before, and so many behind
+        flash = FakeFlash(5, 256)
+        log = RingLog(flash, lambda: 7)
+        assert log.base_seq == 0
+        for _ in range(turns):
+            log.renew()
+        assert log.id == 7 + turns
+        seq = 0
+        for sector in range(5):
+            assert RingLog(flash).base_seq == log.base_seq, (turns, sector)
+            gen = log._gen
+            while log._gen == gen:
+                seq = log.append(payload(1, 40))
+            log.release(seq - 1)
+        # Its first sector is gone: what is told is of the oldest that is left.
+        assert log.base_seq <= RingLog(flash).base_seq < seq, turns
 
 
 def test_the_id_starts_again_behind_the_greatest():

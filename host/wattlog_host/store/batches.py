@@ -32,7 +32,14 @@ _LOG, _METER = tables.edge_log.c, tables.meter.c
 
 _IS_WANTED = sa.and_(_LOG.edge_id == _EDGE.id, _LOG.log.in_(sa.bindparam("numbers")))
 _LOGS = (
-    sa.select(_EDGE.name, _EDGE.id.label("edge_id"), _LOG.id, _LOG.log, _LOG.settled_seq)
+    sa.select(
+        _EDGE.name,
+        _EDGE.id.label("edge_id"),
+        _LOG.id,
+        _LOG.log,
+        _LOG.settled_seq,
+        _LOG.is_expected,
+    )
     .select_from(tables.edge.outerjoin(tables.edge_log, _IS_WANTED))
     .where(_EDGE.name.in_(sa.bindparam("names")))
 )
@@ -49,7 +56,6 @@ _STORED_BATCH = sa.select(
     _BATCH.packed, _BATCH.skipped, _BATCH.readings, _BATCH.received_ms, _BATCH.boot,
     _BATCH.first_uptime_ms, _BATCH.is_received_sure,
 ).where(_IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"))  # fmt: skip
-_ANY_STORED = sa.select(_BATCH.first_seq).where(_IN_LOG).limit(1)
 _KIN = (
     sa.select(_LOG.id, _LOG.log, _BATCH.packed, _BATCH.readings, _BATCH.received_ms,
               _BATCH.is_received_sure)
@@ -76,7 +82,7 @@ _GAPS = sa.select(_GAP.first_seq, _GAP.last_seq, _GAP.reason, _GAP.noted_ms, _GA
 _SETTLE = (
     sa.update(tables.edge_log)
     .where(_LOG.id == sa.bindparam("log_id"))
-    .values(settled_seq=sa.bindparam("last_seq"))
+    .values(settled_seq=sa.bindparam("last_seq"), is_expected=False)
 )
 _INSERT = {table: sa.insert(table) for table in tables.METADATA.sorted_tables}
 _DELETE_BATCH = tuple(
@@ -96,6 +102,7 @@ class _Log:
     edge: str
     number: int
     settled_seq: int
+    is_expected: bool
     has_kin: bool
     """Whether it was renewed: some of its batches may be stored under another id."""
     stored: dict[int, int] = field(default_factory=dict)
@@ -149,13 +156,16 @@ class Writing:
         self._open_logs([(floor.edge, floor.log, floor.received_ms) for floor in floors])
         for floor in floors:
             log = self._logs[floor.edge, floor.log]
-            if floor.first_seq - 1 <= log.settled_seq:
+            if log.is_expected:
+                # What is below was settled under another id, and is no gap of this one.
+                log.settled_seq = min(floor.base_seq or 0, floor.first_seq - 1)
+            elif floor.first_seq - 1 <= log.settled_seq:
                 continue
             span = Span(log.settled_seq + 1, floor.first_seq - 1)
             self._load_gaps(log, span)
             for lost in lookup.missing(self._connection, log.id, span):
                 self._lose(log, Gap(lost, gaps.EVICTED, floor.received_ms))
-            log.settled_seq = span.last
+            log.settled_seq, log.is_expected = span.last, False
             self._connection.execute(_SETTLE, {"log_id": log.id, "last_seq": span.last})
             self._write_gaps()
 
@@ -188,7 +198,9 @@ class Writing:
 
     # --- looking up ------------------------------------------------------------------------
 
-    def _open_logs(self, wanted: Sequence[tuple[str, int, int]]) -> None:
+    def _open_logs(
+        self, wanted: Sequence[tuple[str, int, int]], *, is_expected: bool = False
+    ) -> None:
         """Have a row for each (edge, log), made now where there is none."""
         if not wanted:
             return
@@ -204,7 +216,9 @@ class Writing:
             has_kin = any((name, number + by & _ID_MASK) in found for by in (-1, 1))
             row = found.get((name, number))
             if row is not None:
-                self._logs[name, number] = _Log(row.id, name, number, row.settled_seq, has_kin)
+                self._logs[name, number] = _Log(
+                    row.id, name, number, row.settled_seq, row.is_expected, has_kin
+                )
                 continue
             if name not in edge_ids:
                 edge_ids[name] = self._insert(tables.edge, name=name, first_seen_ms=now_ms)
@@ -214,8 +228,9 @@ class Writing:
                 log=number,
                 first_seen_ms=now_ms,
                 settled_seq=0,
+                is_expected=is_expected,
             )
-            self._logs[name, number] = _Log(log_id, name, number, 0, has_kin)
+            self._logs[name, number] = _Log(log_id, name, number, 0, is_expected, has_kin)
 
     def _look_up(self, items: Sequence[Incoming]) -> None:
         """Load what the plans of these batches may need, at once for many."""
@@ -361,7 +376,7 @@ class Writing:
         self.counts.update(planned.counts)
         if not planned.accept:
             if planned.reason is not None:
-                self._expect_renewal(log, batch.first_seq, item.received_ms)
+                self._expect_renewal(log, item.received_ms)
             return planned
         batch = planned.batch
         if known.same is not None and batch.first_seq not in log.fresh:
@@ -382,22 +397,11 @@ class Writing:
             self._lose(log, Gap(lost, reason, item.received_ms))
         return planned
 
-    def _expect_renewal(self, log: _Log, first_seq: int, now_ms: int) -> None:
-        """Have a row for the next id of a log, which begins with this number.
-
-        What is below it is settled under the present id, and no gap under the next one. Until
-        that is used, the smallest number of all that are refused counts.
-        """
-        key = log.edge, log.number + 1 & _ID_MASK
-        self._open_logs([(*key, now_ms)])
-        following = self._logs[key]
-        log.has_kin = following.has_kin = True
-        in_log = {"log_id": following.id}
-        if following.fresh or self._connection.execute(_ANY_STORED, in_log).first() is not None:
-            return
-        if not following.settled_seq or first_seq <= following.settled_seq:
-            following.settled_seq = first_seq - 1
-            self._connection.execute(_SETTLE, in_log | {"last_seq": first_seq - 1})
+    def _expect_renewal(self, log: _Log, now_ms: int) -> None:
+        """Have a row for the next id of a log, which is told to take it."""
+        following = log.number + 1 & _ID_MASK
+        self._open_logs([(log.edge, following, now_ms)], is_expected=True)
+        log.has_kin = self._logs[log.edge, following].has_kin = True
 
     def _take_away(self, edge: str, kin: _Kin, first_seq: int) -> None:
         """Forget a batch under the id of its log that it came under before."""

@@ -48,12 +48,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """An edge's word that of this log nothing below first_seq comes any more."""
+    """An edge's word that of this log nothing below first_seq comes any more.
+
+    base_seq is what was settled before the log had this id; None where the edge does not say.
+    """
 
     edge: str
     log: int
     first_seq: int
     received_ms: int
+    base_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     true,
 )
 
@@ -50,6 +51,8 @@ edge_log = Table(
     Column("first_seen_ms", BigInteger, nullable=False),
     # Up to here each record is stored or in a gap.
     Column("settled_seq", BigInteger, nullable=False),
+    # Of an id that a log was told to take: where it begins is told with its first floor.
+    Column("is_expected", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("edge_id", "log"),
 )
 

@@ -154,8 +154,14 @@ class Edge:
         self.taken_away: dict[tuple[int, int], Promise] = {}
         """What went with a flash that an older copy was put in place of: may have arrived."""
         self.maybe: list[Promise] = []
+        self.told_time: dict[int, list[int]] = {}
+        """boot -> seqs of its sync points of a clock that is set from the network."""
         self.evicted_before = 0
         self.copies = 0
+        self.given_twice: set[tuple[int, int]] = set()
+        """Of promised those whose number had stood for another reading, of another boot."""
+        self._seq_max = 0
+        self._seq_max_before = 0
         self.boots = 0
         self.cuts = 0
         self.rots = 0
@@ -233,6 +239,7 @@ class Edge:
             return
         self.power_off()
         self.copies += 1
+        self._seq_max_before = self._seq_max
         self.evicted_before += self._evicted() - self._copy.evicted
         for key in list(self.promised)[self._copy.promises :]:
             self.taken_away[key] = self.promised.pop(key)
@@ -293,9 +300,9 @@ class Edge:
         self._at(self.world.now_ms + max(1, due_ms - now_ms + 1))
 
     def _watch_writer(self, agent: Agent) -> None:
-        """Write down each reading that the log took."""
+        """Write down each reading that the log took, and when it was told the time."""
         writer = agent._writer
-        take = writer.reading
+        take, note = writer.reading, writer.sync
         boot = self._boot
 
         def reading(uptime_ms: int, one: "Reading") -> int:
@@ -308,9 +315,19 @@ class Edge:
             self.maybe.pop()
             assert (boot, seq) not in self.promised, "a sequence number came twice"
             self.promised[boot, seq] = promise
+            self._seq_max = max(self._seq_max, seq)
+            if seq <= self._seq_max_before:
+                self.given_twice.add((boot, seq))
+            return seq
+
+        def sync(uptime_ms: int, epoch_ms: int, is_sure: bool) -> int:
+            seq = note(uptime_ms, epoch_ms, is_sure)
+            if is_sure:
+                self.told_time.setdefault(boot, []).append(seq)
             return seq
 
         writer.reading = reading  # type: ignore[assignment, method-assign]
+        writer.sync = sync  # type: ignore[method-assign]
 
     def _off(self) -> None:
         self.cuts += 1

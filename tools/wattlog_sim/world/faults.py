@@ -101,12 +101,22 @@ class Faults:
 
     def _copy(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
         """The log is put back from an older copy, now and then twice from the same."""
-        times = sorted(
-            self._rng.randrange(self._end_ms) for _ in range(2 + self._rng.randrange(2))
-        )
-        self._world.at(times[0], edge.copy_flash)
+        rng, world = self._rng, self._world
+        times = sorted(rng.randrange(self._end_ms) for _ in range(2 + rng.randrange(2)))
+        if rng.randrange(2):  # at once: few numbers are given twice, and soon they are new ones
+            times[1:] = [times[0] + self._while_ms(HOUR_MS)]
+        world.at(times[0], edge.copy_flash)
         for time_ms in times[1:]:
-            self._world.at(time_ms, edge.put_back)
+            world.at(time_ms, edge.put_back)
+            # Then several batches are on their way at once, in any order.
+            world.at(time_ms, edge.set_wifi, False)
+            back_ms = time_ms + self._while_ms(3 * HOUR_MS)
+            world.at(back_ms, edge.set_wifi, True)
+            weather = Weather(
+                lost=rng.choice((0, 300, 600)), repeated=300, delay_ms_max=40_000, queue_max=1_000
+            )
+            world.at(back_ms, setattr, broker, "weather", weather)
+            world.at(back_ms + 10 * MINUTE_MS, setattr, broker, "weather", FAIR)
 
     def _host_clock(self, edge: "Edge", broker: "Broker", host: "Host") -> None:
         """The host's clock is behind for some hours of the run."""
