@@ -86,7 +86,7 @@ class World:
         self.store = FakeStore()
         self.view = LiveView(HostView("1", self.now_ms), {})
         self.sent = []
-        self.desk = Desk(self.view, lambda: self.trust)
+        self.desk = Desk(self.view)
         self.intake = None
         if is_async:
             self.intake = Intake(
@@ -108,7 +108,7 @@ class World:
 
     def take(self, *payloads, topic=TOPIC):
         for payload in payloads:
-            self.desk.on_message(topic, payload, self.now_ms)
+            self.desk.on_message(topic, payload, self.now_ms, self.trust)
         self.flush()
 
     def flush(self):
@@ -184,6 +184,17 @@ def test_each_batch_comes_with_the_trust_of_its_moment(world, wire):
     world.trust = Trust.NOBODY
     world.take(wire.batch(wire.reading(), first_seq=2))
     assert world.store.trusts == [Trust.NETWORK, Trust.NOBODY]
+
+
+def test_the_trust_is_asked_before_the_time(wire):
+    world = World(True)
+    asked = []
+    world.intake._clock_ms = lambda: asked.append("time") or world.now_ms
+    world.intake._trust = lambda: asked.append("trust") or Trust.NOBODY
+    world.intake.on_message(TOPIC, wire.batch(wire.reading()))
+    assert asked == ["trust", "time"]
+    world.flush()
+    assert world.store.trusts == [Trust.NOBODY]
 
 
 def test_a_log_that_was_put_back_is_said_once_and_told_to_take_its_next_id(world, wire):
@@ -301,8 +312,10 @@ def floor(wire, first_seq, state="online", log=LOG):
 
 def test_a_floor_is_settled_once_after_the_batches_that_came_before_it(world, wire):
     for n in range(1, 2 * desk_module.GROUP_ITEMS_MAX):
-        world.desk.on_message(TOPIC, wire.batch(wire.reading(), first_seq=n), world.now_ms)
-    world.desk.on_message(STATUS, floor(wire, 100), world.now_ms)
+        world.desk.on_message(
+            TOPIC, wire.batch(wire.reading(), first_seq=n), world.now_ms, world.trust
+        )
+    world.desk.on_message(STATUS, floor(wire, 100), world.now_ms, world.trust)
     world.flush()
     assert world.store.floors == [("cellar", LOG, 100, 2)]
     for first_seq in (100, 99, 1):
