@@ -253,6 +253,7 @@ tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.re
                                    wattlog_tools.console
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
+tools/wattlog_tools/mpy.py         wattlog_tools.console wattlog_tools.head_files
 tools/wattlog_tools/partitions.py
 tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ringsector
                                    wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
