@@ -9,6 +9,7 @@ import stat
 import struct
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ tx = 5
 """
 PINS = {"esp32": (16, 17), "esp32c3": (4, 5), "esp32s3": (4, 5)}
 ESPTOOL_S_MAX = 60
+TIME = "2026-01-01T00:00:00+00:00"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,7 +80,7 @@ def build(config, firmware_path, folder, *more):
 
 
 def files_in(image):
-    """Read a file system back: path -> content."""
+    """Read a file system back: path -> content; each has the one time."""
     from littlefs import LittleFS
 
     fs = LittleFS(block_size=4096, block_count=len(image) // 4096, mount=False)
@@ -90,6 +92,8 @@ def files_in(image):
             path = f"{folder.rstrip('/')}/{name}"
             with fs.open(path, "rb") as file:
                 found[path] = file.read()
+            time_ns = int.from_bytes(fs.getattr(path, 1), "little")
+            assert datetime.fromtimestamp(time_ns // 10**9, UTC).isoformat() == TIME
     return found
 
 
@@ -195,6 +199,7 @@ def test_the_file_system_holds_byte_code_one_source_and_the_settings(config, tmp
     assert all(files[path][:2] == b"M\x06" for path in code), "byte code of version 6"
     assert {"/lib/wattlog/sml.mpy", "/lib/wattlog_esp32/main.mpy"} <= code
     assert "/lib/wattlog/config.mpy" not in code
+    assert b"\\u" not in files["/wattlog.json"], "MicroPython knows no halves of a letter"
     (tmp_path / "wattlog.json").write_bytes(files["/wattlog.json"])
     assert settings.read(tmp_path / "wattlog.json") == head_settings.read(config, ESP32)
 
@@ -207,6 +212,14 @@ def test_what_is_imported_is_loaded_before_what_imports_it():
     )
     assert names[-2:] == ["wattlog.ramdevice", "wattlog.ringrepair"], "only where they are needed"
     assert {"wattlog.config", "wattlog.ports", "wattlog.recordreader"}.isdisjoint(names)
+
+
+def test_the_one_source_loads_all_that_the_program_needs_in_this_order():
+    modules = dict.fromkeys(head_files.sources(), b"")
+    main_py = head_files.head_files(b"", modules)[head_files.MAIN_PATH].decode()
+    *imports, empty, start = main_py.splitlines()
+    assert imports == [f"import {name}" for name in list(modules)[:-2]]
+    assert (empty, start) == ("", "wattlog_esp32.main.run()")
 
 
 def test_files_that_do_not_fit_are_refused():
