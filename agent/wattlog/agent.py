@@ -217,13 +217,14 @@ class Agent:
 
     def _note_time(self, now_ms: int) -> None:
         # A log that fails is tried again with the next reading, and not at every step.
+        # Asked first: a clock that is set in between is then called unsure, and not the reverse.
+        is_sure = self._clock.is_sure()
         epoch_ms = self._clock.epoch_ms() if self._log_failure is None else None
         if epoch_ms is None:
             return
         if self._sync_id != self._log.id:  # renewed: for the host this log knows no time yet
             self._sync_id = self._log.id
             self._sync = SyncNotes()
-        is_sure = self._clock.is_sure()
         if self._sync.is_due(now_ms, epoch_ms, is_sure):
             try:
                 self._writer.sync(now_ms, epoch_ms, is_sure)

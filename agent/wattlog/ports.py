@@ -79,8 +79,11 @@ class Log(LogEnd, Protocol):
     def release(self, seq: int) -> None:
         """Free everything up to and including seq."""
 
-    def renew(self) -> None:
-        """Go on under the next id, with all that is kept; may raise ringlog.LogError."""
+    def renew(self) -> bool:
+        """Go on under the next id, with all that is kept; False where that cannot be.
+
+        May raise ringlog.LogError.
+        """
 
     def stats(self) -> Stats:
         """Return the fill and the losses."""

@@ -25,6 +25,7 @@ from wattlog.ringsector import (
     cursor,
     pack_header,
     record,
+    renewal,
     seam,
 )
 
@@ -173,25 +174,25 @@ class RingLog:
                 self._released = before
                 self._first = max(before + 1, self._oldest)
 
-    def renew(self) -> None:
-        """Go on under the next id; once this returns, it stays. What is kept goes along.
+    def renew(self) -> bool:
+        """Go on under the next id, with all that is kept; once this returns, it stays.
 
         For a device that was put back from an older copy: it gives numbers that were given
-        before, and only another id tells those records from these. Costs the rest of a sector.
-        Raises LogError as append does; then the id is what it was.
+        before, and only another id tells those records from these. False, and nothing is
+        changed, where that was done so often that the oldest sector would seem a stranger's.
+        Raises LogError as append does; then the id may be the next one after a mount.
         """
-        before = self.id
-        self.id = before + 1 & 0xFFFFFFFF
-        is_stored = False
+        following = self.id + 1 & 0xFFFFFFFF
         try:
-            self._open()
-            self.base_seq = self._released
-            is_stored = True
+            oldest = self._header(self._oldest_gen % self._sectors.count)
         except OSError as error:
             raise LogError(_FAILS % error) from None
-        finally:
-            if not is_stored:
-                self.id = before
+        if oldest is not None and following - oldest[0] & 0xFFFFFFFF >= _RENEWALS_MAX:
+            return False
+        self._store(renewal(self._next))
+        self.id = following
+        self.base_seq = self._released
+        return True
 
     def _store(self, item: bytearray) -> None:
         try:
@@ -320,6 +321,9 @@ class RingLog:
                 self._look(block, offset, size)
             if sectors.is_record():
                 self._next += 1
+            elif sectors.is_renewal():
+                self.id = self.id + 1 & 0xFFFFFFFF
+                self.base_seq = self._released
             offset += size
         if self._seam is None or self._is_next_begun():
             # Its header has a wrong bit, and another one would be one too many; or what is

@@ -29,6 +29,7 @@ LONG_HEAD = const(0xF0)  # up to here a head is the payload's length; from here 
 CURSOR_HEAD = const(0xFC)  # the first of three: a distance of 4, 2 or 1 bytes
 BLANK = const(0xFF)
 SEAM_HEAD = const(0x00)
+_RENEWAL = const(1)  # behind a seam's head
 PAYLOAD_BYTES_MAX = LONG_HEAD + (CURSOR_HEAD - LONG_HEAD << 8) - 1
 
 ITEM_MASK = const(0xFFFFFF)  # what verify() compares of the seal
@@ -92,6 +93,13 @@ def cursor(released_seq: int, next_seq: int) -> bytearray:
 def seam(next_seq: int) -> bytearray:
     """Return the item that says nothing, with a first byte whose bits are all written."""
     return _sealed(bytearray(ITEM_BYTES_MIN), next_seq)
+
+
+def renewal(next_seq: int) -> bytearray:
+    """Return the item that says: from here on the log has the next id."""
+    item = bytearray(ITEM_BYTES_MIN)
+    item[1] = _RENEWAL
+    return _sealed(item, next_seq)
 
 
 def _sealed(item: bytearray, seed: int) -> bytearray:
@@ -176,6 +184,10 @@ class Sectors:
     def is_record(self) -> bool:
         """Tell whether the head that was loaded is a record's."""
         return bool(SEAM_HEAD < self.head[0] < CURSOR_HEAD)
+
+    def is_renewal(self) -> bool:
+        """Tell whether the head that was loaded is a renewal's."""
+        return bool(self.head[0] == SEAM_HEAD and self.head[1] == _RENEWAL)
 
     def is_cursor(self) -> bool:
         """Tell whether the head that was loaded is a cursor's."""

@@ -24,6 +24,7 @@ STATUS_EVERY_MS = 10_000
 BATCH_MS = 30_000  # what comes within it shares a batch, and the host a commit
 BATCHES_PER_STEP = 4  # the meters want to be read in between
 LOG_WAIT_MS = 1_000  # after a log that failed
+RENEW_EVERY_MS = 10_000  # whoever asks for it: the flash is not his
 RECEIVE_MAX = 32  # messages looked at in one step
 
 DOWN = "down"
@@ -124,6 +125,7 @@ class Uplink:
         self._sent_seq = 0  # the last that has been in the window
         self._batch_ms = batch_ms
         self._close_due_ms = 0
+        self._renew_due_ms = 0
 
     def step(self, now_ms: int) -> int:
         """Do what is due; return when to come again at the latest (sooner does no harm)."""
@@ -304,19 +306,24 @@ class Uplink:
                     flight.is_taken = True
                     continue
                 if reason is not None and not flight.is_acked:
-                    self.refused += 1
-                    self._say_once(
-                        "the host refused a batch of %d records: %s" % (flight.count, reason)
-                    )
+                    self._refuse(flight, reason)
                 flight.is_acked = True
+
+    def _refuse(self, flight: _Flight, reason: str) -> None:
+        self.refused += 1
+        self._say_once("the host refused a batch of %d records: %s" % (flight.count, reason))
 
     def _pump(self, now_ms: int) -> int:
         """Keep the window full and the host reminded; return when to come again."""
-        self._release()
+        self._release(now_ms)
         due_ms = now_ms + STATUS_EVERY_MS
         left = BATCHES_PER_STEP
         for flight in self._window:
-            if flight.is_acked or flight.is_taken:
+            if flight.is_acked:
+                continue
+            if flight.is_taken:  # by itself the first one only; the others wait for those before
+                if flight is self._window[0]:
+                    due_ms = min(due_ms, self._renew_due_ms)
                 continue
             if now_ms >= flight.due_ms:
                 if not left:
@@ -338,7 +345,7 @@ class Uplink:
             due_ms = min(due_ms, new.due_ms)
         return due_ms
 
-    def _release(self) -> None:
+    def _release(self, now_ms: int) -> None:
         """Forget what the host has; what the log has lost meanwhile cannot be sent again."""
         count = 0
         while count < len(self._window) and self._window[count].is_acked:
@@ -353,19 +360,23 @@ class Uplink:
             first_seq = self._log.stats().first_seq
             while self._window and self._window[0].first_seq < first_seq:
                 self._window.pop(0)
-        if self._window and self._window[0].is_taken:
-            self._renew()
+        if self._window and self._window[0].is_taken and now_ms >= self._renew_due_ms:
+            self._renew(now_ms)
 
-    def _renew(self) -> None:
+    def _renew(self, now_ms: int) -> None:
         """Send under another log id what the host has other records for.
 
         All before it is settled, so nothing is sent under both ids but what came out of turn;
         that the host knows by its bytes.
         """
-        self._log.renew()
+        if not self._log.renew():
+            self._window[0].is_acked = True
+            self._refuse(self._window[0], "its log was renewed too often")
+            return
+        self._renew_due_ms = now_ms + RENEW_EVERY_MS
         self._say_once(
-            "this log was put back from an older copy: the host has other records under its "
-            "numbers; it goes on as log %d, and nothing is lost" % self._log.id
+            "the host has other records under the numbers of this log: was it put back from an "
+            "older copy? it goes on as log %d" % self._log.id
         )
         self._sent_seq = self._window[0].first_seq - 1
         self._window = []

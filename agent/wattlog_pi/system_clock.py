@@ -40,7 +40,7 @@ def trust(
     """Return who has set the system's clock."""
     # Nine hours after the last answer the kernel calls its clock unsynchronised again. The file
     # of systemd-timesyncd stays: the clock is still right to a second or two.
-    if _is_synchronised() or timesync_file.exists():
+    if _is_synchronised() or _is_there(timesync_file):
         return Trust.NETWORK
     has_chip = (machine or platform.machine()) in MACHINES_WITH_CHIP
     return Trust.CHIP if has_chip or _has_set_clock(rtc_folder) else Trust.NOBODY
@@ -54,6 +54,13 @@ def _is_synchronised() -> bool:
     except (OSError, AttributeError):
         return False  # no such call here: nobody vouches for the clock
     return 0 <= state != _TIME_ERROR
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:
+        return False  # a folder that is closed to us says nothing
 
 
 def _has_set_clock(rtc_folder: Path) -> bool:

@@ -7,7 +7,7 @@ has all of it in one thread.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,10 +84,9 @@ class Group:
 class Desk:
     """Takes messages at any time and gives out groups; bounded, and counts what it drops."""
 
-    def __init__(self, view: LiveView, trust: Callable[[], Trust]) -> None:
-        """Take the view to keep, and who tells how far the clock can be believed."""
+    def __init__(self, view: LiveView) -> None:
+        """Take the view to keep."""
         self._view = view
-        self._trust = trust
         self._batches: deque[Incoming] = deque()
         self._letters: deque[DeadLetter] = deque()
         self._events: deque[Event] = deque(maxlen=EVENTS_PER_MINUTE_MAX + EVENTS_PER_EDGE_MAX)
@@ -98,8 +97,11 @@ class Desk:
 
     # --- what comes in ---------------------------------------------------------------------
 
-    def on_message(self, topic: str, payload: bytes, now_ms: int) -> bool:
-        """Take one message, never raising on its bytes; tell whether the view has changed."""
+    def on_message(self, topic: str, payload: bytes, now_ms: int, trust: Trust) -> bool:
+        """Take one message, never raising on its bytes; tell whether the view has changed.
+
+        trust is how far now_ms can be believed, and asked for before it.
+        """
         known = parse_topic(topic)
         if known is None:
             return False
@@ -108,7 +110,7 @@ class Desk:
             if kind == "b":
                 batch = decode_batch(payload)
                 _require_own(batch.edge, edge)
-                self._queue_batch(Incoming(topic, batch, now_ms, payload, self._trust()))
+                self._queue_batch(Incoming(topic, batch, now_ms, payload, trust))
                 return False
             if kind == "l":
                 live = decode_live(payload)

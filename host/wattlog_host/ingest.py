@@ -15,13 +15,17 @@ from wattlog.recordreader import Row, Sync, split
 from wattlog.records import RENEW
 from wattlog_host.gaps import DAMAGED, REFUSED, Span, spans_of
 from wattlog_host.placing import (
+    AGREED,
     ARRIVAL,
     CLOCK_AHEAD_MS_MAX,
     CLOCK_BEHIND_MS_MAX,
     EPOCH_MS_PLAUSIBLE,
+    SURE,
+    UNSURE,
     Clock,
     SyncPoint,
     ahead_by_sync,
+    ahead_ms_max,
     clock_by_sync,
     offset_by_arrival,
     zero_of,
@@ -92,7 +96,7 @@ class Plan:
     accept   the batch is to be stored, in place of known.same or known.kin where there is one
     reason   RENEW: its numbers are taken, it shall come again under another log id; else None
     batch    what to store: the one that came, or what both of the same name hold together
-    received_ms  when it came, as well as that is known; is_sure, whether it is well known
+    received_ms  when it came, as well as that is known, and trust, how well
     skipped  bit i is set where record i counts in another batch
     gaps     records that are lost for good, and why
     """
@@ -116,7 +120,7 @@ class Plan:
     """How far the edge's clock is ahead of ours, below 0 also for a backlog; None is unknown."""
     is_behind: bool = False
     """Whether it is ours that is wrong."""
-    is_sure: bool = True
+    trust: Trust = Trust.NETWORK
 
 
 def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETWORK) -> Plan:
@@ -128,24 +132,23 @@ def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETW
         counts.update(("rejected", f"record: {reason}") for _, reason in batch.rejected)
     else:
         counts["duplicates", ""] = 1
-    merged = batch if before is None else _merged(batch, before.packed)
-    if merged is None or known.clashes:
+    together = batch if before is None else merged(batch, before.packed)
+    if together is None or known.clashes:
         return Plan(False, batch, received_ms, RENEW, counts=Counter({("renewals", ""): 1}))
-    if known.has_moved or (known.same is not None and merged.packed == known.same.packed):
+    if known.has_moved or (known.same is not None and together.packed == known.same.packed):
         return Plan(False, batch, received_ms, counts=counts)
-    batch = merged
+    batch = together
     uptimes = [record.uptime_ms for record in batch.records] or [0]
     first_ms, last_ms = min(uptimes), max(uptimes)
     rows, skipped = _own_rows(batch, known.seqs)
     points, aheads = _new_syncs(batch, known, received_ms - last_ms, trust, counts)
     all_points = sorted([*known.syncs, *points])
-    is_sure = trust is Trust.NETWORK
     behind_ms = 0
-    placed = clock_by_sync(all_points, first_ms, last_ms, received_ms, is_sure)
+    placed = clock_by_sync(all_points, first_ms, last_ms, received_ms, trust)
     if placed is not None:
         clock, source = placed
         behind_ms = max(0, clock.at(last_ms) - received_ms)
-        received_ms += 0 if is_sure else behind_ms
+        received_ms += behind_ms if trust < Trust.NETWORK else 0
     else:
         if all_points:
             counts["rejected", "clock ahead"] += 1
@@ -173,8 +176,22 @@ def plan(batch: Batch, known: Known, received_ms: int, trust: Trust = Trust.NETW
         counts,
         max(aheads, default=None),
         behind_ms > CLOCK_AHEAD_MS_MAX,
-        is_sure,
+        trust,
     )
+
+
+def merged(batch: Batch, packed: bytes) -> Batch | None:
+    """Return what both of one name hold together; None where a record differs."""
+    if packed == batch.packed:
+        return batch
+    ours, theirs = split(packed), split(batch.packed)
+    size = max(len(ours), len(theirs))
+    ours += [b""] * (size - len(ours))
+    theirs += [b""] * (size - len(theirs))
+    if any(a and b and a != b for a, b in zip(ours, theirs, strict=True)):
+        return None
+    both = [a or b for a, b in zip(ours, theirs, strict=True)]
+    return batch_of(batch.edge, batch.log, batch.first_seq, both, pack_records(both))
 
 
 def series_of(rows: Sequence[Row], clock: Clock) -> dict[bytes, Series]:
@@ -237,20 +254,6 @@ def _limits(number: int, scale: int) -> _Limits | None:
     return _Limits(channel.key, low, high, step, channel.decimals)
 
 
-def _merged(batch: Batch, packed: bytes) -> Batch | None:
-    """Return what both of one name hold together; None where a record differs."""
-    if packed == batch.packed:
-        return batch
-    ours, theirs = split(packed), split(batch.packed)
-    size = max(len(ours), len(theirs))
-    ours += [b""] * (size - len(ours))
-    theirs += [b""] * (size - len(theirs))
-    if any(a and b and a != b for a, b in zip(ours, theirs, strict=True)):
-        return None
-    both = [a or b for a, b in zip(ours, theirs, strict=True)]
-    return batch_of(batch.edge, batch.log, batch.first_seq, both, pack_records(both))
-
-
 def _own_rows(batch: Batch, others: Collection[int]) -> tuple[list[Row], int]:
     """Return the readings that count in this batch, and which of its records do not."""
     if not others:
@@ -282,15 +285,16 @@ def _new_syncs(
             continue
         ahead_ms = record.epoch_ms - record.uptime_ms - zero_ms
         aheads.append(ahead_ms)
-        is_set_and_ours_is_not = record.is_sure and trust < Trust.NETWORK
-        if ahead_ms > CLOCK_AHEAD_MS_MAX and not is_set_and_ours_is_not:
+        grade = SURE if record.is_sure else UNSURE
+        if ahead_ms > ahead_ms_max(grade, trust):
             counts["rejected", "clock ahead"] += 1
             continue
         # Two clocks that agree confirm each other; ours cannot if it goes on where it stopped.
         agrees = -CLOCK_BEHIND_MS_MAX <= ahead_ms <= CLOCK_AHEAD_MS_MAX
-        is_sure = record.is_sure or (agrees and trust > Trust.NOBODY)
+        if agrees and trust > Trust.NOBODY:
+            grade = max(grade, AGREED)
         uptimes.add(record.uptime_ms)
-        points.append(SyncPoint(record.uptime_ms, record.epoch_ms, is_sure))
+        points.append(SyncPoint(record.uptime_ms, record.epoch_ms, grade))
     return points, aheads
 
 

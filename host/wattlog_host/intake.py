@@ -47,7 +47,8 @@ class Intake:
     ) -> None:
         """Take the store, the view to keep, how to publish, whom to tell, the clock, its trust."""
         self._store = store
-        self._desk = Desk(view, trust)
+        self._desk = Desk(view)
+        self._trust = trust
         self._publish = publish
         self._changed = changed
         self._clock_ms = clock_ms
@@ -55,7 +56,8 @@ class Intake:
 
     def on_message(self, topic: str, payload: bytes) -> None:
         """Take one message; never waits and never raises on its bytes."""
-        if self._desk.on_message(topic, payload, self._clock_ms()):
+        trust = self._trust()  # first: a clock that is set in between is then called unsure
+        if self._desk.on_message(topic, payload, self._clock_ms(), trust):
             self._changed()
         self._waiting.set()
 

@@ -21,6 +21,10 @@ EPOCH_MS_PLAUSIBLE = range(1_577_836_800_000, 4_102_444_800_000)
 
 # Two clocks that are set by the network differ by less. Far behind is no error: it is a backlog.
 CLOCK_AHEAD_MS_MAX = 60_000
+_DAY_MS = 86_400_000
+# By so much a sure clock may be ahead of ours, by whom ours was set: by nobody since the start (it
+# may have lain in a drawer), by a chip with a battery, from the network.
+SURE_AHEAD_MS_MAX = (3_650 * _DAY_MS, _DAY_MS, CLOCK_AHEAD_MS_MAX)
 # So far behind its arrival a batch comes that did not wait for a connection.
 CLOCK_BEHIND_MS_MAX = 120_000
 
@@ -29,29 +33,29 @@ DRIFT_MS_PER_DAY = 5_000
 ROUNDING_MS = 3_000
 # With such drift, half a minute in the end. It also bounds how many batches one sync point moves.
 METER_MS_MAX = 7 * 86_400_000
-_DAY_MS = 86_400_000
-NEVER_MS = 1 << 62
+
+
+# How good a sync point is: of a clock that was not set from the network; of such a one that agreed
+# with ours when it came; of one that was.
+UNSURE, AGREED, SURE = range(3)
 
 
 class SyncPoint(NamedTuple):
-    """At this uptime the edge's clock read so many ms since 1970 UTC.
-
-    is_sure  it had been set from the network, or agreed with ours when it came
-    """
+    """At this uptime the edge's clock read so many ms since 1970 UTC."""
 
     uptime_ms: int
     epoch_ms: int
-    is_sure: bool
+    grade: int
 
 
-def usable(points: Sequence[SyncPoint]) -> tuple[list[tuple[int, int]], str]:
-    """Return a boot's (uptime_ms, epoch_ms) that place its readings, and what they count as.
+def usable(points: Sequence[SyncPoint]) -> tuple[list[tuple[int, int]], int]:
+    """Return a boot's best (uptime_ms, epoch_ms), and of which grade they are.
 
     Uptimes do not step. So one sure point is worth more than all that a clock without a battery
     said before it was set, days behind and unaware of it.
     """
-    sure = [point for point in points if point.is_sure]
-    return [point[:2] for point in sure or points], SYNC if sure else CLOCK
+    best = max((point.grade for point in points), default=UNSURE)
+    return [point[:2] for point in points if point.grade == best], best
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +78,21 @@ class Clock:
 
 
 def clock_by_sync(
-    points: Sequence[SyncPoint], first_ms: int, last_ms: int, received_ms: int, is_sure: bool
+    points: Sequence[SyncPoint], first_ms: int, last_ms: int, received_ms: int, trust: int
 ) -> tuple[Clock, str] | None:
     """Return clock and source for the uptimes first_ms to last_ms; None where there is none.
 
     points are of their boot, by rising uptime. An uptime is placed by the last usable one at or
     before it, else by the first one. A clock that puts anything CLOCK_AHEAD_MS_MAX after its
-    arrival is wrong: so no bad clock can make a reading the newest until that time has come. Not
-    so where the time of arrival is not sure, and the clock is.
+    arrival is wrong: so no bad clock can make a reading the newest until that time has come. A
+    sure clock may be further ahead where the time of arrival is of less trust.
     """
-    syncs, source = usable(points)
+    syncs, grade = usable(points)
     if not syncs:
         return None
     at = max(0, bisect_right(syncs, (first_ms, 1 << 62)) - 1)
     offset_ms = last_offset_ms = syncs[at][1] - syncs[at][0]
-    ahead_ms = received_ms + CLOCK_AHEAD_MS_MAX if is_sure or source != SYNC else NEVER_MS
+    ahead_ms = received_ms + ahead_ms_max(grade, trust)
     steps = []
     for uptime_ms, epoch_ms in syncs[at + 1 :]:
         if uptime_ms > last_ms:
@@ -100,7 +104,12 @@ def clock_by_sync(
             steps.append((uptime_ms, last_offset_ms))
     if last_ms + last_offset_ms > ahead_ms:
         return None
-    return Clock(offset_ms, tuple(steps)), source
+    return Clock(offset_ms, tuple(steps)), SYNC if grade else CLOCK
+
+
+def ahead_ms_max(grade: int, trust: int) -> int:
+    """Return by how much a clock may be ahead of an arrival by a clock of such trust."""
+    return SURE_AHEAD_MS_MAX[trust] if grade == SURE else CLOCK_AHEAD_MS_MAX
 
 
 def ahead_by_sync(points: Sequence[SyncPoint], last_ms: int, received_ms: int) -> int:

@@ -61,6 +61,14 @@ def test_a_system_without_the_call_vouches_for_nothing(monkeypatch, tmp_path):
     assert trust(tmp_path, tmp_path / "synced", "aarch64") is Trust.NOBODY
 
 
+def test_a_folder_that_is_closed_to_us_says_nothing(alone, monkeypatch, tmp_path):
+    def refuse(self):
+        raise PermissionError
+
+    monkeypatch.setattr(system_clock.Path, "exists", refuse)
+    assert trust(tmp_path, tmp_path / "synced", "aarch64") is Trust.NOBODY
+
+
 def test_the_real_kernel_answers():
     assert isinstance(trust(), Trust)
 

@@ -128,6 +128,18 @@ class House:
 
         return wait_until(more, f"{count} readings after {before}", RECOVER_S_MAX, 0.1)
 
+    def come_home(self):
+        """Silence the meter, let everything arrive, and stop the agent."""
+        self.kill("meter")
+
+        def is_home():
+            status = self.status()
+            agents = status["agents"] if status else []
+            return agents and agents[0]["log"]["records"] == 0
+
+        wait_until(is_home, "an empty log", RECOVER_S_MAX)
+        assert self.stop("agent") == 0
+
     def last_seq(self):
         """The last number that the log gave; the agent must not run."""
         device = FileDevice(self.ring, LOG_BYTES, print)
@@ -154,15 +166,7 @@ def house(tmp_path, mosquitto, free_port):
 def settle(house):
     """Let everything arrive, end all in order, and compare the books."""
     house.wait_for_more(5)
-    house.kill("meter")
-
-    def is_home():
-        status = house.status()
-        agents = status["agents"] if status else []
-        return agents and agents[0]["log"]["records"] == 0
-
-    wait_until(is_home, "an empty log", RECOVER_S_MAX)
-    assert house.stop("agent") == 0
+    house.come_home()
     assert house.stop("host") == 0
     readings = stored_readings(house.database)
     names = [(one.log, one.seq) for one in readings]
@@ -223,6 +227,35 @@ def test_another_file_in_the_place_of_the_log_is_told_until_it_is_moved_away(hou
     house.kill("agent")
     house.start("agent")
     settle(house)
+
+
+def test_a_log_that_is_put_back_from_an_older_copy_goes_on_under_another_id(house):
+    """As an SD card does that is restored from its backup; twice from the same."""
+    assert house.stop("agent") == 0
+    copy = house.ring.read_bytes()
+    for _ in range(2):
+        house.start("agent")
+        house.wait_for_more(20)
+        # What the copy knows nothing of goes with what it is put in place of: it has to be home.
+        house.come_home()
+        house.ring.write_bytes(copy)
+        house.start("meter")
+    stored = house.stored()
+    house.start("agent")
+    assert stored <= house.wait_for_more(20)
+    house.kill("agent")
+    house.start("agent")
+    house.wait_for_more(5)
+    house.come_home()
+    assert house.stop("host") == 0
+    readings = stored_readings(house.database)
+    assert len({(one.boot, one.seq) for one in readings}) == len(readings), "there twice"
+    assert len({one.log for one in readings}) == 3
+    assert stored_losses(house.database).records == 0
+    with closing(sqlite3.connect(house.database)) as database:
+        assert database.execute("SELECT count(*) FROM dead_letter").fetchone() == (0,)
+        told = "SELECT count(*) FROM event WHERE kind = 'renewed'"
+        assert database.execute(told).fetchone()[0] >= 2
 
 
 def test_a_full_disk_costs_time_and_nothing_else(house):

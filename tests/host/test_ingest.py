@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from wattlog.channels import all_channels, in_range, rescaled
 from wattlog.records import RENEW
 from wattlog_host.ingest import Known, Same, Series, count_values, plan, stored_values
-from wattlog_host.placing import ARRIVAL, CLOCK, SYNC, Clock, SyncPoint
+from wattlog_host.placing import AGREED, ARRIVAL, CLOCK, SURE, SYNC, UNSURE, Clock, SyncPoint
 from wattlog_host.wire import decode_batch
 from wattlog_pi.system_clock import Trust
 
@@ -29,17 +29,17 @@ def test_a_batch_is_placed_by_its_sync_points(wire):
     result = planned(wire, wire.sync(500), wire.reading(1500), wire.sync(2000, 5), wire.reading(1))
     assert (result.clock, result.source) == (Clock(wire.sync_epoch_ms - 500), SYNC)
     assert (result.first_uptime_ms, result.last_uptime_ms) == (1, 2000)
-    assert result.syncs == [(500, wire.sync_epoch_ms, True)]
+    assert result.syncs == [(500, wire.sync_epoch_ms, SURE)]
     assert counted(result) == {"clock not set": 1}
 
 
 def test_known_sync_points_of_the_boot_count_too(wire):
-    result = planned(wire, wire.reading(1000), known=Known(syncs=[SyncPoint(400, 9_000, True)]))
+    result = planned(wire, wire.reading(1000), known=Known(syncs=[SyncPoint(400, 9_000, SURE)]))
     assert (result.clock, result.source, result.syncs) == (Clock(8_600), SYNC, [])
 
 
 def test_a_known_sync_point_is_no_news(wire):
-    known = Known(syncs=[SyncPoint(0, wire.sync_epoch_ms, True)])
+    known = Known(syncs=[SyncPoint(0, wire.sync_epoch_ms, SURE)])
     assert planned(wire, wire.sync(), wire.reading(), known=known).syncs == []
 
 
@@ -72,7 +72,7 @@ def test_a_clock_that_is_ahead_places_nothing(wire, ahead_ms, placed, count):
 
 
 def test_a_known_sync_point_that_turns_out_to_be_ahead_places_nothing_new(wire):
-    known = Known(syncs=[SyncPoint(0, RECEIVED_MS + 99_000, True)])
+    known = Known(syncs=[SyncPoint(0, RECEIVED_MS + 99_000, SURE)])
     result = planned(wire, wire.reading(1000), known=known)
     assert (result.clock.at(1000), result.source) == (RECEIVED_MS, ARRIVAL)
     assert (result.counts["rejected", "clock ahead"], result.ahead_ms) == (1, 100_000)
@@ -85,7 +85,7 @@ def test_a_clock_that_nobody_confirms_is_used_and_marked(wire):
     unsure = wire.sync(0, RECEIVED_MS - DAYS_MS, is_sure=False)
     result = planned(wire, unsure, wire.reading(1000))
     assert (result.clock, result.source) == (Clock(RECEIVED_MS - DAYS_MS), CLOCK)
-    assert result.syncs == [(0, RECEIVED_MS - DAYS_MS, False)]
+    assert result.syncs == [(0, RECEIVED_MS - DAYS_MS, UNSURE)]
 
 
 def test_one_sure_sync_point_places_what_came_before_it(wire):
@@ -94,47 +94,72 @@ def test_one_sure_sync_point_places_what_came_before_it(wire):
     sure = wire.sync(5000, RECEIVED_MS)
     result = planned(wire, unsure, wire.reading(1000), sure, wire.reading(6000))
     assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
-    known = Known(syncs=[SyncPoint(5000, RECEIVED_MS, True)])
+    known = Known(syncs=[SyncPoint(5000, RECEIVED_MS, SURE)])
     result = planned(wire, unsure, wire.reading(1000), known=known)
     assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
-    known = Known(syncs=[SyncPoint(0, RECEIVED_MS - DAYS_MS, False)])
+    known = Known(syncs=[SyncPoint(0, RECEIVED_MS - DAYS_MS, UNSURE)])
     result = planned(wire, sure, wire.reading(6000), known=known)
     assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
 
 
 AGREEING = (
-    ("it does, on the minute", 0, Trust.CHIP, True),
-    ("two minutes late, as a batch may be", -2 * MINUTE_MS, Trust.CHIP, True),
-    ("later: a backlog, or a clock that is behind", -2 * MINUTE_MS - 1, Trust.NETWORK, False),
-    ("a minute ahead", MINUTE_MS, Trust.NETWORK, True),
-    ("but ours may have stood still, too", 0, Trust.NOBODY, False),
+    ("it does, on the minute", 0, Trust.CHIP, AGREED),
+    ("two minutes late, as a batch may be", -2 * MINUTE_MS, Trust.CHIP, AGREED),
+    ("later: a backlog, or a clock that is behind", -2 * MINUTE_MS - 1, Trust.NETWORK, UNSURE),
+    ("a minute ahead", MINUTE_MS, Trust.NETWORK, AGREED),
+    ("but ours may have stood still, too", 0, Trust.NOBODY, UNSURE),
 )
 
 
 @pytest.mark.parametrize(
-    ("ahead_ms", "trust", "is_sure"), [a[1:] for a in AGREEING], ids=[a[0] for a in AGREEING]
+    ("ahead_ms", "trust", "grade"), [a[1:] for a in AGREEING], ids=[a[0] for a in AGREEING]
 )
-def test_an_unsure_clock_is_confirmed_by_ours_where_both_agree(wire, ahead_ms, trust, is_sure):
+def test_an_unsure_clock_is_confirmed_by_ours_where_both_agree(wire, ahead_ms, trust, grade):
     unsure = wire.sync(0, RECEIVED_MS + ahead_ms - 1000, is_sure=False)
     result = planned(wire, unsure, wire.reading(1000), trust=trust)
-    assert result.syncs == [(0, RECEIVED_MS + ahead_ms - 1000, is_sure)]
-    assert result.source == (SYNC if is_sure else CLOCK)
+    assert result.syncs == [(0, RECEIVED_MS + ahead_ms - 1000, grade)]
+    assert result.source == (SYNC if grade else CLOCK)
 
 
-@pytest.mark.parametrize("trust", [Trust.NOBODY, Trust.CHIP])
-def test_where_ours_is_behind_a_clock_from_the_network_is_believed(wire, trust):
-    ahead = wire.sync(0, RECEIVED_MS + DAYS_MS)
+def test_a_clock_that_agrees_is_worth_less_than_one_that_was_set(wire):
+    # A Pi that was off for 100 s: its first batch comes before the time server's answer.
+    agreed = wire.sync(0, RECEIVED_MS - 100_000, is_sure=False)
+    sure = wire.sync(5000, RECEIVED_MS)
+    result = planned(wire, agreed, wire.reading(1000), sure, wire.reading(6000))
+    assert [point.grade for point in result.syncs] == [AGREED, SURE]
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS - 5000), SYNC)
+
+
+BEHIND = (
+    ("in a drawer for a year", Trust.NOBODY, 365 * 1440 * MINUTE_MS, True),
+    ("a clock chip in another time zone", Trust.CHIP, 12 * 60 * MINUTE_MS, True),
+    ("more than a clock chip is off", Trust.CHIP, 1440 * MINUTE_MS, False),
+    ("an agent whose time server is mad", Trust.NOBODY, 20 * 365 * 1440 * MINUTE_MS, False),
+)
+
+
+@pytest.mark.parametrize(
+    ("trust", "ahead_ms", "is_believed"), [b[1:] for b in BEHIND], ids=[b[0] for b in BEHIND]
+)
+def test_where_ours_is_behind_a_clock_from_the_network_is_believed(
+    wire, trust, ahead_ms, is_believed
+):
+    ahead = wire.sync(0, RECEIVED_MS + ahead_ms)
     result = planned(wire, ahead, wire.reading(1000), trust=trust)
-    assert (result.clock, result.source) == (Clock(RECEIVED_MS + DAYS_MS), SYNC)
+    assert (result.ahead_ms, result.is_behind) == (ahead_ms + 1000, is_believed)
+    if not is_believed:
+        assert (result.source, result.received_ms) == (ARRIVAL, RECEIVED_MS)
+        assert counted(result) == {"clock ahead": 1}
+        return
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS + ahead_ms), SYNC)
     # It came when it was measured, at the earliest.
-    assert result.received_ms == RECEIVED_MS + DAYS_MS + 1000
-    assert (result.ahead_ms, result.is_behind) == (DAYS_MS + 1000, True)
+    assert result.received_ms == RECEIVED_MS + ahead_ms + 1000
     assert counted(result) == {}
     # What follows it, too.
     known = Known(syncs=result.syncs)
     result = planned(wire, wire.reading(9000), known=known, trust=trust)
-    assert (result.clock, result.source) == (Clock(RECEIVED_MS + DAYS_MS), SYNC)
-    assert result.received_ms == RECEIVED_MS + DAYS_MS + 9000
+    assert (result.clock, result.source) == (Clock(RECEIVED_MS + ahead_ms), SYNC)
+    assert result.received_ms == RECEIVED_MS + ahead_ms + 9000
 
 
 @pytest.mark.parametrize("trust", [Trust.NOBODY, Trust.CHIP, Trust.NETWORK])

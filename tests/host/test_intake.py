@@ -5,6 +5,7 @@ import asyncio
 import msgpack
 import pytest
 
+from wattlog.records import RENEW
 from wattlog_host import desk as desk_module
 from wattlog_host.desk import Desk, work
 from wattlog_host.intake import Intake
@@ -23,18 +24,26 @@ class FakeStore:
     def __init__(self):
         self.groups, self.letters, self.events, self.floors = [], [], [], []
         self.trouble = self.ahead_ms = self.reason = None
+        self.is_behind = False
+        self.trusts = []
         self.settled = Committed()
 
     def commit(self, items):
         self._fail()
         self.groups.append(len(items))
-        return Committed(tuple(Outcome(item, self.reason, True, self.ahead_ms) for item in items))
+        self.trusts += [item.trust for item in items]
+        return Committed(
+            tuple(
+                Outcome(item, self.reason, True, self.ahead_ms, self.is_behind) for item in items
+            )
+        )
 
     def settle(self, floors):
         self._fail()
         self.floors += [
             (floor.edge, floor.log, floor.first_seq, len(self.groups)) for floor in floors
         ]
+        self.bases = [floor.base_seq for floor in floors]
         return self.settled
 
     def add_aside(self, letters, events):
@@ -73,10 +82,11 @@ class World:
 
     def __init__(self, is_async):
         self.now_ms = 1_795_000_000_000
+        self.trust = Trust.NETWORK
         self.store = FakeStore()
         self.view = LiveView(HostView("1", self.now_ms), {})
         self.sent = []
-        self.desk = Desk(self.view, lambda: Trust.NETWORK)
+        self.desk = Desk(self.view)
         self.intake = None
         if is_async:
             self.intake = Intake(
@@ -85,7 +95,7 @@ class World:
                 self._publish,
                 lambda: None,
                 lambda: self.now_ms,
-                lambda: Trust.NETWORK,
+                lambda: self.trust,
             )
             self.desk = self.intake._desk
 
@@ -98,7 +108,7 @@ class World:
 
     def take(self, *payloads, topic=TOPIC):
         for payload in payloads:
-            self.desk.on_message(topic, payload, self.now_ms)
+            self.desk.on_message(topic, payload, self.now_ms, self.trust)
         self.flush()
 
     def flush(self):
@@ -160,6 +170,41 @@ def test_a_clock_that_is_ahead_is_said(world, wire):
     world.store.ahead_ms = 100_000
     world.take(wire.batch(wire.reading()))
     assert "cellar is 100 s ahead" in world.view.events[0].text
+
+
+def test_a_clock_of_ours_that_is_behind_is_said_otherwise(world, wire):
+    world.store.ahead_ms, world.store.is_behind = 100_000, True
+    world.take(wire.batch(wire.reading()))
+    (text,) = [event.text for event in world.view.events if event.kind == "clock"]
+    assert text.endswith("and is set from the network; its readings keep its time")
+
+
+def test_each_batch_comes_with_the_trust_of_its_moment(world, wire):
+    world.take(wire.batch(wire.reading()))
+    world.trust = Trust.NOBODY
+    world.take(wire.batch(wire.reading(), first_seq=2))
+    assert world.store.trusts == [Trust.NETWORK, Trust.NOBODY]
+
+
+def test_the_trust_is_asked_before_the_time(wire):
+    world = World(True)
+    asked = []
+    world.intake._clock_ms = lambda: asked.append("time") or world.now_ms
+    world.intake._trust = lambda: asked.append("trust") or Trust.NOBODY
+    world.intake.on_message(TOPIC, wire.batch(wire.reading()))
+    assert asked == ["trust", "time"]
+    world.flush()
+    assert world.store.trusts == [Trust.NOBODY]
+
+
+def test_a_log_that_was_put_back_is_said_once_and_told_to_take_its_next_id(world, wire):
+    world.store.reason = RENEW
+    world.take(wire.batch(wire.reading()), wire.batch(wire.reading(), first_seq=2))
+    (event,) = [event for event in world.view.events if event.kind == "renewed"]
+    assert "put back from an older copy" in event.text
+    assert [ack for _, ack, _ in world.sent] == [
+        [2, LOG, 1, 1, "renew"], [2, LOG, 2, 1, "renew"]
+    ]  # fmt: skip
 
 
 SILENT = (
@@ -267,8 +312,10 @@ def floor(wire, first_seq, state="online", log=LOG):
 
 def test_a_floor_is_settled_once_after_the_batches_that_came_before_it(world, wire):
     for n in range(1, 2 * desk_module.GROUP_ITEMS_MAX):
-        world.desk.on_message(TOPIC, wire.batch(wire.reading(), first_seq=n), world.now_ms)
-    world.desk.on_message(STATUS, floor(wire, 100), world.now_ms)
+        world.desk.on_message(
+            TOPIC, wire.batch(wire.reading(), first_seq=n), world.now_ms, world.trust
+        )
+    world.desk.on_message(STATUS, floor(wire, 100), world.now_ms, world.trust)
     world.flush()
     assert world.store.floors == [("cellar", LOG, 100, 2)]
     for first_seq in (100, 99, 1):
@@ -277,6 +324,13 @@ def test_a_floor_is_settled_once_after_the_batches_that_came_before_it(world, wi
     world.take(floor(wire, 101), floor(wire, 102), topic=STATUS)
     world.take(floor(wire, 5, log=7), topic=STATUS)
     assert world.store.floors[1:] == [("cellar", LOG, 102, 2), ("cellar", 7, 5, 2)]
+
+
+def test_a_floor_says_where_its_log_id_begins(world, wire):
+    log = {"id": LOG, "first_seq": 40, "base_seq": 30}
+    world.take(wire.status(log=log), topic=STATUS)
+    assert world.store.bases == [30]
+    assert dict(world.view.edges["cellar"].status.log.counts) == {}
 
 
 def test_a_log_that_begins_at_1_and_a_claimants_are_no_floor(world, wire):

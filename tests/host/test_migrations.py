@@ -140,7 +140,7 @@ def test_what_finds_the_readings_says_the_same_as_they_do(old):
         assert connection.execute(
             "SELECT sum(readings), min(first_ms), max(last_ms) FROM series"
         ).fetchone() == (40, T0_MS + 1000, T0_MS + 40_000)
-        assert connection.execute("SELECT * FROM sync_point").fetchall() == [(1, 17, 0, T0_MS, 1)]
+        assert connection.execute("SELECT * FROM sync_point").fetchall() == [(1, 17, 0, T0_MS, 2)]
         assert connection.execute("SELECT log, settled_seq FROM edge_log").fetchall() == [(17, 0)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -174,7 +174,7 @@ def test_what_was_stored_before_anybody_asked_about_clocks_is_sure(old):
     old.batch(1, 17, 1, [[0, 0, T0_MS], reading(1000)], T0_MS, "sync")
     migrate(old.path)
     with closing(sqlite3.connect(old.path)) as connection:
-        assert connection.execute("SELECT is_received_sure FROM batch").fetchall() == [(1,)]
+        assert connection.execute("SELECT received_trust FROM batch").fetchall() == [(2,)]
 
 
 def test_an_empty_database_is_migrated_too(old):

@@ -5,9 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlog_host.placing import (
+    AGREED,
     CLOCK,
     METER_MS_MAX,
+    SURE,
     SYNC,
+    UNSURE,
     Clock,
     Counted,
     SyncPoint,
@@ -22,12 +25,15 @@ NOW_MS = 1_795_000_000_000
 DAY_MS = 86_400_000
 
 
-def points(*syncs, is_sure=True):
-    return [SyncPoint(*sync, is_sure) for sync in syncs]
+NOBODY, CHIP, NETWORK = range(3)
 
 
-def clock_of(syncs, first_ms, last_ms, received_ms=NOW_MS, is_sure=True):
-    placed = clock_by_sync(syncs, first_ms, last_ms, received_ms, is_sure)
+def points(*syncs, grade=SURE):
+    return [SyncPoint(*sync, grade) for sync in syncs]
+
+
+def clock_of(syncs, first_ms, last_ms, received_ms=NOW_MS, trust=NETWORK):
+    placed = clock_by_sync(syncs, first_ms, last_ms, received_ms, trust)
     return placed and placed[0]
 
 
@@ -57,29 +63,36 @@ AHEAD = (
 def test_a_clock_that_is_ahead_places_nothing(syncs, is_used):
     assert (clock_of(points(*syncs), 0, 100) is not None) == is_used
     # Where nobody knows when it came, a sure clock is believed, and an unsure one is not.
-    assert (clock_of(points(*syncs), 0, 100, is_sure=False) is not None) == bool(syncs)
-    unsure = points(*syncs, is_sure=False)
-    assert (clock_of(unsure, 0, 100, is_sure=False) is not None) == is_used
+    for trust in (NOBODY, CHIP):
+        assert (clock_of(points(*syncs), 0, 100, trust=trust) is not None) == bool(syncs)
+        for grade in (UNSURE, AGREED):
+            others = points(*syncs, grade=grade)
+            assert (clock_of(others, 0, 100, trust=trust) is not None) == is_used
 
 
-def test_a_sure_sync_point_counts_alone():
-    unsure = points((0, 7), (90, 77), is_sure=False)
-    assert clock_by_sync(unsure, 0, 100, NOW_MS, True) == (Clock(7, ((90, -13),)), CLOCK)
-    both = sorted([*unsure, SyncPoint(50, 5050, True)])
-    assert clock_by_sync(both, 0, 100, NOW_MS, True) == (Clock(5000), SYNC)
+def test_sync_points_of_the_best_grade_count_alone():
+    unsure = points((0, 7), (90, 77), grade=UNSURE)
+    assert clock_by_sync(unsure, 0, 100, NOW_MS, NETWORK) == (Clock(7, ((90, -13),)), CLOCK)
+    agreed = sorted([*unsure, SyncPoint(60, 4060, AGREED)])
+    assert clock_by_sync(agreed, 0, 100, NOW_MS, NETWORK) == (Clock(4000), SYNC)
+    both = sorted([*agreed, SyncPoint(50, 5050, SURE)])
+    assert clock_by_sync(both, 0, 100, NOW_MS, NETWORK) == (Clock(5000), SYNC)
     assert ahead_by_sync(both, 100, 5000) == 100
     assert ahead_by_sync(unsure, 100, 80) == 7
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**12), st.booleans()), min_size=1),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.integers(0, 10**12), st.integers(0, 2)), min_size=1
+    ),
     st.lists(st.integers(0, 10**6), min_size=1),
 )
 def test_a_clock_agrees_with_its_plain_description(syncs, uptimes):
     syncs = sorted(SyncPoint(*sync) for sync in syncs)
-    clock, source = clock_by_sync(syncs, min(uptimes), max(uptimes), NOW_MS, True)
-    syncs = [sync for sync in syncs if sync.is_sure] or syncs
-    assert source == (SYNC if syncs[0].is_sure else CLOCK)
+    clock, source = clock_by_sync(syncs, min(uptimes), max(uptimes), NOW_MS, NETWORK)
+    best = max(sync.grade for sync in syncs)
+    syncs = [sync for sync in syncs if sync.grade == best]
+    assert source == (SYNC if best else CLOCK)
     for uptime_ms in uptimes:
         before = [sync for sync in syncs if sync[0] <= uptime_ms]
         uptime = max(s[0] for s in before) if before else min(s[0] for s in syncs)

@@ -262,6 +262,63 @@ def test_the_id_may_change_more_than_once_and_past_the_greatest(store, wire):
     assert store.losses().runs == 0
 
 
+def test_a_machine_put_back_with_its_memory_goes_on_under_one_other_id(store, wire):
+    # The same boot, the same numbers, other readings: kin by name, and not the same batch.
+    commit(store, wire.batch(*[wire.reading(n) for n in (1, 2, 3)]))
+    other = [wire.reading(n, (1, 5000, -1)) for n in (1, 2, 3)]
+    assert commit(store, wire.batch(*other)).outcomes[0].reason == RENEW
+    assert commit(store, wire.batch(*other, log=wire.log + 1)).outcomes[0].reason is None
+    assert commit(store, wire.batch(*other, log=wire.log + 1)).outcomes[0].reason is None
+    # And what comes late under the former id is not taken for what is stored there since.
+    late = [wire.reading(n, (1, 7777, -1)) for n in (1, 2, 3)]
+    assert commit(store, wire.batch(*late)).outcomes[0].reason == RENEW
+    assert len(list(store.readings())) == 6
+
+
+def gaps_of(store, wire):
+    return sorted(
+        (gap.log - wire.log, gap.first_seq, gap.last_seq, gap.reason)
+        for gap in store.losses(99).newest
+    )
+
+
+def test_a_hole_moves_with_its_batch(store, wire):
+    commit(store, wire.batch(*[wire.reading(n) for n in (1, 2, 3)]))
+    early = [wire.reading(1000 * n) for n in (5, 6, 7)]
+    commit(store, wire.batch(*early, first_seq=5, boot=18, holes=[1]))
+    assert gaps_of(store, wire) == [(0, 6, 6, "damaged")]
+    assert commit(store, wire.batch(*early, boot=18)).outcomes[0].reason == RENEW
+    moved = wire.batch(*early, first_seq=5, boot=18, holes=[1], log=wire.log + 1)
+    commit(store, moved)
+    assert gaps_of(store, wire) == [(1, 6, 6, "damaged")]
+    assert len(list(store.readings())) == 5
+
+
+def test_what_was_lost_before_its_numbers_were_given_twice_stays_lost(store, wire):
+    commit(store, wire.batch(*[wire.reading(n) for n in (1, 2, 3, 4)]))
+    store.settle([Floor("cellar", wire.log, 11, NOW_MS, 0)])
+    assert gaps_of(store, wire) == [(0, 5, 10, "evicted")]
+    early = [wire.reading(1000 * n) for n in (5, 6, 7)]
+    commit(store, wire.batch(*early, first_seq=5, boot=18))
+    assert gaps_of(store, wire) == [(0, 8, 10, "evicted")]
+    commit(store, wire.batch(*early, boot=18))
+    commit(store, wire.batch(*early, first_seq=5, boot=18, log=wire.log + 1))
+    assert gaps_of(store, wire) == [(0, 5, 10, "evicted")]
+
+
+def test_a_batch_is_found_under_any_id_that_its_log_had(store, wire):
+    rows_ = [wire.reading(1), wire.reading(2)]
+    commit(store, wire.batch(*rows_, first_seq=5))
+    commit(store, wire.batch(*rows_, first_seq=5, log=wire.log + 200))
+    commit(store, wire.batch(*rows_, first_seq=5, log=wire.log + 100))
+    commit(store, wire.batch(*rows_, first_seq=5, log=wire.log + 300))
+    assert sorted((one.log - wire.log, one.seq) for one in store.readings()) == [
+        (300, 5), (300, 6)
+    ]  # fmt: skip
+    commit(store, wire.batch(*rows_, first_seq=5, log=wire.log + 300 + 256))
+    assert len(list(store.readings())) == 4
+
+
 def test_a_new_log_whose_id_is_next_to_another_is_a_log_of_its_own(store, wire):
     commit(store, wire.batch(wire.reading(1), boot=1))
     commit(store, wire.batch(wire.reading(1), boot=2, log=wire.log + 1))
@@ -377,6 +434,35 @@ def test_where_the_counter_is_not_believed_any_more_the_clock_is_asked_again(sto
     assert times(store)[4] == (at - DAYS_MS + 2000, "clock")
 
 
+def test_however_often_an_unsure_clock_was_noted_one_sure_point_places_all(store, wire):
+    at, hour_ms, seq = wire.sync_epoch_ms, 3_600_000, 1
+    payloads = []
+    for first in range(0, 1_200, 40):
+        notes = [wire.sync(hour_ms * (first + n), at, is_sure=False) for n in range(40)]
+        payloads.append(
+            wire.batch(*notes, wire.reading(hour_ms * (first + 40) - 5), first_seq=seq)
+        )
+        seq += 41
+    commit(store, *payloads, received_ms=at + 5_000_000_000)
+    sure_ms = hour_ms * 1_300
+    last = wire.batch(wire.sync(sure_ms, at + sure_ms), wire.reading(sure_ms + 1), first_seq=seq)
+    commit(store, last, received_ms=at + sure_ms + 2000)
+    readings = list(store.readings())
+    assert {one.time_source for one in readings} == {"sync"}
+    assert all(one.time_ms == at + one.uptime_ms for one in readings)
+
+
+def test_a_sync_point_that_comes_in_two_halves_of_a_batch_is_stored_once(store, path, wire):
+    at = wire.sync_epoch_ms
+    payloads = wire.records(
+        wire.reading(10_000), wire.sync(5_000, at), wire.sync(9_000, at), wire.reading(11_000)
+    )
+    commit(store, wire.batch_of([*payloads[:3], b""]))
+    done = commit(store, wire.batch_of([payloads[0], b"", b"", payloads[3]]))
+    assert done.outcomes[0].reason is None
+    assert rows(path, "SELECT count(*) FROM sync_point") == [(2,)]
+
+
 @pytest.mark.parametrize("is_fixed", [False, True])
 def test_while_our_clock_is_behind_nothing_is_misplaced_for_good(store, wire, is_fixed):
     late_ms = NOW_MS - DAYS_MS  # what our clock says
@@ -466,7 +552,7 @@ def test_a_batch_alone_takes_few_statements(store, wire):
         store._write_engine, "before_cursor_execute", lambda *how: statements.append(how[2])
     )
     commit(store, wire.batch(wire.reading(2000), first_seq=3))
-    assert len(statements) <= 12, statements
+    assert len(statements) <= 13, statements
 
 
 def test_many_batches_without_a_clock_cost_each_only_its_own(store, wire, monkeypatch):

@@ -126,6 +126,26 @@ def test_a_clock_that_is_confirmed_is_noted_again():
     assert [world.log_sync(seq) for seq in (1, 2)] == [False, True]
 
 
+def test_a_clock_that_is_set_while_it_is_read_is_not_called_sure():
+    world = World()
+
+    class Stepping:
+        now = 1795296211440
+
+        def epoch_ms(self):
+            now, self.now = self.now, 1795555411440  # the time server answers just now
+            return now
+
+        def is_sure(self):
+            return self.now == 1795555411440
+
+    world.agent._clock = Stepping()
+    for now_ms in (50, 60, 70):
+        world.agent.step(now_ms)
+    assert [world.log_sync(seq) for seq in (1, 2)] == [False, True]
+    assert [row[2] for row in world.records()] == [1795296211440, 1795555411440]
+
+
 def test_a_renewed_log_is_told_the_time():
     world = World()
     world.clock.now = 1795296211440

@@ -16,7 +16,7 @@ def test_the_log_is_told():
     world.agent.step(CLAIM_MS)
     stats = world.log.stats()
     assert world.link.sent[-1]["log"] == {
-        "id": 77, "kind": "memory", "first_seq": 1, "next_seq": 3, "records": 2,
+        "id": 77, "base_seq": 0, "kind": "memory", "first_seq": 1, "next_seq": 3, "records": 2,
         "bytes": stats.bytes, "bytes_max": stats.bytes_max, "evicted": 0, "damaged": 0,
         "unlogged": 0, "trouble": None,
     }  # fmt: skip

@@ -17,6 +17,7 @@ from wattlog.uplink import (
     CONNECT_MS_MAX,
     DOWN,
     LOG_WAIT_MS,
+    RENEW_EVERY_MS,
     STATUS_EVERY_MS,
     UP,
     Backoff,
@@ -264,15 +265,30 @@ def test_what_the_host_has_other_records_for_is_sent_under_the_next_log_id():
     assert world.kept() == 0
 
 
-def test_a_log_is_renewed_as_often_as_the_host_asks_for_it():
+def test_a_log_is_renewed_as_often_as_the_host_asks_for_it_but_at_its_own_pace():
     world = up()
     world.group()
     for log_id in range(LOG_ID, LOG_ID + 5):
         world.step(1)
         assert unpack(world.link.take(T_BATCH)[0])[2] == log_id
         world.ack(1, 1, records.RENEW, log_id)
+        if log_id > LOG_ID:
+            world.step(RENEW_EVERY_MS - 1)
+            assert world.log.id == log_id
     world.step(1)
-    assert world.kept() == 1
+    assert (world.kept(), world.log.id) == (1, LOG_ID + 5)
+
+
+def test_a_batch_for_which_the_log_cannot_be_renewed_any_more_blocks_nothing():
+    world = up()
+    world.groups(2)
+    world.log.renew = lambda: False
+    world.step()
+    world.ack(1, 1, records.RENEW)
+    world.step(1)
+    world.step(1)
+    assert (world.kept(), world.uplink.refused) == (1, 1)
+    assert world.log.id == LOG_ID
 
 
 def test_acknowledgements_in_any_order_release_what_is_contiguous():

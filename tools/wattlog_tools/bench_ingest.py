@@ -176,9 +176,7 @@ class _Wattlog:
         self._path = path
         self._edges = [_Edge(number) for number in range(EDGES)]
         self._writer = Writer(path, "bench", NOW_MS)
-        self._desk = Desk(
-            LiveView(HostView("bench", NOW_MS), self._writer.counters), lambda: Trust.NETWORK
-        )
+        self._desk = Desk(LiveView(HostView("bench", NOW_MS), self._writer.counters))
         self._readings = 0
 
     def turn(self) -> Turn:
@@ -189,7 +187,7 @@ class _Wattlog:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         for at in range(0, len(messages), GROUP_ITEMS_MAX):
             for where, payload in messages[at : at + GROUP_ITEMS_MAX]:
-                self._desk.on_message(where, payload, NOW_MS)
+                self._desk.on_message(where, payload, NOW_MS, Trust.NETWORK)
             answers += len(work(self._desk, self._writer, NOW_MS))
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
         assert answers == len(messages), "every batch is acknowledged"

@@ -10,8 +10,9 @@ from wattlog_host.ingest import Series, series_of
 from wattlog_host.placing import (
     ARRIVAL,
     CLOCK,
+    CLOCK_AHEAD_MS_MAX,
     METER,
-    NEVER_MS,
+    SURE_AHEAD_MS_MAX,
     SYNC,
     Clock,
     Counted,
@@ -37,34 +38,26 @@ _METER, _SYNC_POINT = tables.meter.c, tables.sync_point.c
 _SYNC_OF_BOOT = sa.and_(
     _SYNC_POINT.log_id == sa.bindparam("log_id"), _SYNC_POINT.boot == sa.bindparam("boot")
 )
+# All that is asked is about the best grade that the boot has; of the others there may be many.
+_BEST = sa.select(sa.func.max(_SYNC_POINT.grade)).where(_SYNC_OF_BOOT)
+_IS_BEST = sa.and_(_SYNC_OF_BOOT, _SYNC_POINT.grade == _BEST.scalar_subquery())
 _SYNC_BEFORE = sa.select(sa.func.max(_SYNC_POINT.uptime_ms)).where(
-    _SYNC_OF_BOOT, _SYNC_POINT.uptime_ms <= sa.bindparam("uptime_ms")
+    _IS_BEST, _SYNC_POINT.uptime_ms <= sa.bindparam("uptime_ms")
 )
 _SYNCS_FROM = (
-    sa.select(_SYNC_POINT.uptime_ms, _SYNC_POINT.epoch_ms, _SYNC_POINT.is_sure)
-    .where(
-        _SYNC_OF_BOOT,
-        _SYNC_POINT.uptime_ms
-        >= sa.func.coalesce(
-            _SYNC_BEFORE.where(_SYNC_POINT.is_sure).scalar_subquery(),
-            _SYNC_BEFORE.scalar_subquery(),
-            0,
-        ),
-    )
+    sa.select(_SYNC_POINT.uptime_ms, _SYNC_POINT.epoch_ms, _SYNC_POINT.grade)
+    .where(_IS_BEST, _SYNC_POINT.uptime_ms >= sa.func.coalesce(_SYNC_BEFORE.scalar_subquery(), 0))
     .order_by(_SYNC_POINT.uptime_ms)
     .limit(SYNCS_MAX)
 )
-_SYNC_IS_SURE = sa.select(_SYNC_POINT.uptime_ms).where(_SYNC_OF_BOOT, _SYNC_POINT.is_sure).limit(1)
-_SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(
-    _SYNC_OF_BOOT, _SYNC_POINT.is_sure == sa.bindparam("is_sure")
-)
+_SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(_IS_BEST)
 _SYNC_FIRST_AND_NEXT = sa.select(
     _SYNC_EARLIEST.scalar_subquery(),
     _SYNC_EARLIEST.where(_SYNC_POINT.uptime_ms > sa.bindparam("uptime_ms")).scalar_subquery(),
 )
 _OF_BOOT = sa.select(
     _BATCH.first_seq, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms, _BATCH.offset_ms,
-    _BATCH.steps, _BATCH.time_source, _BATCH.received_ms, _BATCH.is_received_sure,
+    _BATCH.steps, _BATCH.time_source, _BATCH.received_ms, _BATCH.received_trust,
 ).where(
     _BATCH.log_id == sa.bindparam("log_id"),
     _BATCH.boot == sa.bindparam("boot"),
@@ -79,7 +72,7 @@ _ANY_UNPLACED = sa.select(_BATCH.first_seq).where(_IS_UNPLACED).limit(1)
 _UNPLACED = (
     sa.select(
         _BATCH.first_seq, _BATCH.offset_ms, _BATCH.steps, _BATCH.time_source, _BATCH.received_ms,
-        _BATCH.is_received_sure, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms,
+        _BATCH.received_trust, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms,
     )
     .where(
         _IS_UNPLACED,
@@ -164,10 +157,7 @@ class Move(NamedTuple):
 def syncs_from(
     connection: sa.Connection, log_id: int, boot: int, uptime_ms: int
 ) -> list[SyncPoint]:
-    """Return a boot's sync points that may place this uptime and later ones.
-
-    From the last at or before it onwards; from the last sure one, where there is one before it.
-    """
+    """Return a boot's best sync points from the last one at or before this uptime onwards."""
     rows = connection.execute(
         _SYNCS_FROM, {"log_id": log_id, "boot": boot, "uptime_ms": uptime_ms}
     )
@@ -179,16 +169,16 @@ def moves_by_sync(
 ) -> list[Move]:
     """Return how these new sync points move the boot's batches.
 
-    One moves what lies between it and the next; the first of a boot also what came before. Where
-    there is a sure one, others move nothing.
+    One moves what lies between it and the next; the first of a boot also what came before. Those
+    that are not of the best grade move nothing.
     """
     of_boot = {"log_id": log_id, "boot": boot}
-    is_sure = connection.execute(_SYNC_IS_SURE, of_boot).first() is not None
-    uptimes = [point.uptime_ms for point in points if point.is_sure == is_sure]
+    best = connection.execute(_BEST, of_boot).scalar()
+    uptimes = [point.uptime_ms for point in points if point.grade == best]
     if not uptimes:
         return []
     first_ms, next_ms = connection.execute(
-        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes), "is_sure": is_sure}
+        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes)}
     ).one()
     from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
     until_ms = _GREATEST if next_ms is None else next_ms
@@ -334,7 +324,7 @@ def _move_by_meter(
     """Return where a meter's counter puts a batch, None where no counter is to be believed."""
     if row.steps is not None:
         return None  # its own clock stepped in it: what its series say is no counter's zero
-    received_ms = row.received_ms if row.is_received_sure else NEVER_MS
+    received_ms = row.received_ms + SURE_AHEAD_MS_MAX[row.received_trust] - CLOCK_AHEAD_MS_MAX
     for server_id, placed in own.items():
         counted = Counted(*(number - row.offset_ms for number in _numbers(placed)))
         offset_ms = offset_by_meter(
@@ -348,7 +338,7 @@ def _move_by_meter(
 def _by_sync(row: Any, syncs: Sequence[SyncPoint]) -> tuple[Clock, str] | None:
     """Return clock and source of a stored batch by the sync points of its boot."""
     return clock_by_sync(
-        syncs, row.first_uptime_ms, row.last_uptime_ms, row.received_ms, row.is_received_sure
+        syncs, row.first_uptime_ms, row.last_uptime_ms, row.received_ms, row.received_trust
     )
 
 

@@ -11,12 +11,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
+    SmallInteger,
     String,
     Table,
     Text,
     UniqueConstraint,
     false,
-    true,
 )
 
 # SQLite numbers rows by itself only where the key is called INTEGER.
@@ -75,8 +75,8 @@ batch = Table(
     Column("time_source", String(8), nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("packed", LargeBinary, nullable=False),
-    # Whether our clock was set from the network when it came.
-    Column("is_received_sure", Boolean, nullable=False, server_default=true()),
+    # Who had set our clock when it came: 0 nobody, 1 a chip, 2 the network.
+    Column("received_trust", SmallInteger, nullable=False, server_default="2"),
     PrimaryKeyConstraint("log_id", "first_seq"),
     Index("ix_batch_log_id_boot_last_uptime_ms", "log_id", "boot", "last_uptime_ms"),
     Index("ix_batch_log_id_time_source_first_seq", "log_id", "time_source", "first_seq"),
@@ -106,7 +106,7 @@ sync_point = Table(
     Column("boot", BigInteger, nullable=False),
     Column("uptime_ms", BigInteger, nullable=False),
     Column("epoch_ms", BigInteger, nullable=False),
-    Column("is_sure", Boolean, nullable=False, server_default=true()),
+    Column("grade", SmallInteger, nullable=False, server_default="2"),
     PrimaryKeyConstraint("log_id", "boot", "uptime_ms"),
 )
 

@@ -56,7 +56,7 @@ class Host:
             return
         self._writer = Writer(self.path, VERSION, self._now_ms())
         view = LiveView(HostView(VERSION, self._now_ms()), self._writer.counters)
-        self._desk = Desk(view, self._trust)
+        self._desk = Desk(view)
         self._is_working = False
         self._statements_left = self._answers_left = None
         # The one place where a process of SQL can be struck between two statements.
@@ -123,7 +123,7 @@ class Host:
     def _deliver(self, topic: str, payload: bytes) -> None:
         if self._desk is None:
             return
-        self._desk.on_message(topic, payload, self._now_ms())
+        self._desk.on_message(topic, payload, self._now_ms(), self._trust())
         if not self._is_working:
             self._is_working = True
             self.world.after(WORK_MS, self._work, self._desk)

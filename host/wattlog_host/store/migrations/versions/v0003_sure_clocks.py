@@ -10,16 +10,16 @@ revision = "0003"
 down_revision = "0002"
 
 COLUMNS = (
-    ("sync_point", "is_sure", sa.true()),
-    ("batch", "is_received_sure", sa.true()),
-    ("edge_log", "is_expected", sa.false()),
+    ("sync_point", sa.Column("grade", sa.SmallInteger, nullable=False, server_default="2")),
+    ("batch", sa.Column("received_trust", sa.SmallInteger, nullable=False, server_default="2")),
+    ("edge_log", sa.Column("is_expected", sa.Boolean, nullable=False, server_default=sa.false())),
 )
 
 
 def upgrade() -> None:
     """Add the columns; SQLite does so without touching a row."""
-    for table, name, before in COLUMNS:
-        op.add_column(table, sa.Column(name, sa.Boolean, nullable=False, server_default=before))
+    for table, column in COLUMNS:
+        op.add_column(table, column)
 
 
 def downgrade() -> None:

@@ -1,0 +1,195 @@
+"""SQL for logs: opened for one transaction, with the ids each had before, and what it lost."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from wattlog_host import gaps
+from wattlog_host.gaps import Gap, Span
+from wattlog_host.ingest import Plan
+from wattlog_host.placing import SyncPoint
+from wattlog_host.store import tables
+from wattlog_host.store.database import inserted_id
+
+# A log that is renewed takes the next id: those less than this apart are of one log; see ringlog.
+RENEWALS_MAX = 256
+IDS = 1 << 32
+
+_EDGE, _LOG, _GAP = tables.edge.c, tables.edge_log.c, tables.gap.c
+_IS_WANTED = sa.and_(_LOG.edge_id == _EDGE.id, _LOG.log.in_(sa.bindparam("numbers")))
+_LOGS = (
+    sa.select(
+        _EDGE.name, _EDGE.id.label("edge_id"), _LOG.id, _LOG.log, _LOG.settled_seq,
+        _LOG.is_expected,
+    )
+    .select_from(tables.edge.outerjoin(tables.edge_log, _IS_WANTED))
+    .where(_EDGE.name.in_(sa.bindparam("names")))
+)  # fmt: skip
+_OTHER = tables.edge_log.alias()
+_DISTANCE = _OTHER.c.log - _LOG.log
+_KIN = (
+    sa.select(_LOG.id, _OTHER.c.id, _OTHER.c.log)
+    .join_from(tables.edge_log, _OTHER, _OTHER.c.edge_id == _LOG.edge_id)
+    .where(
+        _LOG.id.in_(sa.bindparam("ids")),
+        _OTHER.c.id != _LOG.id,
+        sa.or_(
+            _OTHER.c.log.between(_LOG.log - RENEWALS_MAX + 1, _LOG.log + RENEWALS_MAX - 1),
+            # Behind the greatest id comes the least.
+            sa.and_(_LOG.log < RENEWALS_MAX, _DISTANCE > IDS - RENEWALS_MAX),
+            sa.and_(_LOG.log > IDS - RENEWALS_MAX, _DISTANCE < RENEWALS_MAX - IDS),
+        ),
+    )
+)
+_GAPS = sa.select(_GAP.first_seq, _GAP.last_seq, _GAP.reason, _GAP.noted_ms, _GAP.id).where(
+    _GAP.log_id == sa.bindparam("log_id"),
+    _GAP.last_seq >= sa.bindparam("first"),
+    _GAP.first_seq <= sa.bindparam("last"),
+)
+_SETTLE = (
+    sa.update(tables.edge_log)
+    .where(_LOG.id == sa.bindparam("log_id"))
+    .values(settled_seq=sa.bindparam("last_seq"), is_expected=False)
+)
+_NEW_EDGE, _NEW_LOG = sa.insert(tables.edge), sa.insert(tables.edge_log)
+_NEW_GAP = sa.insert(tables.gap)
+_DELETE_GAPS = sa.delete(tables.gap).where(_GAP.id.in_(sa.bindparam("ids")))
+
+
+@dataclass(slots=True)
+class Log:
+    """One log, as far as this transaction needs it; stored, gaps and syncs are kept current."""
+
+    id: int
+    edge: str
+    number: int
+    settled_seq: int
+    is_expected: bool
+    kin: dict[int, int] = field(default_factory=dict)
+    """number -> id of this log under the ids that it had before, or has got since."""
+    stored: dict[int, int] = field(default_factory=dict)
+    """first_seq -> number of records, of batches around those that come."""
+    gaps: list[Gap] = field(default_factory=list)
+    gaps_before: list[Gap] = field(default_factory=list)
+    syncs: dict[int, list[SyncPoint]] = field(default_factory=dict)
+    syncs_new: dict[int, list[SyncPoint]] = field(default_factory=dict)
+    fresh: dict[int, Plan] = field(default_factory=dict)
+    """first_seq -> plan of what is to be written."""
+    rewritten: set[int] = field(default_factory=set)
+    """first_seq of those that are to be written in place of a stored one."""
+
+    def is_before(self, number: int) -> bool:
+        """Tell whether this log has got that id since it had its own."""
+        return (number - self.number) % IDS < RENEWALS_MAX
+
+
+class Logs:
+    """The logs that one transaction opens.
+
+    lost  (edge, reason) -> how many more records are noted as lost; below 0 what came after all
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Open none yet."""
+        self.lost: Counter[tuple[str, str]] = Counter()
+        self.have_gaps_changed = False
+        self._connection = connection
+        self._open: dict[tuple[str, int], Log] = {}
+
+    def __getitem__(self, name: tuple[str, int]) -> Log:
+        """Return an open log by edge and number."""
+        return self._open[name]
+
+    def __iter__(self) -> Iterator[Log]:
+        """Yield all that are open."""
+        return iter(self._open.values())
+
+    def get(self, edge: str, number: int) -> Log | None:
+        """Return a log if it is open."""
+        return self._open.get((edge, number))
+
+    def open(self, wanted: Sequence[tuple[str, int, int]], *, is_expected: bool = False) -> None:
+        """Have a row for each (edge, number, now_ms), made now where there is none."""
+        wanted = [one for one in wanted if one[:2] not in self._open]
+        if not wanted:
+            return
+        names = sorted({name for name, _, _ in wanted})
+        numbers = sorted({number for _, number, _ in wanted})
+        rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
+        edge_ids = {row.name: row.edge_id for row in rows}
+        found = {(row.name, row.log): row for row in rows}
+        opened: dict[int, Log] = {}
+        for name, number, now_ms in wanted:
+            if (name, number) in self._open:
+                continue
+            row = found.get((name, number))
+            if row is not None:
+                log = Log(row.id, name, number, row.settled_seq, row.is_expected)
+            else:
+                if name not in edge_ids:
+                    edge_ids[name] = self._insert(_NEW_EDGE, name=name, first_seen_ms=now_ms)
+                log_id = self._insert(
+                    _NEW_LOG,
+                    edge_id=edge_ids[name],
+                    log=number,
+                    first_seen_ms=now_ms,
+                    settled_seq=0,
+                    is_expected=is_expected,
+                )
+                log = Log(log_id, name, number, 0, is_expected)
+            self._open[name, number] = opened[log.id] = log
+        for log_id, kin_id, number in self._connection.execute(_KIN, {"ids": sorted(opened)}):
+            log = opened[log_id]
+            log.kin[number] = kin_id
+            other = self.get(log.edge, number)
+            if other is not None:
+                other.kin[log.number] = log.id
+
+    def settle(self, log: Log, last_seq: int) -> None:
+        """Note that up to here each record is stored or in a gap."""
+        log.settled_seq, log.is_expected = last_seq, False
+        self._connection.execute(_SETTLE, {"log_id": log.id, "last_seq": last_seq})
+
+    def load_gaps(self, log: Log, span: Span) -> None:
+        """Load the gaps that touch a run, and its neighbours, which they may become one with."""
+        around = {"first": span.first - 1, "last": span.last + 1}
+        rows = self._connection.execute(_GAPS, {"log_id": log.id} | around)
+        known = {one.id for one in log.gaps_before}
+        loaded = [
+            Gap(Span(row.first_seq, row.last_seq), row.reason, row.noted_ms, row.id)
+            for row in rows
+            if row.id not in known
+        ]
+        log.gaps_before += loaded
+        log.gaps = sorted([*log.gaps, *loaded])
+
+    def lose(self, log: Log, gap: Gap) -> None:
+        """Note a run as lost, but for what is noted already."""
+        before = sum(one.span.last - one.span.first + 1 for one in log.gaps)
+        log.gaps = gaps.with_gap(log.gaps, gap)
+        after = sum(one.span.last - one.span.first + 1 for one in log.gaps)
+        self.lost[log.edge, gap.reason] += after - before
+
+    def write_gaps(self) -> None:
+        """Write what has changed about the gaps that were loaded."""
+        for log in self:
+            ids = {one.id for one in log.gaps}
+            gone = [one.id for one in log.gaps_before if one.id not in ids]
+            new = [
+                {"log_id": log.id, "first_seq": one.span.first, "last_seq": one.span.last,
+                 "reason": one.reason, "noted_ms": one.noted_ms}
+                for one in log.gaps
+                if one.id is None
+            ]  # fmt: skip
+            if gone:
+                self._connection.execute(_DELETE_GAPS, {"ids": gone})
+            if new:
+                self._connection.execute(_NEW_GAP, new)
+            self.have_gaps_changed = self.have_gaps_changed or bool(gone or new)
+            log.gaps, log.gaps_before = [], []
+
+    def _insert(self, statement: sa.Insert, **values: object) -> int:
+        """Return the number that the database gives the row."""
+        return inserted_id(self._connection.execute(statement, values))
