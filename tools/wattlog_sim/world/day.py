@@ -243,9 +243,10 @@ class Day:
             )
         assert not (gaps & seen_in_logs), "what is there is noted as lost"
         missing = {key for key in expected if key[1] not in lost_seqs}
-        # A log that gave up all numbers that it gave twice has shown to nobody that it did.
+        # What was given up, or rotted with its group's head, of numbers that were given twice has
+        # shown to nobody that it was not what is stored under them.
         unsaid = missing & edge.given_twice
-        if len(unsaid) <= self._evicted():
+        if len(unsaid) <= self._evicted() + GROUP_RECORDS_MAX * edge.rots:
             missing -= unsaid
         assert not missing, f"{len(missing)} readings are lost unsaid, as {min(missing)}"
         self.lost = len(expected)
