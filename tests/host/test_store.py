@@ -275,6 +275,83 @@ def test_a_machine_put_back_with_its_memory_goes_on_under_one_other_id(store, wi
     assert len(list(store.readings())) == 6
 
 
+@pytest.fixture
+def valued(wire):
+    return lambda uptime_ms, value: wire.reading(uptime_ms, (1, value, -1))
+
+
+def kept(store, wire):
+    """(log, boot, seq) of each reading, after a look whether the counter says so many."""
+    found = sorted((one.log - wire.log, one.boot, one.seq) for one in store.readings())
+    assert store.counters["readings", ""] == len(found)
+    return found
+
+
+def reasons(store, *payloads):
+    return [one.reason for one in commit(store, *payloads).outcomes]
+
+
+def test_a_batch_that_has_more_than_what_has_moved_comes_under_the_later_id_too(
+    store, wire, valued
+):
+    # A card that is copied while a group grows, and then used beside its copy.
+    commit(store, wire.batch(valued(1, 1)), wire.batch(valued(1, 9), boot=18, log=wire.log + 1))
+    grown = [valued(10 * n, n) for n in (5, 6, 7, 8)]
+    commit(store, wire.batch(*grown[:2], first_seq=5, log=wire.log + 1))
+    assert reasons(store, wire.batch(*grown, first_seq=5)) == [RENEW]
+    assert reasons(store, wire.batch(*grown[:2], first_seq=5)) == [None]
+    assert reasons(store, wire.batch(*grown, first_seq=5, log=wire.log + 1)) == [None]
+    assert kept(store, wire)[2:] == [(1, 17, 6), (1, 17, 7), (1, 17, 8), (1, 18, 1)]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_moves_twice_in_one_group_is_stored_once(store, wire, valued, apart):
+    commit(store, wire.batch(valued(1, 1)), wire.batch(valued(1, 1), log=wire.log + 1))
+    first, second, third = (
+        wire.batch(valued(1, 1), valued(2, 2), boot=18, first_seq=5, log=wire.log + n)
+        for n in range(3)
+    )
+    commit(store, first)
+    for group in groups_of(apart, second, third):
+        assert set(reasons(store, *group)) == {None}
+    assert [one for one in kept(store, wire) if one[1] == 18] == [(2, 18, 5), (2, 18, 6)]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_filled_and_moves_in_one_group_is_whole(store, wire, valued, apart):
+    rows_ = [valued(n, n) for n in (1, 2, 3)]
+    commit(store, wire.batch(*rows_, boot=18, first_seq=5, holes=[1]))
+    full = wire.batch(*rows_, boot=18, first_seq=5)
+    moved = wire.batch(*rows_, boot=18, first_seq=5, holes=[1], log=wire.log + 1)
+    for group in groups_of(apart, full, moved):
+        assert set(reasons(store, *group)) == {None}
+    assert kept(store, wire) == [(1, 18, 5), (1, 18, 6), (1, 18, 7)]
+    assert store.losses().runs == 0
+
+
+def test_what_a_machine_had_before_it_was_copied_with_its_memory_counts_once(store, wire, valued):
+    commit(store, wire.batch(valued(1, 1), valued(2, 2), valued(3, 3)))
+    other = [valued(1, 1), valued(2, 2), valued(3, 99)]
+    assert reasons(store, wire.batch(*other)) == [RENEW]
+    assert reasons(store, wire.batch(*other, log=wire.log + 1)) == [None]
+    assert kept(store, wire) == [(0, 17, 1), (0, 17, 2), (0, 17, 3), (1, 17, 3)]
+
+
+@pytest.mark.parametrize("lack", [{"holes": [1]}, {"count": 1}], ids=["a hole", "a shorter one"])
+def test_a_batch_does_not_move_over_what_is_there(store, wire, valued, lack):
+    commit(store, wire.batch(valued(1, 1)), wire.batch(valued(1, 1), log=wire.log + 1, boot=18))
+    rows_ = [valued(n, n) for n in (5, 6, 7)]
+    commit(store, wire.batch(*rows_, first_seq=5))
+    commit(store, wire.batch(valued(1, 66), boot=19, first_seq=6, log=wire.log + 1))
+    lacking = wire.batch(
+        *rows_[: lack.get("count", 3)], first_seq=5, log=wire.log + 1, holes=lack.get("holes", ())
+    )
+    assert reasons(store, lacking) == [RENEW]
+    assert [one for one in kept(store, wire) if one[2] > 1] == [
+        (0, 17, 5), (0, 17, 6), (0, 17, 7), (1, 19, 6)
+    ]  # fmt: skip
+
+
 def gaps_of(store, wire):
     return sorted(
         (gap.log - wire.log, gap.first_seq, gap.last_seq, gap.reason)

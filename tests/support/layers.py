@@ -160,11 +160,15 @@ host/wattlog_host/wishes.py
 host/wattlog_host/store/__init__.py
 host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
-                                     wattlog_host.store.database wattlog_host.store.logs
+                                     wattlog_host.store.database wattlog_host.store.kin
+                                     wattlog_host.store.logs
                                      wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
                                      wattlog_host.store.tables wattlog_host.wire
                                      wattlog_pi.system_clock
+host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
+                                     wattlog_host.store.lookup wattlog_host.store.tables
+                                     wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host.ingest
                                      wattlog_host.placing wattlog_host.store.database
                                      wattlog_host.store.tables

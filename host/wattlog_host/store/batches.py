@@ -3,7 +3,7 @@
 from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,9 +11,10 @@ from wattlog.sml import server_id_text
 from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
-from wattlog_host.placing import SYNC, clock_by_sync
+from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
 from wattlog_host.store import lookup, places, tables
 from wattlog_host.store.database import inserted_id
+from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
 from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
 from wattlog_host.wire import Batch
@@ -39,12 +40,6 @@ _STORED_BATCH = sa.select(
     _BATCH.packed, _BATCH.skipped, _BATCH.readings, _BATCH.received_ms, _BATCH.boot,
     _BATCH.first_uptime_ms, _BATCH.received_trust,
 ).where(_IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"))  # fmt: skip
-_KIN = sa.select(
-    _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.packed, _BATCH.readings,
-    _BATCH.received_ms, _BATCH.received_trust,
-).where(
-    _BATCH.log_id.in_(sa.bindparam("log_ids")), _BATCH.first_seq.in_(sa.bindparam("first_seqs"))
-)  # fmt: skip
 _FOLLOWING = (
     sa.select(_BATCH.first_seq, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.offset_ms)
     .where(_IN_LOG, _BATCH.first_seq > sa.bindparam("last_seq"))
@@ -77,18 +72,6 @@ _DELETE_BATCH = tuple(
 )
 
 
-class _Kin(NamedTuple):
-    """A batch that is stored under another id of its log."""
-
-    log_id: int
-    number: int
-    boot: int
-    packed: bytes
-    readings: int
-    received_ms: int
-    trust: Trust
-
-
 class Writing:
     """What one transaction writes, and what it touched."""
 
@@ -99,8 +82,7 @@ class Writing:
         self.meters_new: list[tuple[str, str]] = []
         self._connection = connection
         self._logs = Logs(connection)
-        self._kin: dict[tuple[int, int], list[_Kin]] = {}
-        """(id of the log, first_seq) -> what is stored so under its other ids."""
+        self._kin = KinFinder(connection, self._logs)
 
     @property
     def lost(self) -> Counter[tuple[str, str]]:
@@ -171,12 +153,9 @@ class Writing:
         for key, batches in by_log.items():
             log = self._logs[key]
             for span in _clusters(batches):
-                around = {"after": span.first - RECORDS_MAX, "last": span.last}
-                rows = self._connection.execute(_STORED, {"log_id": log.id} | around)
-                log.stored.update((row.first_seq, row.records) for row in rows)
-                self._logs.load_gaps(log, span)
+                self._load_around(log, span)
             if log.kin:
-                self._look_up_kin(log, [one.first_seq for one in batches])
+                self._kin.look_up(log, [one.first_seq for one in batches])
             uptimes: dict[int, int] = {}
             for one in batches:
                 if one.boot is not None and one.records:
@@ -185,19 +164,14 @@ class Writing:
             for boot, uptime_ms in uptimes.items():
                 log.syncs[boot] = places.syncs_from(self._connection, log.id, boot, uptime_ms)
 
-    def _look_up_kin(self, log: Log, first_seqs: Sequence[int]) -> None:
-        """Load what is stored under the other ids of a log that was renewed."""
-        numbers = {log_id: number for number, log_id in log.kin.items()}
-        rows = self._connection.execute(
-            _KIN, {"log_ids": sorted(numbers), "first_seqs": sorted(set(first_seqs))}
-        )
+    def _load_around(self, log: Log, span: Span) -> None:
+        """Load which batches reach into this run, and its gaps."""
+        around = {"after": span.first - RECORDS_MAX, "last": span.last}
+        rows = self._connection.execute(_STORED, {"log_id": log.id} | around)
         for row in rows:
-            self._kin.setdefault((log.id, row.first_seq), []).append(
-                _Kin(
-                    row.log_id, numbers[row.log_id], row.boot, row.packed, row.readings,
-                    row.received_ms, Trust(row.received_trust),
-                )
-            )  # fmt: skip
+            if row.first_seq not in log.fresh:
+                log.stored[row.first_seq] = row.records
+        self._logs.load_gaps(log, span)
 
     def _known(self, log: Log, item: Incoming) -> tuple[Known, int, Trust]:
         """Return what the plan needs to know, and when this batch came first, by which trust."""
@@ -218,45 +192,34 @@ class Writing:
                     self._connection, log.id, boot, row.first_uptime_ms
                 )
         elif log.kin and boot is not None:
-            kin = self._kin_of(log, batch)
+            kin = self._kin.same(log, batch)
             if kin is not None:
                 came_ms, trust = kin.received_ms, kin.trust
                 has_moved = log.is_before(kin.number)
+                both = merged(batch, kin.packed)
+                if has_moved and both is not None and both.packed != kin.packed:
+                    # It has more than what has moved: that is to come under the later id, too.
+                    clashes = set(range(batch.first_seq, batch.last_seq + 1))
+                    return Known(clashes=clashes), came_ms, trust
         if has_moved or (same is not None and same.packed == batch.packed):
             return Known(same, has_moved=has_moved), came_ms, trust
         syncs = log.syncs.get(boot or 0, [])
-        following = None
-        if batch.records:
-            uptimes = [record.uptime_ms for record in batch.records]
-            ends = min(uptimes), max(uptimes)
-            if clock_by_sync(syncs, *ends, came_ms, trust) is None:
-                following = self._following(log, batch)
-        seqs, clashes = self._seqs_of_others(log, batch)
+        is_late = self._is_late(batch, syncs, came_ms, trust)
+        following = self._following(log, batch) if is_late else None
+        before = same or kin
+        whole = (merged(batch, before.packed) if before is not None else None) or batch
+        if whole.last_seq > batch.last_seq:  # what is stored has more records
+            self._load_around(log, Span(batch.first_seq, whole.last_seq))
+        seqs, clashes = self._seqs_of_others(log, whole)
         return Known(same, kin, has_moved, seqs, clashes, syncs, following), came_ms, trust
 
-    def _kin_of(self, log: Log, batch: Batch) -> _Kin | None:
-        """Return where the same batch is under another id of its log, if anywhere.
-
-        Boot, number and bytes have to be the same: a machine that is put back with its memory
-        goes on in the same boot, with other readings.
-        """
-        found = list(self._kin.get((log.id, batch.first_seq), ()))
-        for number, log_id in log.kin.items():
-            other = self._logs.get(log.edge, number)
-            planned = other.fresh.get(batch.first_seq) if other is not None else None
-            if planned is not None and planned.batch.boot is not None:
-                found.append(
-                    _Kin(
-                        log_id, number, planned.batch.boot, planned.batch.packed,
-                        len(planned.rows), planned.received_ms, planned.trust,
-                    )
-                )  # fmt: skip
-        alike = [
-            one
-            for one in found
-            if one.boot == batch.boot and merged(batch, one.packed) is not None
-        ]
-        return max(alike, key=lambda one: log.is_before(one.number), default=None)
+    def _is_late(
+        self, batch: Batch, syncs: Sequence[SyncPoint], came_ms: int, trust: Trust
+    ) -> bool:
+        """Tell whether a batch may have to be placed by its arrival."""
+        uptimes = [record.uptime_ms for record in batch.records]
+        ends = (min(uptimes), max(uptimes)) if uptimes else None
+        return ends is not None and clock_by_sync(syncs, *ends, came_ms, trust) is None
 
     def _seqs_of_others(self, log: Log, batch: Batch) -> tuple[set[int], set[int]]:
         """Return which of the batch's records count in others that reach into its range.
@@ -286,6 +249,8 @@ class Writing:
                 is_same = other.boot == batch.boot and own.get(record.seq) == record
                 if record.seq in own and not is_same:
                     clashes.add(record.seq)
+        if log.kin:
+            seqs |= self._kin.shared(log, batch)
         return seqs, clashes
 
     def _following(self, log: Log, batch: Batch) -> tuple[int, int] | None:
@@ -323,7 +288,7 @@ class Writing:
         batch = planned.batch
         if known.same is not None and batch.first_seq not in log.fresh:
             log.rewritten.add(batch.first_seq)
-        if isinstance(known.kin, _Kin):
+        if isinstance(known.kin, Kin):
             self._take_away(log, known.kin, batch, item.received_ms)
         log.fresh[batch.first_seq] = planned
         log.stored[batch.first_seq] = batch.count
@@ -344,11 +309,12 @@ class Writing:
         following = (log.number + 1) % IDS
         self._logs.open([(log.edge, following, now_ms)], is_expected=True)
 
-    def _take_away(self, log: Log, kin: _Kin, batch: Batch, now_ms: int) -> None:
+    def _take_away(self, log: Log, kin: Kin, batch: Batch, now_ms: int) -> None:
         """Forget a batch under the id of its log that it came under before; keep its books."""
         self._logs.open([(log.edge, kin.number, now_ms)])
         other = self._logs[log.edge, kin.number]
         other.stored.pop(batch.first_seq, None)
+        self._kin.is_gone(other, batch.first_seq)
         is_written = True
         if other.fresh.pop(batch.first_seq, None) is not None:
             is_written = batch.first_seq in other.rewritten
