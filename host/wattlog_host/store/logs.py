@@ -88,7 +88,7 @@ class Log:
 class Logs:
     """The logs that one transaction opens.
 
-    lost  (edge, reason) -> how many more records are noted as lost; below 0 what came after all
+    lost  (edge, reason) -> how many records were not known to be lost before
     """
 
     def __init__(self, connection: sa.Connection) -> None:
