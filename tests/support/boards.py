@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 from toolbox import ROOT, micropython_facts, require, unavailable
+from wattlog_tools.head_files import sources
 
 COMPILE_S_MAX = 20
-# Modules of the core that never go to a board.
-NOT_ON_THE_BOARD = {"config", "ports", "recordreader"}
 FAKES = ROOT / "tools/wattlog_sim/board"
 MAIN = "wattlog_esp32.main"
 # What the fakes take of the heap, which no board has: measured in firmware/DESIGN.md.
@@ -33,21 +32,23 @@ class Board:
         self._folder = folder
         self._interpreter = require("micropython") / "bin/micropython"
         rom = folder / "rom"
+        # A program may bring a fake of its own, of the same name.
         for path in (*FAKES.glob("*.py"), *programs):
             if path.stem != "boot_board":
                 _compile(path, rom)
-        for path in (ROOT / "agent/wattlog").glob("*.py"):
-            if path.stem not in NOT_ON_THE_BOARD:
-                _compile(path, rom / "lib/wattlog")
-        for path in (ROOT / "firmware/wattlog_esp32").glob("*.py"):
-            _compile(path, rom / "lib/wattlog_esp32")
+        self._compile_firmware(rom)
         _compile(require("umqtt") / "umqtt/umqtt/simple.py", rom / "lib/umqtt")
         _compile(FAKES / "boot_board.py", folder)
         (folder / "rom.img").write_bytes(rom_image(rom))
 
-    def command(self, program: str, argument: str) -> list[str]:
+    def _compile_firmware(self, rom: Path) -> None:
+        for name, path in sources().items():
+            _compile(path, rom / "lib" / name.partition(".")[0])
+
+    def command(self, program: str, argument: str, heap_kib: int | None = None) -> list[str]:
         """Return the command line that calls run(argument) of a module on this board."""
-        heap_kib = int(micropython_facts()["HEAP"].removesuffix("k")) + FAKES_KIB
+        if heap_kib is None:
+            heap_kib = int(micropython_facts()["HEAP"].removesuffix("k")) + FAKES_KIB
         start = [str(self._interpreter), "-X", f"heapsize={heap_kib}k", "-m", "boot_board"]
         return [*start, str(self._folder / "rom.img"), program, argument]
 
@@ -55,6 +56,30 @@ class Board:
         """Return the environment for command(): BOARD_… settings of the fakes."""
         ours = {name: str(value) for name, value in board.items()}
         return {"PATH": os.environ["PATH"], "MICROPYPATH": str(self._folder), **ours}
+
+
+class FlashBoard(Board):
+    """A board that has nothing of ours but what is in a file of its whole flash."""
+
+    def __init__(self, folder: Path, flash: Path) -> None:
+        """Compile what stands for MicroPython's firmware; the flash is left as it is."""
+        super().__init__(folder, tuple((FAKES / "flash").glob("*.py")))
+        self._flash = flash
+
+    def _compile_firmware(self, rom: Path) -> None:
+        """Leave our modules out: they are in the flash, or nowhere."""
+
+    def start(self, heap_kib: int) -> list[str]:
+        """Return the command line that switches it on."""
+        return self.command("boot_flash", "", heap_kib)
+
+    def environment(self, **board: object) -> dict[str, str]:
+        """Return the environment for start(); paths are the host's, and are found below /host."""
+        there = {
+            name: f"/host{value}" if isinstance(value, Path) else value
+            for name, value in board.items()
+        }
+        return super().environment(BOARD_FLASH=self._flash, **there)
 
 
 def _compile(path: Path, folder: Path) -> None:

@@ -72,6 +72,8 @@ tools/wattlog_sim/bench_device.py   gc json sys time wattlog.decoder wattlog.fra
 
 [board]
 tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
+tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
+tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
@@ -232,17 +234,31 @@ tools/wattlog_tools/bench_ingest.py  sqlalchemy.* wattlog.reading wattlog.record
                                      wattlog_sim.house wattlog_sim.lcg
 tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
                                    wattlog_tools.console wattlog_tools.device
+tools/wattlog_tools/chips.py
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
 tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
+tools/wattlog_tools/esptool.py     wattlog_tools.chips wattlog_tools.console
+tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
+                                      wattlog_tools.partitions
+tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
+                                   wattlog_tools.esptool wattlog_tools.firmware_file
+                                   wattlog_tools.head_files wattlog_tools.head_settings
+                                   wattlog_tools.partitions
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
+tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
+                                   wattlog_tools.partitions
+tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
+                                      wattlog_tools.chips wattlog_tools.console
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
                                    wattlog.records wattlog.ringlog wattlog.sml
                                    wattlog_tools.console
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
+tools/wattlog_tools/mpy.py         wattlog_tools.console wattlog_tools.head_files
+tools/wattlog_tools/partitions.py
 tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ringsector
                                    wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter

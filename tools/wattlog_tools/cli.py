@@ -27,7 +27,9 @@ TOOLS = (
     Tool("bench", "wattlog_tools.bench:main", "measure the decoder beside a peer"),
     Tool("fuzz", "wattlog_tools.fuzz:main", "throw damaged streams at the decoder"),
     Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
+    Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
     Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
+    Tool("mpy", "wattlog_tools.mpy:main", "print the bytes of a head's modules"),
     Tool(
         "sim", "wattlog_tools.sim:main", "days of trouble in virtual time, then the books compared"
     ),

@@ -1,0 +1,126 @@
+"""A head's settings: the person's TOML file, checked, and the JSON file that the head reads."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wattlog.config import REQUIRED, ConfigError, Key, line_of, parse
+from wattlog_esp32 import settings
+from wattlog_tools.chips import Chip
+from wattlog_tools.console import ToolError
+
+ABOUT = {
+    "agent.id": 'this head\'s own name, like "cellar"',
+    "wifi.ssid": "the name of your Wi-Fi",
+    "wifi.password": 'its password; "" for an open one',
+    "mqtt.host": "the broker's address; a name needs a name server that always answers",
+    "mqtt.port": "the broker's TCP port",
+    "mqtt.username": "the name to log in with; usually the head's id",
+    "mqtt.password": "the password to log in with",
+    "mqtt.tls": "whether to use TLS, which a head cannot",
+    "meter.uart": "the UART that the IR head is on",
+    "meter.rx": "the pin that the IR head's TX is wired to",
+    "meter.tx": "a pin for the IR head's RX, even where nothing is wired to it",
+    "meter.baud": "the meter's speed in bit/s; SML has 9600",
+    "ntp.host": "the time server",
+    "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
+}
+_KINDS = {str: "text", int: "integer", bool: "boolean"}
+_SECRET = ("wifi.password", "mqtt.password")
+
+
+def schema() -> tuple[Key, ...]:
+    """Return the firmware's own table of keys as wattlog.config wants it."""
+    keys = []
+    for row in settings.KEYS:
+        path, kind, low, high = row[:4]
+        default = row[4] if len(row) == 5 else REQUIRED
+        if kind is bool:
+            low = high = None
+        keys.append(Key(path, _KINDS[kind], default, low, high, ABOUT[path]))
+    return tuple(keys)
+
+
+def read(path: Path, chip: Chip) -> dict[str, Any]:
+    """Return the checked settings by the firmware's keys; raises ToolError with key and line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
+    except UnicodeDecodeError:
+        raise ToolError(f"{path}: not a text in UTF-8") from None
+    except OSError as err:
+        raise ToolError(f"{path}: {(err.strerror or str(err)).lower()}") from None
+    try:
+        nested = parse(str(path), text, tomllib.loads, schema())
+    except ConfigError as err:
+        raise ToolError(str(err)) from None
+    given = {
+        f"{table}.{leaf}": value
+        for table, leaves in nested.items()
+        for leaf, value in leaves.items()
+        if value is not None
+    }
+    try:
+        checked: dict[str, Any] = settings.check(given, str(path))
+    except settings.ConfigError as err:
+        raise ToolError(_with_line(str(err), path, text)) from None
+    for key, problem in _chip_problems(checked, chip):
+        raise ToolError(_with_line(f"{path}: {key} {problem}", path, text))
+    return checked
+
+
+def pack(checked: Mapping[str, Any]) -> bytes:
+    """Return the settings as the file that the firmware reads."""
+    given = {key: value for key, value in checked.items() if value is not None}
+    # MicroPython does not put the halves of a \\u escape together; UTF-8 it takes as it is.
+    return (json.dumps(given, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def shown(checked: Mapping[str, Any]) -> list[str]:
+    """Return the settings in effect, a line each, without secrets."""
+    lines = []
+    for row in settings.KEYS:
+        value = checked[row[0]]
+        if value is not None:
+            text = "(secret)" if row[0] in _SECRET else json.dumps(value, ensure_ascii=False)
+            lines.append(f"{row[0]} = {text}")
+    return lines
+
+
+def _chip_problems(checked: Mapping[str, Any], chip: Chip) -> list[tuple[str, str]]:
+    """Return what this chip cannot do: key and problem."""
+    wrong = []
+    if checked["meter.uart"] not in chip.uarts:
+        free = " or ".join(map(str, chip.uarts))
+        wrong.append(("meter.uart", f"must be {free} on the {chip.title}"))
+    for key, pins in (("meter.rx", chip.inputs), ("meter.tx", chip.outputs)):
+        if checked[key] not in pins:
+            wrong.append((key, f"cannot be pin {checked[key]} on the {chip.title}: {_runs(pins)}"))
+    if checked["meter.rx"] == checked["meter.tx"]:
+        wrong.append(("meter.tx", "cannot be the same pin as meter.rx"))
+    if checked["mqtt.password"] is not None and checked["mqtt.username"] is None:
+        wrong.append(("mqtt.password", "is given but mqtt.username is not"))
+    return wrong
+
+
+def _runs(pins: frozenset[int]) -> str:
+    """Return pins as a person lists them: "0-3, 5"."""
+    runs: list[list[int]] = []
+    for pin in sorted(pins):
+        if runs and runs[-1][-1] == pin - 1:
+            runs[-1].append(pin)
+        else:
+            runs.append([pin])
+    listed = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"there are {', '.join(listed)}"
+
+
+def _with_line(message: str, path: Path, text: str) -> str:
+    """Return a message that begins with the file's name with the line of its key added."""
+    for row in settings.KEYS:
+        start = f"{path}: {row[0]}"
+        if message.startswith(start):
+            line = line_of(text, row[0])
+            return message if line is None else f"{path} line {line}{message[len(str(path)) :]}"
+    return message
