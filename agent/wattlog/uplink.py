@@ -113,6 +113,7 @@ class Uplink:
         self.live = Live(edge, boot, link)
         self._edge = edge
         self._boot = boot
+        self._own = records.boot_mark(boot)
         self._log = log
         self._writer = writer
         self._link = link
@@ -242,8 +243,8 @@ class Uplink:
             link={"connects": self.connects, "resent": self.resent, "refused": self.refused},
         )
         # An answer is for who asks now: kept by the broker, it would turn away those to come.
-        packed = records.pack_status(fields)
-        self._link.publish(self._topic(records.STATUS), memoryview(packed), reply_to is None)
+        packed = self._buffer.status(fields)
+        self._link.publish(self._topic(records.STATUS), packed, reply_to is None)
         self._status_due_ms = now_ms + STATUS_EVERY_MS
 
     def _receive(self, now_ms: int) -> None:
@@ -265,6 +266,10 @@ class Uplink:
 
     def _on_status(self, payload: bytes, now_ms: int) -> None:
         """Settle with others of the same id; SPEC.md has the rules."""
+        # The broker sends us our own, too; unpacked it would be the largest thing in a small heap.
+        # Our boot in another's status has another key before it.
+        if self._own in payload and b"offline" not in payload:
+            return
         fields = records.unpack_status(payload)
         if fields is None:
             return

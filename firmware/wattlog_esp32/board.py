@@ -31,12 +31,12 @@ class UartSource:
     """A ByteSource over one UART, 8N1.
 
     Raises ValueError or OSError where this chip has no such UART or pin.
-    tap  what has been read is added to it, where there is one
+    tap  what the last read has brought, where it is not None
     """
 
     def __init__(self, number: int, baud: int, rx: int, tx: int, invert: bool = False) -> None:
         self.name = "uart%d" % number
-        self.tap: bytearray | None = None
+        self.tap: bytes | None = None
         self._uart = machine.UART(
             number,
             baud,
@@ -52,7 +52,7 @@ class UartSource:
         count = self._uart.any()
         data = self._uart.read(min(count, _READ_BYTES_MAX)) or b"" if count else b""
         if self.tap is not None:
-            self.tap.extend(data)
+            self.tap = data
         return data
 
     def trouble(self) -> None:

@@ -6,7 +6,6 @@ version of the port promises that RTC memory outlives the watchdog.
 """
 
 import io
-import os
 import sys
 
 from wattlog.compat import const
@@ -31,62 +30,8 @@ def cause_words(cause: int) -> str:
     return _CAUSES.get(cause, "unknown (%d)" % cause)
 
 
-class CrashLog:
-    """The note of a crash in a file.
-
-    found  what an earlier start has left: {boot, uptime_ms, text, trace}, or None
-    """
-
-    def __init__(self, path: str, boot: int) -> None:
-        self._path = path
-        self._boot = boot
-        self._acked: int | None = None  # the host's batches when it was told first
-        self.found = _read(path)
-        self._is_written = self.found is not None
-
-    def note(self, uptime_ms: int, what: "Exception | str") -> None:
-        """Keep this for the next start; what cannot be written is lost, and nothing else."""
-        if self._is_written:
-            return
-        self._is_written = True
-        trace: list[str] = []
-        if isinstance(what, Exception):
-            text = type(what).__name__
-            try:
-                trace = _trace(what)
-                text = "%s: %s" % (text, what)
-            except MemoryError:
-                pass  # its name alone then
-        else:
-            text = what
-        lines = ["%08x" % self._boot, str(uptime_ms), text[:_TEXT_MAX].replace("\n", " ")]
-        try:
-            with open(self._path, "w") as file:
-                file.write("\n".join(lines + trace[-_FRAMES_MAX:]))
-        except OSError:
-            return
-
-    def tell(self, acked: int, window: int) -> "dict[str, object] | None":
-        """Return what a status message says; the file goes when the host has had one.
-
-        acked counts the batches that the host has settled. Of those that were under way when it
-        was first told there are `window`; one more was sent after it, and the host has both.
-        """
-        if self.found is None:
-            return None
-        if self._acked is None:
-            self._acked = acked
-        elif acked - self._acked > window:
-            self.found = None
-            self._is_written = False
-            try:
-                os.remove(self._path)
-            except OSError:
-                return None  # it is told again after the next start
-        return self.found
-
-
-def _read(path: str) -> "dict[str, object] | None":
+def read(path: str) -> "dict[str, object] | None":
+    """Return what an earlier start has left: {boot, uptime_ms, text, trace}, or None."""
     try:
         with open(path) as file:
             lines = file.read(_FILE_BYTES_MAX).split("\n")
@@ -100,6 +45,31 @@ def _read(path: str) -> "dict[str, object] | None":
     except (ValueError, IndexError):
         pass
     return crash
+
+
+def write(path: str, boot: int, uptime_ms: int, what: "Exception | str") -> None:
+    """Keep this for the next start, unless an earlier one waits for the host.
+
+    What cannot be written is lost, and nothing else.
+    """
+    if read(path) is not None:
+        return
+    trace: list[str] = []
+    if isinstance(what, Exception):
+        text = type(what).__name__
+        try:
+            trace = _trace(what)
+            text = "%s: %s" % (text, what)
+        except MemoryError:
+            pass  # its name alone then
+    else:
+        text = what
+    lines = ["%08x" % boot, str(uptime_ms), text[:_TEXT_MAX].replace("\n", " ")]
+    try:
+        with open(path, "w") as file:
+            file.write("\n".join(lines + trace[-_FRAMES_MAX:]))
+    except OSError:
+        return
 
 
 def _trace(err: Exception) -> "list[str]":

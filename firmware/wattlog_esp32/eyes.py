@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from wattlog_esp32.board import UartSource
 
 RAW_BYTES_MAX = const(4_096)
-_PIECE_BYTES = const(128)
-_WAIT_MS = const(10_000)  # what is less than a piece is sent after it
+_PIECE_BYTES = const(64)  # a small heap has to hold it three times: as it is, in hex, packed
 _END_MS = const(60_000)
 
 
@@ -32,7 +31,6 @@ class Eyes:
         self._link = link
         self._left = 0  # bytes, of all ports together
         self._sent: dict[str, int] = {}  # by port
-        self._due_ms = 0
         self._end_ms = 0
         self.wants_restart = False
 
@@ -53,30 +51,26 @@ class Eyes:
         if name == "raw" and 0 < number <= RAW_BYTES_MAX:
             self._left = number
             self._sent = {}
-            self._due_ms = now_ms + _WAIT_MS
             self._end_ms = now_ms + _END_MS
             for source in self._sources:
-                source.tap = bytearray()
+                source.tap = b""
 
     def step(self, now_ms: int) -> bool:
-        """Send what has come; return False when there is nothing left to do."""
-        is_due = now_ms >= self._due_ms
-        if is_due:
-            self._due_ms = now_ms + _WAIT_MS
+        """Send what the last read has brought; return False when there is nothing left to do."""
         is_over = now_ms >= self._end_ms
         for source in self._sources:
-            tap = source.tap
-            while tap and self._left and (is_due or is_over or len(tap) >= _PIECE_BYTES):
-                piece = bytes(tap[: min(_PIECE_BYTES, self._left)])
-                tap = source.tap = tap[len(piece) :]
-                if not self._send(source.name, piece, now_ms):
-                    is_over = True  # without a way out nobody looks
-                    break
-        if is_over or not self._left:
-            for source in self._sources:
-                source.tap = None
-            return False
-        return True
+            data = source.tap or b""
+            at = 0
+            while at < len(data) and self._left and not is_over:
+                piece = data[at : at + min(_PIECE_BYTES, self._left)]
+                at += len(piece)
+                # Without a way out nobody looks.
+                is_over = not self._send(source.name, piece, now_ms)
+        if self._left and not is_over:
+            return True
+        for source in self._sources:
+            source.tap = None
+        return False
 
     def _send(self, port: str, piece: bytes, now_ms: int) -> bool:
         offset = self._sent.get(port, 0)

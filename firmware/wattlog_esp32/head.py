@@ -1,6 +1,7 @@
 """The head: wires one agent to the board and steps it for ever."""
 
 import gc
+import os
 import sys
 import time
 
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
     from wattlog.ports import Randrange
     from wattlog.ringlog import RingLog
     from wattlog_esp32.board import UartSource
-    from wattlog_esp32.crashlog import CrashLog
     from wattlog_esp32.eyes import Eyes
     from wattlog_esp32.filedevice import FileDevice
     from wattlog_esp32.led import Led
 
 _CRASH_FILE = "crash.txt"
 _TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again
-_FRAME_BYTES_MAX = const(2_048)
+_FRAME_BYTES_MAX = const(1_536)
 _FRAME_BYTES_MAX_EACH = const(1_024)  # of several meters: the longest frame seen has 684
 _WINDOW = const(2)
 _SLEEP_MS_MAX = const(50)
@@ -55,13 +55,12 @@ def make(
     folder  where it keeps what it has to, with a slash at its end
     boot, randrange  see Agent
     """
-    cause, crashes = _open_crashes(folder + _CRASH_FILE, boot)
+    cause, crash = _read_crash(folder + _CRASH_FILE)
+    forget("crashlog")
     say("%s, boot %08x, after %s" % (__version__, boot, cause))
-    if crashes.found is None:
-        forget("crashlog")
-        return Head(config, sources, folder, boot, randrange, cause, None)
-    say("an earlier start crashed: %s" % crashes.found["text"])
-    return Head(config, sources, folder, boot, randrange, cause, crashes)
+    if crash is not None:
+        say("an earlier start crashed: %s" % crash["text"])
+    return Head(config, sources, folder, boot, randrange, cause, crash)
 
 
 class Head:
@@ -75,7 +74,7 @@ class Head:
         boot: int,
         randrange: "Randrange",
         cause: str,
-        crashes: "CrashLog | None",
+        crash: "dict[str, object] | None",
     ) -> None:
         edge = config["agent.id"]
         self._uptime = Uptime(_TICKS_PERIOD_MS, _ticks_ms())
@@ -118,7 +117,8 @@ class Head:
         self._stalled: str | None = None
         self._cause = cause
         self._crash_path = folder + _CRASH_FILE
-        self._crashes = crashes
+        self._crash = crash  # of an earlier start, until the host has it
+        self._told_acked: int | None = None  # the batches that were settled when it was told first
         self._is_noted = False
         self._gc_due_ms = 0
         self._free_bytes_min = self._free_bytes_said = 1 << 30
@@ -177,15 +177,20 @@ class Head:
             self._file.step(now_ms)
         if self._eyes and not self._eyes.step(now_ms):
             self._eyes = None
+            forget("eyes")
 
     def _on_command(self, payload: bytes, now_ms: int) -> None:
         """Do what the host asks a head for; most commands are for somebody else."""
         if b"raw" not in payload and b"restart" not in payload:
             return
-        from wattlog_esp32.eyes import Eyes  # noqa: PLC0415
+        try:
+            from wattlog_esp32.eyes import Eyes  # noqa: PLC0415
 
-        eyes = Eyes(*self._who)
-        eyes.on_command(payload, now_ms)
+            eyes = Eyes(*self._who)
+            eyes.on_command(payload, now_ms)
+        except MemoryError:
+            say("no memory for what the host asks")
+            return
         if eyes.wants_restart:
             say("the host wants a restart")
             self._agent.stop()
@@ -198,11 +203,12 @@ class Head:
             return
         self._is_noted = True
         try:
-            _open_crashes(self._crash_path, self._who[2])[1].note(now_ms, what)
+            from wattlog_esp32.crashlog import write  # noqa: PLC0415
+
+            write(self._crash_path, self._who[2], now_ms, what)
+            forget("crashlog")
         except MemoryError:
             say("no memory to keep this crash for the next start")
-        if self._crashes is None:
-            forget("crashlog")
 
     def _restart(self) -> None:
         try:
@@ -220,9 +226,27 @@ class Head:
             "rssi_dbm": self._wifi.rssi_dbm(),
             "wifi_reconnects": max(0, self._wifi.connects - 1),
             "reset_cause": self._cause,
-            "crash": self._crashes and self._crashes.tell(self._agent.uplink.acked, _WINDOW),
+            "crash": self._tell_crash(),
             "wdt": self._stalled,
         }
+
+    def _tell_crash(self) -> "dict[str, object] | None":
+        """Return the crash of an earlier start, until the host has had a status with it.
+
+        Of the batches that were on their way when it was told first there are as many as the
+        window holds; when one more is settled, that one was sent after it, and so both came.
+        """
+        if self._crash is not None:
+            acked = self._agent.uplink.acked
+            if self._told_acked is None:
+                self._told_acked = acked
+            elif acked - self._told_acked > _WINDOW:
+                self._crash = None
+                try:
+                    os.remove(self._crash_path)
+                except OSError:
+                    say("the note of a crash cannot be removed")  # the next start tells it again
+        return self._crash
 
     def _tidy(self, now_ms: int) -> None:
         """Collect now, at rest and often, so that the heap stays whole."""
@@ -235,12 +259,12 @@ class Head:
             say("%d bytes of heap free" % free_bytes)
 
 
-def _open_crashes(path: str, boot: int) -> "tuple[str, CrashLog]":
-    """Return why the chip started, and what notes crashes."""
+def _read_crash(path: str) -> "tuple[str, dict[str, object] | None]":
+    """Return why the chip started, and how an earlier start crashed."""
     # Needed at a start, at a crash, and not in between.
-    from wattlog_esp32.crashlog import CrashLog, cause_words  # noqa: PLC0415
+    from wattlog_esp32.crashlog import cause_words, read  # noqa: PLC0415
 
-    return cause_words(machine.reset_cause()), CrashLog(path, boot)
+    return cause_words(machine.reset_cause()), read(path)
 
 
 def _open_log(folder: str) -> "tuple[RingLog, str, str | None, FileDevice | None]":

@@ -232,18 +232,18 @@ def fail_deep(depth):
     raise ValueError("x" * 300)
 
 
-def note_failure(log, depth):
+def note_failure(path, depth):
     try:
         fail_deep(depth)
     except ValueError as err:
-        log.note(61_000, err)
+        crashlog.write(path, 0xDEADBEEF, 61_000, err)
 
 
 def test_a_crash_is_kept_for_the_next_start_with_the_end_of_its_traceback():
     path = crash_path()
-    assert crashlog.CrashLog(path, 5).found is None
-    note_failure(crashlog.CrashLog(path, 0xDEADBEEF), 1)
-    found = crashlog.CrashLog(path, 6).found
+    assert crashlog.read(path) is None
+    note_failure(path, 1)
+    found = crashlog.read(path)
     assert (found["boot"], found["uptime_ms"]) == (0xDEADBEEF, 61_000)
     assert found["text"] == ("ValueError: " + "x" * 300)[:120]
     assert len(found["trace"]) == 3
@@ -252,29 +252,21 @@ def test_a_crash_is_kept_for_the_next_start_with_the_end_of_its_traceback():
     assert found["trace"][-1].endswith(" fail_deep")
 
 
-def test_it_is_bounded_and_written_once():
+def test_it_is_bounded_and_never_written_over():
     path = crash_path()
-    log = crashlog.CrashLog(path, 5)
-    note_failure(log, 30)
+    note_failure(path, 30)
     size = os.stat(path)[6]
     assert size <= 512
-    assert len(crashlog.CrashLog(path, 6).found["trace"]) == 5
-    log.note(70_000, "another")
-    crashlog.CrashLog(path, 6).note(80_000, "of the next start")
+    assert len(crashlog.read(path)["trace"]) == 5
+    crashlog.write(path, 6, 80_000, "of the next start")
     assert os.stat(path)[6] == size, "the first cause stays until the host has it"
 
 
-def test_it_is_told_until_the_host_has_settled_a_batch_that_was_sent_after_it():
+def test_what_is_no_exception_has_no_trace():
     path = crash_path()
-    crashlog.CrashLog(path, 5).note(61_000, "uart1: stalled")
-    log = crashlog.CrashLog(path, 6)
+    crashlog.write(path, 5, 61_000, "uart1:\nstalled")
     wanted = {"boot": 5, "uptime_ms": 61_000, "text": "uart1: stalled", "trace": []}
-    assert log.tell(10, 2) == wanted
-    assert log.tell(12, 2) == wanted, "these two may have been sent before"
-    assert log.tell(13, 2) is None
-    assert crashlog.CrashLog(path, 7).found is None
-    log.note(99_000, "a later one")
-    assert crashlog.CrashLog(path, 7).found["text"] == "a later one"
+    assert crashlog.read(path) == wanted
 
 
 def test_a_torn_note_is_told_as_far_as_it_goes():
@@ -288,15 +280,15 @@ def test_a_torn_note_is_told_as_far_as_it_goes():
     ):
         with open(path, "w") as file:
             file.write(content)
-        found = crashlog.CrashLog(path, 6).found
+        found = crashlog.read(path)
         assert (found["boot"], found["uptime_ms"], found["text"]) == wanted, content
     with open(path, "wb") as file:
         file.write(b"\xff\xfe")
-    crashlog.CrashLog(path, 6)
+    crashlog.read(path)
 
 
 def test_a_file_system_that_takes_nothing_costs_no_more_than_the_note():
-    crashlog.CrashLog("/nowhere/at/all", 5).note(1, "lost")
+    crashlog.write("/nowhere/at/all", 5, 1, "lost")
 
 
 def test_why_the_chip_started_is_a_word():

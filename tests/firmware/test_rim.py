@@ -208,22 +208,23 @@ def command(name, number):
 def test_what_comes_is_sent_in_hex_and_in_pieces():
     eyes, link, (port,) = make_eyes("uart1")
     eyes.on_command(command("raw", 300), 1_000)
-    port.tap.extend(b"\x1b" * 130)
+    port.tap = b"\x1b" * 66
     assert eyes.step(1_050)
-    assert link.sent == [[2, "cellar", BOOT, 1_050, "uart1", 0, "1b" * 128]]
-    assert eyes.step(11_000), "what is left waits until it is due"
-    assert link.sent[1][4:] == ["uart1", 128, "1b1b"]
-    port.tap.extend(b"\x02" * 500)
-    assert not eyes.step(11_050), "no more than was asked for"
-    assert [one[5] for one in link.sent] == [0, 128, 130, 258]
+    assert link.sent[0] == [2, "cellar", BOOT, 1_050, "uart1", 0, "1b" * 64]
+    assert link.sent[1][4:] == ["uart1", 64, "1b1b"]
+    port.tap = b""
+    assert eyes.step(1_100)
+    port.tap = b"\x02" * 500
+    assert not eyes.step(1_150), "no more than was asked for"
+    assert [one[5] for one in link.sent] == [0, 64, 66, 130, 194, 258]
     assert sum(len(one[6]) for one in link.sent) == 2 * 300
-    assert port.tap is None, "nothing is collected any more"
+    assert port.tap is None, "nothing is told any more"
 
 
 def test_it_ends_by_itself():
     eyes, link, ports = make_eyes("uart1", "uart2")
     eyes.on_command(command("raw", RAW_BYTES_MAX), 0)
-    ports[1].tap.extend(b"\x07")
+    ports[1].tap = b"\x07"
     assert eyes.step(10_000)
     assert [one[4:] for one in link.sent] == [["uart2", 0, "07"]]
     assert eyes.step(59_999)
@@ -234,7 +235,7 @@ def test_it_ends_by_itself():
 def test_a_lost_link_ends_it():
     eyes, link, (port,) = make_eyes("uart1")
     eyes.on_command(command("raw", 300), 0)
-    port.tap.extend(bytes(200))
+    port.tap = bytes(200)
     link.fails = True
     assert not eyes.step(50)
     assert port.tap is None

@@ -63,7 +63,7 @@ firmware/wattlog_esp32/board.py     machine micropython network ntptime time wat
 firmware/wattlog_esp32/start.py     gc sys
 firmware/wattlog_esp32/pulse.py     wattlog.compat
 firmware/wattlog_esp32/led.py       wattlog.compat
-firmware/wattlog_esp32/crashlog.py  io os sys wattlog.compat
+firmware/wattlog_esp32/crashlog.py  io sys wattlog.compat
 firmware/wattlog_esp32/filedevice.py  os wattlog.compat
 firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattlog.ringlog
                                     wattlog_esp32.filedevice
@@ -71,7 +71,7 @@ firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattl
                                     wattlog.uplink
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
-firmware/wattlog_esp32/head.py      gc machine micropython sys time wattlog wattlog.agent
+firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
                                     wattlog_esp32.led wattlog_esp32.link wattlog_esp32.pulse
@@ -151,6 +151,7 @@ host/wattlog_host/clock.py
 host/wattlog_host/desk.py          wattlog.records wattlog_host.bounds wattlog_host.gaps wattlog_host.live
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire wattlog_pi.system_clock
+host/wattlog_host/eyes.py        msgpack wattlog_host.bounds
 host/wattlog_host/gaps.py
 host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog.records
                                    wattlog_host.gaps wattlog_host.placing wattlog_host.units
