@@ -34,6 +34,35 @@ def pack_long(value: object) -> bytearray:
     return out
 
 
+def pack_into(view: memoryview, value: object) -> int:
+    """Write the value into memory that is there already; return how many bytes it has.
+
+    Raises IndexError where it does not fit; what is in the memory is then anything.
+    """
+    out = _Into(view)
+    _write(out, value)
+    return out.size
+
+
+class _Into:
+    """What of a bytearray is used here, over memory that does not grow."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self.size = 0
+
+    def append(self, byte: int) -> None:
+        self._view[self.size] = byte
+        self.size += 1
+
+    def extend(self, data: "bytes | bytearray") -> None:
+        end = self.size + len(data)
+        if end > len(self._view):
+            raise IndexError
+        self._view[self.size : end] = data
+        self.size = end
+
+
 def pack_bytes_head(size: int) -> bytes:
     """Return what stands before so many bytes that the caller adds himself."""
     out = bytearray()
@@ -45,12 +74,14 @@ def pack_bytes_head(size: int) -> bytes:
     return bytes(out)
 
 
-def _write_uint(out: bytearray, value: int, width: int) -> None:
+def _write_uint(out: "bytearray | _Into", value: int, width: int) -> None:
     for shift in range(8 * (width - 1), -8, -8):
         out.append(value >> shift & 0xFF)
 
 
-def _write_head(out: bytearray, size: int, short: int, short_max: int, long_code: int) -> None:
+def _write_head(
+    out: "bytearray | _Into", size: int, short: int, short_max: int, long_code: int
+) -> None:
     """Write a length: fixed form below short_max, else 16 or 32 bits at long_code, +1."""
     assert size < 1 << 32
     if size < short_max:
@@ -63,7 +94,7 @@ def _write_head(out: bytearray, size: int, short: int, short_max: int, long_code
         _write_uint(out, size, 4)
 
 
-def _write_int(out: bytearray, value: int) -> None:
+def _write_int(out: "bytearray | _Into", value: int) -> None:
     if -32 <= value < 128:
         out.append(value & 0xFF)
         return
@@ -80,7 +111,7 @@ def _write_int(out: bytearray, value: int) -> None:
     _write_uint(out, value, width)
 
 
-def _write(out: bytearray, value: object) -> None:
+def _write(out: "bytearray | _Into", value: object) -> None:
     if value is None:
         out.append(0xC0)
     elif value is False or value is True:
@@ -102,7 +133,7 @@ def _write(out: bytearray, value: object) -> None:
         _write_container(out, value)
 
 
-def _write_container(out: bytearray, value: object) -> None:
+def _write_container(out: "bytearray | _Into", value: object) -> None:
     if isinstance(value, (list, tuple)):
         _write_head(out, len(value), 0x90, 16, 0xDC)
         for element in value:

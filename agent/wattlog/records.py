@@ -22,6 +22,7 @@ ACK = "a"
 STATUS = "s"
 LIVE = "l"
 COMMAND = "c"
+RAW = "r"
 
 RECORDS_MAX = 64  # in one group
 GROUP_BYTES_MAX = 1_536  # records with their lengths
@@ -46,7 +47,7 @@ _INDEX_MASK = const(63)
 
 
 def topic(edge: str, leaf: str) -> str:
-    """Return the topic of one edge: leaf is BATCH, ACK, STATUS, LIVE or COMMAND."""
+    """Return the topic of one edge: leaf is BATCH, ACK, STATUS, LIVE, COMMAND or RAW."""
     return "%s/%s/%s" % (TOPIC_ROOT, edge, leaf)
 
 
@@ -256,6 +257,17 @@ class BatchBuffer:
         self._end = at + size
         self.count += 1
 
+    def status(self, fields: "dict[str, object]") -> memoryview:
+        """Return a status message; like a batch it is good until clear().
+
+        Where it fits it takes no memory but the batch's: one that grows asks a small heap for
+        twice its size in one piece.
+        """
+        try:
+            return self._view[: msgpack.pack_into(self._view, fields)]
+        except IndexError:
+            return memoryview(pack_status(fields))
+
     def message(self, edge: str, log_id: int, first_seq: int) -> memoryview:
         """Return the batch of what was added; it is good until clear()."""
         head = bytearray(b"\x95")
@@ -303,6 +315,11 @@ def pack_live(edge: str, boot: int, uptime_ms: int, reading: "Reading") -> bytes
 def pack_status(fields: "dict[str, object]") -> bytearray:
     """Return a status message; the keys are in SPEC.md."""
     return msgpack.pack_long(fields)
+
+
+def boot_mark(boot: int) -> bytes:
+    """Return what is in each status message of this boot, and in no other agent's."""
+    return msgpack.pack("boot") + msgpack.pack(boot)
 
 
 def unpack_status(payload: bytes) -> "dict[str, object] | None":

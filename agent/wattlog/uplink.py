@@ -11,7 +11,7 @@ from wattlog.ringlog import LogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.ports import Describe, Link, Log, Randrange, Say
+    from wattlog.ports import Describe, Link, Log, OnCommand, Randrange, Say
     from wattlog.records import GroupWriter
 
 BACKOFF_MS_MIN = 1_000
@@ -85,6 +85,8 @@ class Uplink:
     batch_ms    a group is ended after this time, so that it can be sent
 
     live        takes the readings that are to be shown at once
+    on_command  on_command(payload, now_ms), for commands that are the rim's; None for no such rim
+    acked       batches that the host has settled
     """
 
     def __init__(
@@ -106,9 +108,12 @@ class Uplink:
         self.connects = 0
         self.resent = 0
         self.refused = 0
+        self.acked = 0
+        self.on_command: OnCommand | None = None
         self.live = Live(edge, boot, link)
         self._edge = edge
         self._boot = boot
+        self._own = records.boot_mark(boot)
         self._log = log
         self._writer = writer
         self._link = link
@@ -238,8 +243,8 @@ class Uplink:
             link={"connects": self.connects, "resent": self.resent, "refused": self.refused},
         )
         # An answer is for who asks now: kept by the broker, it would turn away those to come.
-        packed = records.pack_status(fields)
-        self._link.publish(self._topic(records.STATUS), memoryview(packed), reply_to is None)
+        packed = self._buffer.status(fields)
+        self._link.publish(self._topic(records.STATUS), packed, reply_to is None)
         self._status_due_ms = now_ms + STATUS_EVERY_MS
 
     def _receive(self, now_ms: int) -> None:
@@ -254,11 +259,17 @@ class Uplink:
                 self._on_status(payload, now_ms)
             elif topic == self._topic(records.COMMAND):
                 self.live.on_command(payload, now_ms)
+                if self.on_command is not None:
+                    self.on_command(payload, now_ms)
             if self.state == DOWN:
                 return
 
     def _on_status(self, payload: bytes, now_ms: int) -> None:
         """Settle with others of the same id; SPEC.md has the rules."""
+        # The broker sends us our own, too; unpacked it would be the largest thing in a small heap.
+        # Our boot in another's status has another key before it.
+        if self._own in payload and b"offline" not in payload:
+            return
         fields = records.unpack_status(payload)
         if fields is None:
             return
@@ -307,6 +318,8 @@ class Uplink:
                     continue
                 if reason is not None and not flight.is_acked:
                     self._refuse(flight, reason)
+                if not flight.is_acked:
+                    self.acked += 1
                 flight.is_acked = True
 
     def _refuse(self, flight: _Flight, reason: str) -> None:

@@ -130,10 +130,12 @@ class Guard:
         if count < 0:
             raise LinkError("does not speak MQTT")
         left = count
+        # In one piece where it is kept: to put pieces together takes twice the room.
+        piece_max = count if count <= _RECEIVED_BYTES_MAX else _READ_BYTES_MAX
         data = b""
         while left:
             self._left_ms()  # a flood of bytes never lets us wait, but has to end too
-            part = self._sock.read(min(left, _READ_BYTES_MAX))
+            part = self._sock.read(min(left, piece_max))
             if part is None:
                 if left == count and not self._waits:
                     return None

@@ -256,6 +256,11 @@ def _changes(edge: EdgeView, status: Status) -> list[EventText]:
         told.append(("agent", f"agent {name} restarted"))
     elif edge.state != "online":
         told.append(("agent", f"agent {name} online"))
+    crash = status.board.crash if status.board else None
+    told_before = edge.status.board.crash if edge.status and edge.status.board else None
+    if crash is not None and crash != told_before:
+        where = f" ({crash.trace[-1]})" if crash.trace else ""
+        told.append(("agent", f"agent {name} had crashed: {crash.text or 'no word'}{where}"))
     before = {port.port: port.trouble for port in edge.status.meters} if edge.status else {}
     for port in status.meters:
         trouble_before = before.get(port.port)

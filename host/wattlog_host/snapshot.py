@@ -8,7 +8,7 @@ from wattlog.sml import server_id_text
 from wattlog_host.clock import local_iso, local_text
 from wattlog_host.gaps import DAMAGED, EVICTED, REFUSED
 from wattlog_host.live import EdgeView, HostView, LiveView, MeterView
-from wattlog_host.status import MeterStatus
+from wattlog_host.status import BoardStatus, MeterStatus
 from wattlog_host.store.records import LostRun
 from wattlog_host.units import exact_text, kwh_text, stored
 
@@ -135,6 +135,27 @@ def _agent(edge: EdgeView, now_ms: int) -> dict[str, Any]:
         },
         "link": dict(status.link) if status else {},
         "ports": [_port(port) for port in status.meters] if status else [],
+        "board": _board(status.board) if status and status.board else None,
+    }
+
+
+def _board(board: BoardStatus) -> dict[str, Any]:
+    crash = board.crash
+    return {
+        "heap_free": board.heap_free,
+        "heap_min": board.heap_min,
+        "rssi_dbm": board.rssi_dbm,
+        "wifi_reconnects": board.wifi_reconnects,
+        "reset_cause": board.reset_cause,
+        "wdt": board.wdt,
+        "crash": None
+        if crash is None
+        else {
+            "boot": None if crash.boot is None else f"{crash.boot:08x}",
+            "uptime_s": None if crash.uptime_ms is None else crash.uptime_ms // 1000,
+            "text": crash.text,
+            "trace": list(crash.trace),
+        },
     }
 
 

@@ -13,6 +13,7 @@ from wattlog_host.bounds import (
     decode,
     is_edge,
     is_format,
+    is_int,
     is_server_id,
     is_uint,
 )
@@ -20,6 +21,8 @@ from wattlog_host.bounds import (
 TEXT_MAX = 200
 METERS_MAX = 16
 DROPS_MAX = 32
+TRACE_MAX = 5
+RSSI_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,29 @@ class LogStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Crash:
+    """Why an earlier start of an agent ended; the innermost place in trace is the last."""
+
+    boot: int | None
+    uptime_ms: int | None
+    text: str | None
+    trace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoardStatus:
+    """What an agent says about the board that it runs on."""
+
+    heap_free: int | None
+    heap_min: int | None
+    rssi_dbm: int | None
+    wifi_reconnects: int | None
+    reset_cause: str | None
+    wdt: str | None
+    crash: Crash | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """What an agent says about itself; None is unknown."""
 
@@ -68,6 +94,7 @@ class Status:
     log: "LogStatus"
     link: Mapping[str, int]
     meters: tuple[MeterStatus, ...]
+    board: BoardStatus | None = None
 
 
 # Characters that would forge a line of the log, drive a terminal, or turn the text around them:
@@ -106,6 +133,7 @@ def decode_status(data: bytes) -> Status:
         _log_status(message.get("log")),
         _counts(message, "link"),
         tuple(_meter_status(row) for row in meters),
+        _board_status(message.get("board")),
     )
 
 
@@ -158,6 +186,44 @@ def _meter_status(row: Any) -> MeterStatus:
     )
 
 
+def _board_status(board: Any) -> BoardStatus | None:
+    if board is None:
+        return None
+    if not isinstance(board, dict):
+        raise WireError("board")
+    rssi_dbm = board.get("rssi_dbm")
+    if rssi_dbm is not None and not (is_int(rssi_dbm) and -RSSI_MAX <= rssi_dbm <= RSSI_MAX):
+        raise WireError("rssi_dbm")
+    return BoardStatus(
+        _maybe_uint(board, "heap_free", UINT32_MAX),
+        _maybe_uint(board, "heap_min", UINT32_MAX),
+        rssi_dbm,
+        _maybe_uint(board, "wifi_reconnects", UINT32_MAX),
+        _maybe_text(board, "reset_cause", cut=True),
+        _maybe_text(board, "wdt", cut=True),
+        _crash(board.get("crash")),
+    )
+
+
+def _crash(crash: Any) -> Crash | None:
+    if crash is None:
+        return None
+    if not isinstance(crash, dict):
+        raise WireError("crash")
+    trace = crash.get("trace")
+    if trace is None:
+        trace = []
+    if not isinstance(trace, list) or not all(isinstance(line, str) for line in trace):
+        raise WireError("trace")
+    return Crash(
+        _maybe_uint(crash, "boot", UINT32_MAX),
+        _maybe_uint(crash, "uptime_ms", UPTIME_MS_MAX),
+        _maybe_text(crash, "text", cut=True),
+        # The innermost ones say most, should a later agent send more.
+        tuple(_cut(line) for line in trace[-TRACE_MAX:]),
+    )
+
+
 def _counts(message: Mapping[str, Any], key: str) -> Mapping[str, int]:
     counts = message.get(key)
     if counts is None:
@@ -183,6 +249,10 @@ def _maybe_text(message: Mapping[str, Any], key: str, *, cut: bool = False) -> s
         return None
     if not isinstance(text, str) or (len(text) > TEXT_MAX and not cut):
         raise WireError(key)
+    return _cut(text)
+
+
+def _cut(text: str) -> str:
     if len(text) > TEXT_MAX:
         text = text[: TEXT_MAX - 1] + "\u2026"
     return text.translate(_CLEAN)

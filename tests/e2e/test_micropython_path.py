@@ -6,6 +6,8 @@ import re
 import time
 from json import dumps
 
+import paho.mqtt.client
+import paho.mqtt.enums
 import pytest
 
 from boards import MAIN, Board
@@ -13,12 +15,18 @@ from head_world import EDGE, WATCHDOG_MS, World, sent_by_the_meter
 from stored import stored_losses, stored_readings
 from toolbox import micropython_facts
 from waiting import wait_until
+from wattlog.framing import START
 from wattlog.ringlog import RingLog
+from wattlog_host.eyes import decode_raw, pack_raw_wish, pack_restart
+from wattlog_host.wire import topic_command
 from wattlog_sim.flash import FakeFlash
 
 BROKER_STOPPED_S = 3
 FLASH_BYTES = 131_072
 SPEED = 20
+RAW_BYTES = 1_024
+STATUS_RESTART = 76  # of the fake machine.reset()
+HEAP_SLACK_BYTES = 2_048  # garbage is collected for the one figure and not for the other
 OUTAGE_S = 3_600
 
 
@@ -101,6 +109,55 @@ def test_a_frame_passes_from_the_uart_into_the_database_whatever_the_broker_does
     free_bytes = [int(word) for word in re.findall(r"(\d+) bytes of heap free", world.log("head"))]
     print(f"{len(readings)} readings; of {micropython_facts()['HEAP']} heap free: {free_bytes}")
     assert free_bytes, world.log("head")
+
+
+def test_a_head_tells_what_it_is_made_of_and_does_what_the_host_asks(new_world):
+    world = new_world
+    crash = world.folder / "crash.txt"
+    crash.write_text("0000000b\n61000\nValueError: x\nagent.py:7 take")
+    world.start()
+    world.wait_for_readings_after(0, 3)
+
+    def board():
+        (agent,) = (world.get("/status") or {"agents": [None]})["agents"]
+        return agent and agent["board"]
+
+    first = wait_until(board, "the board's state")
+    assert first["reset_cause"] == "power-on or brown-out"
+    assert (first["rssi_dbm"], first["wifi_reconnects"], first["wdt"]) == (-61, 0, None)
+    assert 0 < first["heap_min"] <= first["heap_free"] + HEAP_SLACK_BYTES
+    wait_until(lambda: not crash.exists(), "the host has had the crash")
+    wait_until(lambda: board()["crash"] is None, "it is told no more")
+    events = [event["text"] for event in world.get("/status")["events"]]
+    text = f"agent {EDGE} had crashed: ValueError: x (agent.py:7 take)"
+    assert events.count(text) == 1, events
+
+    boot = int(world.get("/status")["agents"][0]["boot"], 16)
+    pieces = []
+    client = paho.mqtt.client.Client(paho.mqtt.enums.CallbackAPIVersion.VERSION2)
+    client.on_message = lambda *given: pieces.append(decode_raw(given[2].payload))
+    client.connect("127.0.0.1", world.broker.port)
+    client.subscribe(f"wattlog/1/{EDGE}/r")
+    client.loop_start()
+    try:
+        client.publish(topic_command(EDGE), pack_raw_wish(RAW_BYTES))
+        wait_until(lambda: sum(len(one.data) for one in pieces) >= RAW_BYTES, "the raw bytes")
+        data = b"".join(one.data for one in pieces)
+        assert START in data
+        assert len(data) == RAW_BYTES
+        ends = [one.offset + len(one.data) for one in pieces]
+        assert [0, *ends] == [*(one.offset for one in pieces), RAW_BYTES], "without a hole"
+        client.publish(topic_command(EDGE), pack_restart(boot ^ 1))
+        world.wait_for_readings_after(max(world.readings()), 2)
+        client.publish(topic_command(EDGE), pack_restart(boot))
+        head = world.processes.pop("head")
+        assert head.wait(10) == STATUS_RESTART
+    finally:
+        client.loop_stop()
+        client.disconnect()
+    wait_until(lambda: world.get("/status")["agents"][0]["state"] == "offline", "its goodbye")
+    assert "Traceback" not in world.log("head"), world.log("head")
+    assert "no memory" not in world.log("head"), world.log("head")
 
 
 def test_an_hour_without_a_host_leaves_no_second_out(new_world):

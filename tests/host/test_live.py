@@ -29,6 +29,7 @@ def told(view, *payloads):
     return [text for p in payloads for _, text in view.on_status(decode_status(p), NOW_MS)]
 
 
+CRASHED = {"crash": {"text": "ValueError: x", "trace": ["main.py:1 loop", "agent.py:7 take"]}}
 STORIES = (
     ("an agent comes", lambda w: [w.status()], ["agent cellar online"]),
     ("it says so again", lambda w: [w.status(), w.status()], ["agent cellar online"]),
@@ -40,6 +41,11 @@ STORIES = (
     ("a claim is between agents", lambda w: [w.status("claim")], []),
     ("it is restarted", lambda w: [w.status(boot=1), w.status(boot=2)],
      ["agent cellar online", "agent cellar restarted"]),
+    ("it had crashed, which is told once",
+     lambda w: [w.status(board=CRASHED), w.status(board=CRASHED), w.status(board={})],
+     ["agent cellar online", "agent cellar had crashed: ValueError: x (agent.py:7 take)"]),
+    ("a note of a crash that was torn", lambda w: [w.status(board={"crash": {}})],
+     ["agent cellar online", "agent cellar had crashed: no word"]),
     ("it is restarted while away",
      lambda w: [w.status(boot=1), w.status("offline", boot=1), w.status(boot=2)],
      ["agent cellar online", "agent cellar offline", "agent cellar restarted"]),

@@ -4,7 +4,14 @@ import msgpack
 import pytest
 
 from wattlog_host.bounds import WireError
-from wattlog_host.status import DROPS_MAX, LogStatus, Status, decode_status
+from wattlog_host.status import (
+    DROPS_MAX,
+    BoardStatus,
+    Crash,
+    LogStatus,
+    Status,
+    decode_status,
+)
 
 
 def reason_of(data):
@@ -43,6 +50,17 @@ WRONG_STATUSES = (
     ("quarantine of 33 names", {"meters": [{"port": "a", "quarantine": MANY}]}, "quarantine"),
     ("hint as a number", {"meters": [{"port": "a", "hint": 1}]}, "hint"),
     ("port too long", {"meters": [{"port": "a" * 201}]}, "port"),
+    ("a board that is a list", {"board": []}, "board"),
+    ("heap below 0", {"board": {"heap_free": -1}}, "heap_free"),
+    ("heap as a text", {"board": {"heap_min": "1"}}, "heap_min"),
+    ("rssi beyond all bounds", {"board": {"rssi_dbm": -201}}, "rssi_dbm"),
+    ("rssi as True", {"board": {"rssi_dbm": True}}, "rssi_dbm"),
+    ("reconnects of 33 bits", {"board": {"wifi_reconnects": 2**32}}, "wifi_reconnects"),
+    ("a cause as a number", {"board": {"reset_cause": 1}}, "reset_cause"),
+    ("a crash as a text", {"board": {"crash": "x"}}, "crash"),
+    ("a trace as a text", {"board": {"crash": {"trace": "x"}}}, "trace"),
+    ("a trace of numbers", {"board": {"crash": {"trace": [1]}}}, "trace"),
+    ("a boot of 33 bits", {"board": {"crash": {"boot": 2**32}}}, "boot"),
 )
 
 
@@ -138,3 +156,34 @@ LOGS = (
 def test_what_is_said_of_the_log(sent, log):
     message = {"v": 2, "state": "online", "edge": "a", "log": sent}
     assert decode_status(msgpack.packb(message)).log == log
+
+
+CRASH = {"boot": 7, "uptime_ms": 61_000, "text": "ValueError: x", "trace": ["a.py:1 f"]}
+BOARD = {
+    "heap_free": 5_000, "heap_min": 4_000, "rssi_dbm": -61, "wifi_reconnects": 2,
+    "reset_cause": "watchdog", "wdt": None, "crash": CRASH,
+}  # fmt: skip
+BOARDS = (
+    ("all of it", BOARD,
+     BoardStatus(5_000, 4_000, -61, 2, "watchdog", None,
+                 Crash(7, 61_000, "ValueError: x", ("a.py:1 f",)))),
+    ("no crash", {"heap_free": 1, "crash": None},
+     BoardStatus(1, None, None, None, None, None, None)),
+    ("nothing known of it", {}, BoardStatus(None, None, None, None, None, None, None)),
+    ("a torn crash", {"crash": {"boot": 7, "uptime_ms": None, "text": None, "trace": []}},
+     BoardStatus(None, None, None, None, None, None, Crash(7, None, None, ()))),
+    ("more than there is room for",
+     {"wdt": "w" * 300, "crash": {"text": "t" * 300, "trace": [str(n) for n in range(9)]}},
+     BoardStatus(None, None, None, None, None, "w" * 199 + "\u2026",
+                 Crash(None, None, "t" * 199 + "\u2026", tuple("45678")))),
+    ("a forged line", {"reset_cause": "a\nb", "crash": {"text": "\x1b", "trace": ["\u202e"]}},
+     BoardStatus(None, None, None, None, "a\ufffdb", None,
+                 Crash(None, None, "\ufffd", ("\ufffd",)))),
+    ("no board", None, None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "board"), [r[1:] for r in BOARDS], ids=[r[0] for r in BOARDS])
+def test_what_is_said_of_the_board(sent, board):
+    message = {"v": 2, "state": "online", "edge": "a", "board": sent}
+    assert decode_status(msgpack.packb(message)).board == board

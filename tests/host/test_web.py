@@ -133,6 +133,49 @@ def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     assert '<span data-field="import_wh" data-as="text">198927.5</span> Wh' in text
 
 
+BOARD = {
+    "heap_free": 5_000, "heap_min": 4_096, "rssi_dbm": -61, "wifi_reconnects": 2,
+    "reset_cause": "watchdog", "wdt": "uart1: <b>stalled</b>",
+    "crash": {"boot": 7, "uptime_ms": 61_000, "text": "ValueError: <i>", "trace": ["a.py:1 f"]},
+}  # fmt: skip
+
+
+def test_the_board_of_an_agent_is_shown(page, wire):
+    page.view.on_status(decode_status(wire.status(board=BOARD)), NOW_MS)
+    assert page.get("/status").json()["agents"][0]["board"] == {
+        **BOARD,
+        "crash": {
+            "boot": "00000007", "uptime_s": 61, "text": "ValueError: <i>", "trace": ["a.py:1 f"],
+        },
+    }  # fmt: skip
+    text = page.get("/").text
+    for path, shown in (
+        ("reset_cause", "watchdog"),
+        ("heap_free", "4.9 KiB"),
+        ("heap_min", "4.0 KiB"),
+        ("rssi_dbm", "\u221261"),
+        ("wifi_reconnects", "2"),
+        ("crash.text", "ValueError: &lt;i&gt;"),
+        ("wdt", "uart1: &lt;b&gt;stalled&lt;/b&gt;"),
+    ):
+        found = re.findall(rf'data-field="board\.{path}"[^>]*>([^<]*)<', text)
+        assert found == [shown], path
+    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == ["", ""]
+
+
+def test_of_a_board_that_says_nothing_nothing_is_made_up(page, wire):
+    page.view.on_status(decode_status(wire.status(board={})), NOW_MS)
+    assert set(page.get("/status").json()["agents"][0]["board"].values()) == {None}
+    text = page.get("/").text
+    assert set(
+        re.findall(r'data-field="board\.(?:heap|rssi|wifi|reset)\w*"[^>]*>([^<]*)<', text)
+    ) == {"\u2013"}
+    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [" hidden"] * 2
+    page.view.on_status(decode_status(wire.status()), NOW_MS)
+    assert page.get("/status").json()["agents"][0]["board"] is None
+    assert "data-board" not in page.get("/").text
+
+
 HELD_BACK = (
     ("one of each", {"held": 1, "released": 2, "glitch": 3, "set": 2, "falls": 4},
      "1 held now, 2 confirmed, 3 discarded as glitch; why: other registers (2), counter fell (4)"),

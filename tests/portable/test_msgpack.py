@@ -1,6 +1,14 @@
 """Our MessagePack: known bytes both ways, and nothing else accepted."""
 
-from wattlog.msgpack import BYTES_MAX, DEPTH_MAX, ELEMENTS_MAX, MsgpackError, pack, unpack
+from wattlog.msgpack import (
+    BYTES_MAX,
+    DEPTH_MAX,
+    ELEMENTS_MAX,
+    MsgpackError,
+    pack,
+    pack_into,
+    unpack,
+)
 
 # value, MessagePack in hex (from the specification's format table)
 KNOWN = (
@@ -96,3 +104,20 @@ def test_every_truncation_of_a_good_message_is_refused():
     data = pack([1, "edge", {"k": b"\x01\x02"}, [-5, 70000]])
     for size in range(len(data)):
         assert reason(data[:size]) == "truncated", size
+
+
+def test_memory_that_is_there_is_written_to_and_never_beyond():
+    value = {"a": [1, -70_000, None, True], "b": b"\x1b" * 40, "c": "u" * 300}
+    packed = pack(value)
+    buf = bytearray(b"\xee" * (len(packed) + 8))
+    view = memoryview(buf)
+    assert pack_into(view, value) == len(packed)
+    assert buf[: len(packed)] == packed
+    assert buf[len(packed) :] == b"\xee" * 8
+    for size in range(len(packed)):
+        try:
+            pack_into(view[:size], value)
+        except IndexError:
+            assert buf[len(packed) :] == b"\xee" * 8, size
+            continue
+        raise AssertionError(size)

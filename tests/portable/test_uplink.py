@@ -180,6 +180,20 @@ def test_a_record_stays_until_its_batch_is_acknowledged():
     assert world.kept() == 0
 
 
+def test_batches_that_the_host_has_settled_are_counted_once():
+    world = up()
+    world.group(2)
+    world.step()
+    for first_seq, log_id in ((1, LOG_ID + 1), (2, LOG_ID)):
+        world.ack(first_seq, 2, log_id=log_id)
+    world.step()
+    assert world.uplink.acked == 0
+    world.ack(1, 2)
+    world.ack(1, 2)
+    world.step()
+    assert world.uplink.acked == 1
+
+
 def test_a_group_that_grows_is_ended_after_a_while_and_sent():
     world = up()
     world.writer.sync(0, 0, True)

@@ -151,13 +151,14 @@ function shapeOfPage() {
   const agents = [...document.querySelectorAll("[data-agent]")].map((one) => [
     one.dataset.agent,
     [...one.querySelectorAll("[data-port]")].map((port) => port.dataset.port),
+    one.querySelector("[data-board]") !== null,
   ]);
   return JSON.stringify([meters, agents]);
 }
 
 function shapeOfView() {
   const meters = view.meters.map((meter) => [meter.server_id, String(meter.phases.length)]);
-  const agents = view.agents.map((agent) => [agent.id, agent.ports.map((port) => port.port)]);
+  const agents = view.agents.map((agent) => [agent.id, agent.ports.map((port) => port.port), agent.board !== null]);
   return JSON.stringify([meters, agents]);
 }
 
