@@ -45,11 +45,15 @@ def say(text: str) -> None:
 
 
 def run(path: str = CONFIG_PATH) -> None:
-    """Read the settings and run for ever; return only where they cannot be used."""
+    """Read the settings and run for ever; ask for them where they cannot be used."""
     try:
         config = settings.read(path)
     except settings.ConfigError as err:
         say(str(err))
+        # Here, because a head that is set up never needs it.
+        from wattlog_esp32 import unset  # noqa: PLC0415
+
+        unset.run(path)
         return
     main(config)
 

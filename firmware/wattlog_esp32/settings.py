@@ -26,6 +26,7 @@ KEYS: "tuple[Any, ...]" = (
     ("meter.rx", int, 0, 48),
     ("meter.tx", int, 0, 48),
     ("meter.baud", int, 300, 921600, 9600),
+    ("meter.invert", bool, 0, 1, False),
     ("ntp.host", str, 1, 255, "pool.ntp.org"),
     ("uplink.batch_s", int, 1, 60, 30),
 )

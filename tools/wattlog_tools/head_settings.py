@@ -24,6 +24,7 @@ ABOUT = {
     "meter.rx": "the pin that the IR head's TX is wired to",
     "meter.tx": "a pin for the IR head's RX, even where nothing is wired to it",
     "meter.baud": "the meter's speed in bit/s; SML has 9600",
+    "meter.invert": "whether the IR head's output is upside down: low where others are high",
     "ntp.host": "the time server",
     "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
 }

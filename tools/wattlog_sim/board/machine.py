@@ -29,11 +29,26 @@ def reset() -> None:
     sys.exit(76)
 
 
+def deepsleep(time_ms: int) -> None:
+    """End the process, as a reset later would begin it anew."""
+    print("asleep for %d ms" % time_ms)
+    sys.exit(77)
+
+
 class UART(io.IOBase):
     """A terminal as a UART: read() gives None where nothing is there, as the real one does."""
 
+    INV_RX = 4
+
     def __init__(
-        self, number: int, baud: int, rx: int, tx: int, rxbuf: int = 256, timeout: int = 0
+        self,
+        number: int,
+        baud: int,
+        rx: int,
+        tx: int,
+        rxbuf: int = 256,
+        timeout: int = 0,
+        invert: int = 0,
     ) -> None:
         path = os.getenv("BOARD_UART%d" % number)
         if path is None or timeout:
