@@ -108,18 +108,18 @@ class Portal:
         except OSError as err:
             # An ESP32 says of a socket that cannot take more now that it timed out.
             if err.args[0] not in (errno.EAGAIN, errno.ETIMEDOUT):
-                self._drop()
+                self.drop()
                 return
         if (
             now_ms - self._moved_ms > IDLE_MS_MAX
             or now_ms - self._begin_ms > CONNECTION_MS_MAX
             or (self._answered and now_ms - self._moved_ms > _QUIET_MS)
         ):
-            self._drop()
+            self.drop()
 
     def close(self) -> None:
         """Listen no more."""
-        self._drop()
+        self.drop()
         self._listener.close()
 
     # -- one connection
@@ -129,13 +129,14 @@ class Portal:
             peer = self._listener.accept()[0]
         except OSError:  # nobody is there, or is gone already
             return
-        self._drop()
+        self.drop()
         self._peer = peer
         peer.setblocking(False)
         self._begin_ms = self._moved_ms = now_ms
         self._reader = RequestReader(self._is_numeric_host)
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Close the connection, if there is one."""
         peer = self._peer
         self._peer = None
         self._reader = self._pieces = None
@@ -159,7 +160,7 @@ class Portal:
             self._moved_ms = now_ms
             self._received += len(data)
             if not data or self._received > _DRAIN_BYTES_MAX:
-                self._drop()
+                self.drop()
                 return
             if self._answered:
                 continue  # what nobody asked for; unread, it would cut our answer off
@@ -187,7 +188,7 @@ class Portal:
                 # A whole request and no more: both sides are done. After a refusal, more may be
                 # on its way, and closing before it is read would take the answer back.
                 if reader is not None and reader.is_done and not reader.has_more:
-                    self._drop()
+                    self.drop()
                 return
             count = self._peer.send(self._out)
             self._moved_ms = now_ms

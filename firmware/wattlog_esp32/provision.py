@@ -16,7 +16,7 @@ import network
 from wattlog import __version__
 from wattlog.compat import const
 from wattlog.timebase import Uptime
-from wattlog_esp32 import improv, page, settings
+from wattlog_esp32 import improv, partial, settings
 from wattlog_esp32.portal import Portal, write_settings, write_whole
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ _WATCHDOG_MS = const(60_000)
 _UNUSED_MS_MAX = const(600_000)
 _OPEN_MS_MAX = const(3_600_000)  # in use or not
 _JOIN_MS_MAX = const(20_000)
+_CRASHES_MAX = const(20)  # in a row: then a restart may help
 _STDIN_BYTES = const(256)  # per step; 115200 baud bring 115
 _UART_RX_BYTES = const(1_024)
 _UART_READ_BYTES = const(256)
@@ -45,13 +46,9 @@ _FRAME_BYTES_MAX = const(2_048)
 _PINS = (("C3", 4, 5), ("S3", 4, 5), ("", 16, 17))
 
 
-def run(path: str, say: "Say") -> "dict[str, Any]":
-    """Wait until somebody gives this head its settings, then restart.
-
-    Where nobody does, return what is known of them all the same.
-    """
+def run(path: str, say: "Say") -> None:
+    """Wait until somebody gives this head its settings, then restart; return if nobody does."""
     Provision(path, say).loop()
-    return page.usable(path)
 
 
 class Provision:
@@ -76,7 +73,7 @@ class Provision:
         self._meter = MeterLook(self._uptime)
         known = {"agent.id": self._name, "meter.rx": _pins()[0], "meter.tx": _pins()[1]}
         known.update({"mqtt.port": 1883, "meter.uart": 1})
-        known.update(page.usable(path))
+        known.update(partial.usable(path))
         self._portal = Portal(
             _HTTP_PORT,
             self._key,
@@ -93,6 +90,7 @@ class Provision:
         self._poller = select.poll()
         self._poller.register(sys.stdin, select.POLLIN)
         self._gc_due_ms = 0
+        self._crashes = 0
         say("no settings: join the Wi-Fi %s, password %s" % (self._name, self._key))
         say("then open http://%s/ there" % self._address(self._ap))
 
@@ -102,7 +100,7 @@ class Provision:
         # The byte of a Ctrl-C is in every packet of Improv; the head looks for it itself.
         micropython.kbd_intr(-1)
         try:
-            while self.step():
+            while self._guarded_step():
                 watchdog.feed()
                 time.sleep_ms(_STEP_MS)  # type: ignore[attr-defined]
         finally:
@@ -113,6 +111,20 @@ class Provision:
         if self._portal.is_saved:
             self._say("the settings are kept, restarting")
             machine.reset()
+
+    def _guarded_step(self) -> bool:
+        try:
+            on = self.step()
+            self._crashes = 0
+        except Exception as err:  # noqa: BLE001 - the supervisor: a defect must not end us
+            sys.print_exception(err)  # type: ignore[attr-defined]
+            self._portal.drop()
+            self._meter.close()
+            self._crashes += 1
+            if self._crashes >= _CRASHES_MAX:
+                machine.reset()
+            return True
+        return on
 
     def step(self) -> bool:
         """Do what is due; return whether to go on."""
@@ -189,7 +201,7 @@ class Provision:
     def _join(self, ssid: str, password: str) -> bool:
         given = {"wifi.ssid": ssid, "wifi.password": password}
         for row in settings.KEYS:
-            if row[0] in given and page.mistake(row, given):
+            if row[0] in given and partial.mistake(row, given):
                 return False
         wlan = self._station()
         try:
@@ -232,8 +244,9 @@ class MeterLook:
         """Read with these settings from now on; raise ValueError or OSError."""
         self.close()
         # Here, because most of the time nobody looks, and then the heap is free for the page.
-        from wattlog.decoder import SmlDecoder  # noqa: PLC0415
+        # The transport is enough: a frame whose checksum is right was heard right.
         from wattlog.diagnosis import Diagnosis  # noqa: PLC0415
+        from wattlog.framing import FrameDecoder  # noqa: PLC0415
 
         options = {"rx": given["meter.rx"], "tx": given["meter.tx"]}
         if given["meter.invert"]:
@@ -245,7 +258,7 @@ class MeterLook:
             timeout=0,
             **options,
         )
-        self._decoder = SmlDecoder(_FRAME_BYTES_MAX)
+        self._decoder = FrameDecoder(_FRAME_BYTES_MAX)
         self._diagnosis = Diagnosis()
         self._uart = uart
         self._bytes = 0

@@ -321,7 +321,7 @@ def test_only_use_is_use(portal):
             peer.send(data)
             for step in range(20):
                 portal.step(now_ms + step)
-        portal._drop()
+        portal.drop()
 
     frames = b"GET /frames?key=abcdefghjkmn HTTP/1.1\r\n" + HOST + b"\r\n"
     at(1_000, b"garbage\x00")

@@ -67,18 +67,20 @@ firmware/wattlog_esp32/main.py      esp32 gc machine micropython os random sys t
                                     wattlog.ringlog wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.link wattlog_esp32.settings
                                     wattlog_esp32.unset
-firmware/wattlog_esp32/unset.py     gc machine sys wattlog_esp32.offline wattlog_esp32.provision
+firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
+                                    wattlog_esp32.provision
+firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
                                     wattlog.uplink wattlog_esp32.board
 firmware/wattlog_esp32/provision.py  gc machine micropython network os select sys time wattlog
-                                    wattlog.compat wattlog.decoder wattlog.diagnosis
-                                    wattlog.timebase wattlog_esp32.improv wattlog_esp32.page
+                                    wattlog.compat wattlog.diagnosis wattlog.framing
+                                    wattlog.timebase wattlog_esp32.improv wattlog_esp32.partial
                                     wattlog_esp32.portal
                                     wattlog_esp32.settings
 firmware/wattlog_esp32/portal.py    errno json os socket wattlog.compat wattlog_esp32.page
                                     wattlog_esp32.request wattlog_esp32.settings
-firmware/wattlog_esp32/page.py      json wattlog_esp32.settings
+firmware/wattlog_esp32/page.py      wattlog_esp32.partial wattlog_esp32.settings
 firmware/wattlog_esp32/request.py   wattlog.compat
 firmware/wattlog_esp32/improv.py    wattlog.compat
 tools/wattlog_sim/bench_log_device.py  gc json wattlog.ramdevice wattlog.ringlog

@@ -86,7 +86,7 @@ class BoardHead:
 
     name = "MicroPython"
 
-    def __init__(self, board, folder, program="wattlog_esp32.unset", heap_kib=None, **environment):
+    def __init__(self, board, folder, program="wattlog_esp32.unset", argument=None, **environment):
         self.path = folder / "wattlog.json"
         self.port = free_port()
         self.console, console_slave = os.openpty()
@@ -96,7 +96,7 @@ class BoardHead:
         self._slaves = (console_slave, meter_slave)
         self.said = b""
         self.process = subprocess.Popen(
-            board.command(program, str(self.path), heap_kib),
+            board.command(program, argument or str(self.path)),
             env=board.environment(
                 BOARD_HTTP_PORT=self.port, BOARD_UART1=os.ttyname(meter_slave), **environment
             ),
@@ -144,9 +144,13 @@ class BoardHead:
         assert b"Traceback" not in self.said, self.said
         assert self.process.poll() in (None, RESET_STATUS), self.said
 
-    def stop(self):
+    def stop_process(self):
+        """Switch it off."""
         self.process.kill()
         self.process.wait()
+
+    def stop(self):
+        self.stop_process()
         for fd in (self.console, self.meter, *self._slaves):
             os.close(fd)
 
