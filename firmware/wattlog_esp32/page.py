@@ -114,7 +114,7 @@ _STYLE = (
     "input.bad{border:2px solid #d33}"
     ".e{font-weight:600;margin:.2rem 0;border-left:4px solid #d33;padding-left:.5rem}"
     ".h{font-size:.9rem;margin:.2rem 0;opacity:.8}"
-    "iframe{border:1px solid #8886;border-radius:.6rem;width:100%;height:5.5rem}"
+    "iframe{box-sizing:border-box;border:1px solid #8886;border-radius:.6rem;width:100%;height:5.5rem}"
 )  # fmt: skip
 
 
@@ -177,9 +177,15 @@ def form(
         wrong = _wrong(field[0], mistakes, tongue)
         yield from _field(field[0], field[1], field[2 + tongue], value, wrong)
         if field[0] == "meter.invert":
-            yield '<button name="act" value="look">%s</button>' % WORDS["look"][tongue]
+            # The answer's page then opens here, and not at its top.
+            yield (
+                '<button id="look" name="act" value="look" formaction="/#look">%s</button>'
+                % (WORDS["look"][tongue])
+            )
             if looks:
-                yield '<iframe src="/frames?key=%s"></iframe>' % escaped(key)
+                yield '<iframe title="%s" src="/frames?key=%s"></iframe>' % (
+                    (WORDS["look"][tongue], escaped(key))
+                )
     yield '</fieldset><button name="act" value="save">%s</button>' % WORDS["save"][tongue]
     yield "</form></body></html>"
 

@@ -56,7 +56,8 @@ class Portal:
     port     where to listen
     key      what the page asks for: without it nothing is told, looked at or saved
     is_host  is_host(name): is this one of our addresses? A number of a port may stand behind it
-    known    settings that are known already; whoever has the key sees them in the form
+    proposed settings that stand in the form at first
+    known    settings that are known already; whoever has the key sees them there too
     meter    see Meter
     save     save(settings) keeps what the form says; raises OSError where it cannot
     urandom  urandom(n) -> n random bytes
@@ -70,6 +71,7 @@ class Portal:
         port: int,
         key: str,
         is_host: "Callable[[bytes], bool]",
+        proposed: "dict[str, Any]",
         known: "dict[str, Any]",
         meter: "Meter",
         save: "Callable[[dict[str, Any]], None]",
@@ -79,6 +81,7 @@ class Portal:
         self.used_ms = now_ms
         self.is_saved = False
         self.known = known
+        self._proposed = proposed
         self._key = key
         self._is_host = is_host
         self._meter = meter
@@ -208,7 +211,9 @@ class Portal:
             self.used_ms = now_ms
             key = parse_form(request.query).get("key", "")
             is_trusted = self._is_key(key)
-            values = page.values_of(self.known if is_trusted else {})
+            values = page.values_of(self._proposed)
+            if is_trusted:
+                values.update(page.values_of(self.known))
             return self._form(200, tongue, values, {}, "", key if is_trusted else "", False)
         if request.path == b"/frames" and request.method == b"GET":
             if not self._is_key(parse_form(request.query).get("key", "")):

@@ -71,14 +71,15 @@ class Provision:
         self._sta: Any = None
         self._join_ms: int | None = None  # when an attempt began
         self._meter = MeterLook(self._uptime)
-        known = {"agent.id": self._name, "meter.rx": _pins()[0], "meter.tx": _pins()[1]}
-        known.update({"mqtt.port": 1883, "meter.uart": 1})
-        known.update(partial.usable(path))
+        rx, tx = _pins()
+        proposed = {"agent.id": self._name, "mqtt.port": 1883}
+        proposed.update({"meter.rx": rx, "meter.tx": tx, "meter.uart": 1})
         self._portal = Portal(
             _HTTP_PORT,
             self._key,
             self._is_host,
-            known,
+            proposed,
+            partial.usable(path),
             self._meter,
             self._save,
             os.urandom,

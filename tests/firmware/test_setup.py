@@ -138,7 +138,7 @@ def test_what_is_known_of_broken_settings_is_in_the_form(new_head, tmp_path):
     known = {"wifi.ssid": "old", "wifi.password": "hush", "meter.baud": 300, "nonsense": 1}
     (tmp_path / "wattlog.json").write_text(json.dumps(known))
     head = new_head().wait_until_open()
-    assert 'value="old"' not in get(head, "/")
+    assert 'value="old"' not in get(head, "/") and 'value="wattlog-a1b2c3"' in get(head, "/")
     answer = get(head, f"/?key={head.key}")
     assert 'value="old"' in answer and "hush" not in answer
     assert "Saved" in press(head, "save", **{"wifi.ssid": "old", "wifi.password": ""})
