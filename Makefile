@@ -53,8 +53,8 @@ mpy: .venv/dev.stamp  ## bytes of an ESP32's modules beside those of the last co
 	@$(BIN)/wattlog-tools mpy $(if $(KEEP),--keep)
 
 flash: .venv/dev.stamp  ## make an IR head of an ESP32; PORT= CHIP= FIRMWARE= CONFIG= ARGS=
-	@$(BIN)/wattlog-tools flash --port "$(PORT)" --chip "$(CHIP)" --config "$(or $(CONFIG),head.toml)" \
-		$(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(ARGS)
+	@$(BIN)/wattlog-tools flash --config "$(or $(CONFIG),head.toml)" $(if $(CHIP),--chip "$(CHIP)") \
+		$(if $(PORT),--port "$(PORT)") $(if $(FIRMWARE),--firmware "$(FIRMWARE)") $(ARGS)
 
 bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
 	@$(BIN)/wattlog-tools bench --json bench-last.json $(ARGS)

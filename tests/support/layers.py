@@ -256,6 +256,7 @@ tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
 tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
 tools/wattlog_tools/esptool.py     wattlog_tools.chips wattlog_tools.console
+                                   wattlog_tools.partitions
 tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
                                       wattlog_tools.partitions
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
@@ -266,7 +267,7 @@ tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
 tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
-                                   wattlog_tools.partitions
+                                   wattlog_tools.partitions wattlog_tools.shorten
 tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
                                       wattlog_tools.chips wattlog_tools.console
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
@@ -280,6 +281,7 @@ tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ri
                                    wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter
                                    wattlog_tools.supervisor
+tools/wattlog_tools/shorten.py
 tools/wattlog_tools/sim.py         wattlog_sim.world.day wattlog_tools.console
 tools/wattlog_tools/supervisor.py  wattlog_tools.console
 """

