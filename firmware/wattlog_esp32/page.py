@@ -114,7 +114,8 @@ _STYLE = (
     "input.bad{border:2px solid #d33}"
     ".e{font-weight:600;margin:.2rem 0;border-left:4px solid #d33;padding-left:.5rem}"
     ".h{font-size:.9rem;margin:.2rem 0;opacity:.8}"
-    "iframe{box-sizing:border-box;border:1px solid #8886;border-radius:.6rem;width:100%;height:5.5rem}"
+    "iframe{box-sizing:border-box;border:1px solid #8886;border-radius:.6rem;width:100%;"
+    "height:5.5rem}"
 )  # fmt: skip
 
 

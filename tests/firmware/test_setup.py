@@ -99,7 +99,7 @@ def test_the_page_tells_what_comes_from_the_meter(new_head):
     frames = f"/frames?key={head.key}"
     assert "Nobody looks at the meter." in get(head, frames)
     answer = press(head, "look")
-    assert f'<iframe src="{frames}"' in answer
+    assert f' src="{frames}"></iframe>' in answer
     assert "0 bytes, 0 frames" in get(head, frames)
     sent = b"".join(some_frames())
     os.write(head.meter, sent)

@@ -273,6 +273,9 @@ tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
                                    wattlog.records wattlog.ringlog wattlog.sml
                                    wattlog_tools.console
+tools/wattlog_tools/manifest.py    wattlog wattlog_tools.chips wattlog_tools.console
+                                   wattlog_tools.firmware_file wattlog_tools.head_files
+                                   wattlog_tools.partitions
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
 tools/wattlog_tools/mpy.py         wattlog_tools.console wattlog_tools.head_files

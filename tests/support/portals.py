@@ -87,7 +87,15 @@ class BoardHead:
 
     name = "MicroPython"
 
-    def __init__(self, board, folder, program="wattlog_esp32.unset", argument=None, **environment):
+    def __init__(
+        self,
+        board,
+        folder,
+        program="wattlog_esp32.unset",
+        argument=None,
+        command=None,
+        **environment,
+    ):
         self.path = folder / "wattlog.json"
         self.port = free_port()
         self.console, console_slave = os.openpty()
@@ -97,7 +105,7 @@ class BoardHead:
         self._slaves = (console_slave, meter_slave)
         self.said = b""
         self.process = subprocess.Popen(
-            board.command(program, argument or str(self.path)),
+            command or board.command(program, argument or str(self.path)),
             env=board.environment(
                 BOARD_HTTP_PORT=self.port, BOARD_UART1=os.ttyname(meter_slave), **environment
             ),

@@ -80,6 +80,8 @@ def _public(node: ast.AST) -> list[str]:
             return [name]
         case ast.alias(name=name, asname=other):
             return [*name.split("."), other or name]
+        case ast.ImportFrom(module=str(name)):
+            return name.split(".")
         case ast.Global(names=names):
             return names
         case ast.Constant(value=str(text)) if text.isidentifier():
