@@ -5,6 +5,7 @@ on 32-bit MicroPython with an ESP32's heap and socket rules.
 import json
 import os
 import re
+import select
 import socket
 import time
 from contextlib import closing
@@ -35,6 +36,7 @@ HOST = b"Host: 127.0.0.1\r\n"
 TEN_MB = 10 * 1024 * 1024
 # A head answers at once; what a busy test machine adds.
 SOON_S = 4
+LATE_S = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -254,6 +256,18 @@ def test_half_a_request_keeps_others_out_for_five_seconds_at_most(head):
 def test_a_request_that_comes_byte_by_byte_is_answered(head):
     answer = ask(head, b"GET / HTTP/1.1\r\n" + HOST + b"\r\n", is_slow=True).decode()
     assert status(answer) == 200
+
+
+def test_who_reads_late_gets_the_whole_page(head):
+    with closing(socket.socket()) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        peer.settimeout(20)
+        peer.connect(("127.0.0.1", head.port))
+        peer.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        select.select([], [], [], LATE_S)
+        answer = hear(peer).decode()
+    assert answer.endswith("</html>")
+    assert answer.count("<fieldset>") == answer.count("</fieldset>") > 3
 
 
 # -- on CPython alone, where the test owns the time

@@ -5,6 +5,7 @@ its serial port, and what it does when nobody comes.
 import json
 import os
 import re
+import time
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlencode
@@ -37,6 +38,7 @@ FORM = {
     "agent.id": "cellar",
 }
 FREE_BYTES_MIN = 8_192
+UNUSED_S = 600
 SPEED = 300  # ten minutes in two seconds
 LOG_SECTORS = 8
 NO_ERROR = packet(2, b"\x00")
@@ -225,7 +227,9 @@ def test_garbage_at_the_serial_port_changes_nothing(new_head):
 
 def test_without_anybody_it_sleeps(new_head, tmp_path):
     head = new_head("drive_setup", argument=f"{tmp_path}/wattlog.json {SPEED}").wait_until_open()
+    begin_s = time.monotonic()
     head.wait_for(rb"nobody has set this head up")
+    assert time.monotonic() - begin_s < 4 * UNUSED_S / SPEED
     assert head.process.wait(10) == ASLEEP_STATUS
     head.listen()
     assert b"asleep for 3600000 ms" in head.said

@@ -173,10 +173,8 @@ def ask(head, data, is_slow=False):
 
 
 def hear(peer):
+    """Return what comes until the other side closes in good order; a reset is an error."""
     answer = b""
-    try:
-        while part := peer.recv(65536):
-            answer += part
-    except ConnectionResetError:
-        pass
+    while part := peer.recv(65536):
+        answer += part
     return answer

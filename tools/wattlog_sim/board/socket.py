@@ -22,6 +22,8 @@ finally:
 
 SOL_SOCKET = 1
 SO_REUSEADDR = 2
+_SO_SNDBUF = 7
+_SEND_BYTES = 2_880  # which the kernel doubles: an ESP32's 5 760
 IPPROTO_TCP = 6
 TCP_NODELAY = 1
 _POLL_FILENO = 10  # how MicroPython's poll() asks a stream for the descriptor behind it
@@ -50,6 +52,7 @@ class socket(io.IOBase):
     def accept(self) -> "tuple[socket, object]":
         """Return the next connection and its address."""
         real, address = self._real.accept()
+        real.setsockopt(SOL_SOCKET, _SO_SNDBUF, _SEND_BYTES)
         return socket(real), address
 
     def send(self, data: bytes) -> int:
