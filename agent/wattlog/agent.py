@@ -17,7 +17,7 @@ from wattlog.uplink import BATCH_MS, UP, Uplink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.ports import ByteSource, Clock, Link, Log, Randrange, Say
+    from wattlog.ports import ByteSource, Clock, Describe, Link, Log, Randrange, Say
     from wattlog.reading import Reading
 
     Taken = tuple[Reading, int]
@@ -119,6 +119,7 @@ class Agent:
     batch_buf, window_max, batch_ms  see Uplink
     log_kind     "flash", "file" or "memory": what survives a power cut
     log_trouble  why it is not what it should be, in words for a person, or None
+    describe_board  describe_board(now_ms) -> dict, what the status says of the board, or None
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Agent:
         batch_ms: int = BATCH_MS,
         log_kind: str = "memory",
         log_trouble: str | None = None,
+        describe_board: "Describe | None" = None,
     ) -> None:
         assert 0 < boot < 1 << 32
         self.meters = [Meter(source, frame_bytes_max) for source in sources]
@@ -159,6 +161,7 @@ class Agent:
         self._log = log
         self._log_kind = log_kind
         self._log_trouble = log_trouble
+        self._describe_board = describe_board
         self._log_failure: str | None = None  # of the last append
         self._unlogged = 0
         self._clock = clock
@@ -267,7 +270,7 @@ class Agent:
     def _describe(self, now_ms: int) -> "dict[str, object]":
         stats = self._log.stats()
         trouble = self._log_failure or self._log_trouble
-        return {
+        fields: dict[str, object] = {
             "version": __version__,
             "platform": self._platform,
             "log": {
@@ -286,3 +289,6 @@ class Agent:
             },
             "meters": [meter.describe(now_ms) for meter in self.meters],
         }
+        if self._describe_board is not None:
+            fields["board"] = self._describe_board(now_ms)
+        return fields

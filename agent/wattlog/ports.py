@@ -8,6 +8,7 @@ from wattlog.ringlog import Stats
 Randrange = Callable[[int], int]
 Say = Callable[[str], None]
 Describe = Callable[[int], dict[str, object]]
+OnCommand = Callable[[bytes, int], None]
 
 
 class ByteSource(Protocol):

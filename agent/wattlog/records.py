@@ -22,6 +22,7 @@ ACK = "a"
 STATUS = "s"
 LIVE = "l"
 COMMAND = "c"
+RAW = "r"
 
 RECORDS_MAX = 64  # in one group
 GROUP_BYTES_MAX = 1_536  # records with their lengths
@@ -46,7 +47,7 @@ _INDEX_MASK = const(63)
 
 
 def topic(edge: str, leaf: str) -> str:
-    """Return the topic of one edge: leaf is BATCH, ACK, STATUS, LIVE or COMMAND."""
+    """Return the topic of one edge: leaf is BATCH, ACK, STATUS, LIVE, COMMAND or RAW."""
     return "%s/%s/%s" % (TOPIC_ROOT, edge, leaf)
 
 

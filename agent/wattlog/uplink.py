@@ -11,7 +11,7 @@ from wattlog.ringlog import LogError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from wattlog.ports import Describe, Link, Log, Randrange, Say
+    from wattlog.ports import Describe, Link, Log, OnCommand, Randrange, Say
     from wattlog.records import GroupWriter
 
 BACKOFF_MS_MIN = 1_000
@@ -85,6 +85,8 @@ class Uplink:
     batch_ms    a group is ended after this time, so that it can be sent
 
     live        takes the readings that are to be shown at once
+    on_command  on_command(payload, now_ms), for commands that are the rim's; None for no such rim
+    acked       batches that the host has settled
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class Uplink:
         self.connects = 0
         self.resent = 0
         self.refused = 0
+        self.acked = 0
+        self.on_command: OnCommand | None = None
         self.live = Live(edge, boot, link)
         self._edge = edge
         self._boot = boot
@@ -254,6 +258,8 @@ class Uplink:
                 self._on_status(payload, now_ms)
             elif topic == self._topic(records.COMMAND):
                 self.live.on_command(payload, now_ms)
+                if self.on_command is not None:
+                    self.on_command(payload, now_ms)
             if self.state == DOWN:
                 return
 
@@ -307,6 +313,8 @@ class Uplink:
                     continue
                 if reason is not None and not flight.is_acked:
                     self._refuse(flight, reason)
+                if not flight.is_acked:
+                    self.acked += 1
                 flight.is_acked = True
 
     def _refuse(self, flight: _Flight, reason: str) -> None:

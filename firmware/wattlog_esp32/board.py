@@ -28,16 +28,32 @@ _EPOCH_S_MIN = const(1_767_225_600)  # 2026-01-01: no answer from before this fi
 
 
 class UartSource:
-    """A ByteSource over one UART, 8N1."""
+    """A ByteSource over one UART, 8N1.
 
-    def __init__(self, number: int, baud: int, rx: int, tx: int) -> None:
+    Raises ValueError or OSError where this chip has no such UART or pin.
+    tap  what has been read is added to it, where there is one
+    """
+
+    def __init__(self, number: int, baud: int, rx: int, tx: int, invert: bool = False) -> None:
         self.name = "uart%d" % number
-        self._uart = machine.UART(number, baud, rx=rx, tx=tx, rxbuf=_RX_BYTES, timeout=0)
+        self.tap: bytearray | None = None
+        self._uart = machine.UART(
+            number,
+            baud,
+            rx=rx,
+            tx=tx,
+            rxbuf=_RX_BYTES,
+            timeout=0,
+            invert=machine.UART.INV_RX if invert else 0,
+        )
 
     def read(self, _now_ms: int) -> bytes:
         """Return what has arrived, b"" for nothing; the rest of a full buffer comes next time."""
         count = self._uart.any()
-        return self._uart.read(min(count, _READ_BYTES_MAX)) or b"" if count else b""
+        data = self._uart.read(min(count, _READ_BYTES_MAX)) or b"" if count else b""
+        if self.tap is not None:
+            self.tap.extend(data)
+        return data
 
     def trouble(self) -> None:
         """Return None: a UART cannot be unplugged."""
@@ -57,6 +73,17 @@ class Wifi:
         self._due_ms = 0  # 0: no attempt since the last change
         self._is_up = False
         self._say = say
+        self.connects = 0
+
+    def rssi_dbm(self) -> int | None:
+        """Return how strong the network is, None without one."""
+        if not self._is_up:
+            return None
+        try:
+            rssi_dbm: int = self._wlan.status("rssi")
+        except (OSError, ValueError, RuntimeError):  # it went just now
+            return None
+        return rssi_dbm
 
     def is_up(self) -> bool:
         """Tell whether there was a network at the last step."""
@@ -67,6 +94,7 @@ class Wifi:
         is_up = self._wlan.isconnected()
         if is_up != self._is_up:
             self._is_up = is_up
+            self.connects += is_up
             self._say("Wi-Fi %s: %s" % (self._login[0], "connected" if is_up else "lost"))
             self._backoff.reset()
             self._due_ms = 0

@@ -70,11 +70,13 @@ def run(known: "dict[str, Any]", say: "Say") -> None:
         return
     try:
         log = RingLog(found[0], _new_id)
-        wiring = [known.get("meter.uart", 1), known.get("meter.baud", 9600)]
-        wiring += [known["meter.rx"], known["meter.tx"]]
-        if known.get("meter.invert"):
-            wiring.append(True)
-        source = UartSource(*wiring)
+        source = UartSource(
+            known.get("meter.uart", 1),
+            known.get("meter.baud", 9600),
+            known["meter.rx"],
+            known["meter.tx"],
+            known.get("meter.invert", False),
+        )
     except (LogError, ValueError, OSError) as err:
         say(str(err))
         return

@@ -71,6 +71,7 @@ REASONS = {
     "letters": ("Only a-z, 0-9, _ and -.", "Nur a-z, 0-9, _ und -."),
     "tls": ("This firmware has no TLS.", "Diese Firmware kann kein TLS."),
     "same": ("This is the same pin as rx.", "Das ist derselbe Pin wie rx."),
+    "console": ("UART 0 is the serial port.", "UART 0 ist der serielle Anschluss."),
     "pin": ("UART and pins do not go together on this chip.",
             "UART und Pins passen bei diesem Chip nicht zusammen."),
     "key": ("This is not the key of this head.", "Das ist nicht der Schlüssel."),
@@ -231,7 +232,6 @@ def read(values: "Values", known: "dict[str, Any]") -> "tuple[dict[str, Any], Mi
            they are left empty and what they belong to is the same
     """
     given = {key: known[key] for key in known}
-    wrong: Mistakes = {}
     for key, kind, *_ in FIELDS:
         text = values.get(key, "")
         if kind == "checkbox":
@@ -244,18 +244,25 @@ def read(values: "Values", known: "dict[str, Any]") -> "tuple[dict[str, Any], Mi
             text = text.strip()
             number = _number(text) if kind == "number" else None
             _put(given, key, text if number is None else number)
+    return given, _mistakes(given)
+
+
+def _mistakes(given: "dict[str, Any]") -> "Mistakes":
+    wrong: Mistakes = {}
     for row in settings.KEYS:
         reason = mistake(row, given)
         if reason:
             wrong[row[0]] = reason
     if "meter.tx" not in wrong and given.get("meter.tx") == given.get("meter.rx"):
         wrong["meter.tx"] = "same"
+    if given.get("meter.uart") == 0 and "meter.uart" not in wrong:
+        wrong["meter.uart"] = "console"
     if not wrong:
         try:
             settings.check(given, "")
         except settings.ConfigError as err:
             wrong.update(_placed(str(err)))
-    return given, wrong
+    return wrong
 
 
 def _placed(complaint: str) -> "Mistakes":

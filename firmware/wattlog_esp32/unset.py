@@ -5,6 +5,7 @@ import os
 import machine
 
 from wattlog_esp32 import partial
+from wattlog_esp32.start import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ def run(path: str) -> None:
                 pass
             machine.reset()
     machine.deepsleep(_SLEEP_MS)
-
-
-def say(text: str) -> None:
-    """Tell a person at the serial console."""
-    print("wattlog: " + text)  # noqa: T201 - the console is all there is
 
 
 def _take(note: str) -> bool:

@@ -61,6 +61,10 @@ def test_good_settings_get_their_defaults():
     assert config["mqtt.port"] == 1883
     assert config["mqtt.username"] is None
     assert config["meter.baud"] == 9600
+    assert config["meter.uart"] == 1
+    assert config["meter.invert"] is False
+    assert config["led.pin"] is None
+    assert not [key for key in config if key.startswith("meter2")], "one meter, unless told"
 
 
 def test_settings_that_were_cut_off_are_refused_wherever_the_cut_is():
@@ -76,7 +80,7 @@ def test_a_file_that_is_not_there_is_one_line():
 
 
 WRONG = (
-    ("agent.id", None, "agent.id is missing"),
+    ("agent.id", None, "agent.id is missing; it must have 1 to 32 bytes"),
     ("agent.id", "", "agent.id must have 1 to 32 bytes"),
     ("agent.id", "Cellar", "agent.id may hold a-z"),
     ("agent.id", "k" * 33, "agent.id must have 1 to 32 bytes"),
@@ -86,9 +90,33 @@ WRONG = (
     ("mqtt.port", "1883", "mqtt.port must be a whole number"),
     ("mqtt.tls", 1, "mqtt.tls must be true or false"),
     ("mqtt.tls", True, "this firmware has no TLS"),
-    ("mqtt.user", "me", "unknown key mqtt.user"),
-    ("meter.rx", None, "meter.rx is missing"),
+    ("mqtt.user", "me", "unknown key mqtt.user; there are mqtt.host, mqtt.port, mqtt.username"),
+    ("motor.rx", 1, "unknown key motor.rx; there are agent.*, "),
+    ("meter.rx", None, "meter.rx is missing; it must be 0 to 48"),
+    ("meter.uart", 3, "meter.uart must be 0 to 2"),
+    ("meter.baud", "9600", "meter.baud must be a whole number"),
+    ("meter.invert", 1, "meter.invert must be true or false"),
+    ("meter.tx", 16, "meter.tx: pin 16 is taken by meter.rx; give each its own"),
+    ("meter2.rx", 25, "meter2.tx is missing; it must be 0 to 48"),
+    ("meter3.rx", 25, "meter3.uart is missing; it must be 0 to 2"),
+    ("led.pin", 17, "meter.tx: pin 17 is taken by led.pin"),
+    ("led.pin", 99, "led.pin must be 0 to 48"),
 )
+
+
+def test_as_many_meters_as_there_are_uarts_but_the_consoles_only_when_asked_for():
+    given = dict(GOOD)
+    given.update({"meter2.rx": 25, "meter2.tx": 26, "meter2.invert": True})
+    config = settings.check(given, "file")
+    assert (config["meter.uart"], config["meter2.uart"]) == (1, 2)
+    assert config["meter2.invert"] is True and config["meter2.baud"] == 9600
+    given.update({"meter3.rx": 32, "meter3.tx": 33})
+    assert "meter3.uart is missing" in complaint(lambda it: settings.check(it, "file"), given)
+    given["meter3.uart"] = 2
+    text = complaint(lambda it: settings.check(it, "file"), given)
+    assert "meter3.uart: UART 2 is taken by meter2.uart; give each its own" in text
+    given["meter3.uart"] = 0
+    assert settings.check(given, "file")["meter3.uart"] == 0
 
 
 def test_a_wrong_setting_is_one_line_that_names_it():
@@ -176,6 +204,12 @@ def test_the_wifi_tries_again_until_it_is_there():
     wifi.step(200_050)
     assert wifi.is_up()
     assert said.lines[-1] == "Wi-Fi home: connected"
+    assert (wifi.connects, wifi.rssi_dbm()) == (1, -61)
+    wifi._wlan._joined = False
+    assert wifi.rssi_dbm() is None, "it went since the last step"
+    wifi.step(200_100)
+    wifi.step(210_200)
+    assert (wifi.connects, wifi.rssi_dbm()) == (2, -61)
 
 
 def test_a_name_as_long_as_an_edge_may_be_is_a_host_name():
@@ -184,6 +218,9 @@ def test_a_name_as_long_as_an_edge_may_be_is_a_host_name():
 
 def test_the_uart_gives_what_is_there_and_never_waits():
     source = UartSource(1, 9600, 16, 17)
+    assert source._uart.made == (1, 9600, 16, 17, 4096, 0), "rxbuf holds 4.2 s"
+    upside_down = UartSource(1, 300, 4, 5, True)
+    assert upside_down._uart.made == (1, 300, 4, 5, 4096, 4), "INV_RX"
     assert source.read(0) == b""
     write = ffi.open("libc.so.6").func("i", "write", "ipi")
     assert write(int(os.getenv("BOARD_METER_FD")), b"\x1b\x0a\x0d\xff" * 200, 800) == 800
@@ -192,8 +229,10 @@ def test_the_uart_gives_what_is_there_and_never_waits():
             break
         time.sleep_ms(1)
     assert source.read(0) == b"\x1b\x0a\x0d\xff" * 128
+    source.tap = bytearray()
     assert source.read(0) == b"\x1b\x0a\x0d\xff" * 72
     assert source.read(0) == b""
+    assert source.tap == b"\x1b\x0a\x0d\xff" * 72, "what was read from then on"
     assert source.trouble() is None
 
 

@@ -7,7 +7,7 @@ lowest, and what the set-up leaves behind.
 import gc
 import time
 
-from wattlog_esp32 import unset
+from wattlog_esp32 import main
 
 
 def free():
@@ -44,4 +44,4 @@ def run(argument):
 
     provision.machine.reset = leave
     del provision
-    unset.run(path)
+    main.run(path)

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tty
 from contextlib import closing
+from json import dumps
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,21 @@ BITTEN = -14
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory):
-    programs = (HERE / "board_tests.py", HERE / "drive_hang.py", ROOT / "tests/portable/run.py")
-    return Board(tmp_path_factory.mktemp("board"), programs)
+    names = (
+        "board_tests",
+        "board_log_tests",
+        "board_rim_tests",
+        "drive_hang",
+        "drive_head",
+        "test_rim",
+    )
+    programs = [HERE / f"{name}.py" for name in names]
+    return Board(tmp_path_factory.mktemp("board"), (*programs, ROOT / "tests/portable/run.py"))
 
 
-def run(board, program, argument, pass_fds=(), **environment):
+def run(board, program, argument, pass_fds=(), heap_kib=None, **environment):
     return subprocess.run(
-        board.command(program, argument),
+        board.command(program, argument, heap_kib),
         env=board.environment(**environment),
         stdin=subprocess.DEVNULL,
         pass_fds=pass_fds,
@@ -74,3 +83,117 @@ def test_the_fake_socket_forgets_and_the_fake_watchdog_bites(board, way, status,
         done = run(board, "drive_hang", f"{port} {way}", BOARD_WDT_MS=WATCHDOG_MS)
     assert done.returncode == status, done.stdout
     assert done.stdout == printed
+
+
+@pytest.mark.parametrize(
+    ("program", "heap_kib"), [("board_log_tests", 400), ("board_rim_tests", None)]
+)
+def test_the_log_the_crash_note_and_the_rest_of_the_rim(board, tmp_path, program, heap_kib):
+    done = run(board, program, str(tmp_path), heap_kib=heap_kib)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.MULTILINE), done.stdout
+
+
+HEAD_S = 3
+HEAD_WATCHDOG_MS = 1_000
+
+
+@pytest.fixture
+def head(board, tmp_path):
+    """head(trick, settings…): a head of its own on a silent meter, for HEAD_S at most."""
+    masters = []
+
+    def start(trick="", change=(), **environment):
+        for number in (1, 2):
+            masters.extend(os.openpty())
+            environment[f"BOARD_UART{number}"] = os.ttyname(masters[-1])
+        settings = {
+            "agent.id": "cellar",
+            "wifi.ssid": "home",
+            "mqtt.host": "127.0.0.1",
+            "mqtt.port": 1,
+            "meter.rx": 16,
+            "meter.tx": 17,
+        }
+        (tmp_path / "wattlog.json").write_text(dumps({**settings, **dict(change)}))
+        flash = tmp_path / "flash"
+        if not flash.exists():
+            flash.write_bytes(b"\xff" * 65_536)
+        environment = {
+            "BOARD_RINGLOG": flash,
+            "BOARD_WDT_MS": HEAD_WATCHDOG_MS,
+            **environment,
+        }
+        command = board.command("drive_head", f"{tmp_path}/wattlog.json {trick}", 80)
+        try:
+            done = subprocess.run(
+                command,
+                env=board.environment(**environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=HEAD_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as err:
+            return None, (err.stdout or b"").decode()
+        return done.returncode, done.stdout.decode()
+
+    yield start
+    for fd in masters:
+        os.close(fd)
+
+
+def test_no_network_no_broker_and_no_meter_are_no_reason_for_a_restart(head, tmp_path):
+    (tmp_path / "down").touch()
+    assert head(BOARD_WIFI_DOWN=tmp_path / "down")[0] is None, "Wi-Fi away"
+    status, printed = head()
+    assert status is None, printed
+    assert "nobody listens there" in printed
+    assert not (tmp_path / "crash.txt").exists()
+
+
+def test_a_head_that_makes_nothing_of_its_bytes_is_restarted_and_says_why_afterwards(
+    head, tmp_path
+):
+    status, printed = head("stall")
+    assert status == BITTEN, printed
+    assert printed.count("uart1: a test says so; the watchdog will restart the board") == 1
+    status, printed = head(BOARD_RESET_CAUSE=3)
+    assert "after watchdog" in printed
+    assert "an earlier start crashed: uart1: a test says so" in printed
+
+
+def test_steps_that_fail_do_not_feed_the_watchdog_and_the_first_failure_is_kept(head, tmp_path):
+    status, printed = head("fail", BOARD_WDT_MS=2_500)
+    assert status == BITTEN, printed
+    lines = (tmp_path / "crash.txt").read_text().splitlines()
+    assert re.fullmatch("[0-9a-f]{8}", lines[0])
+    assert lines[2] == "ValueError: a test says so"
+    assert lines[-1].startswith("drive_head.py:") and lines[-1].endswith(" fail")
+    assert len(lines) <= 3 + 5
+
+
+def test_two_meters_an_led_and_a_port_that_is_upside_down(head, tmp_path):
+    change = {"meter2.rx": 25, "meter2.tx": 26, "meter2.invert": True, "led.pin": 2}
+    lamp = tmp_path / "lamp"
+    status, printed = head(change=change, BOARD_LED_FILE=lamp)
+    assert status is None, printed
+    assert lamp.read_text() == "1", "starting: steady light"
+    lamp.unlink()
+    head(change={**change, "led.active_low": True}, BOARD_LED_FILE=lamp)
+    assert lamp.read_text() == "0"
+
+
+def test_a_uart_that_the_chip_has_not_is_one_line(head):
+    status, printed = head(change={"meter.uart": 0})
+    assert status == 0
+    words = "this chip has no such meter.uart, meter.rx or meter.tx: UART(0) does not exist"
+    assert printed.count("\n") == 1 and printed.endswith(f"wattlog.json: {words}\n"), printed
+
+
+def test_without_a_partition_the_head_meters_into_a_file(head, tmp_path):
+    status, printed = head(BOARD_RINGLOG="")
+    assert status is None, printed
+    assert "there is no partition ringlog: readings wait in a file" in printed
+    assert (tmp_path / "ringlog/sectors").read_text() == "256"

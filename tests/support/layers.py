@@ -60,15 +60,27 @@ agent/wattlog/ports.py  wattlog.ringlog
 firmware/wattlog_esp32/__init__.py  gc
 firmware/wattlog_esp32/settings.py  json
 firmware/wattlog_esp32/board.py     machine micropython network ntptime time wattlog.uplink
+firmware/wattlog_esp32/start.py     gc sys
+firmware/wattlog_esp32/pulse.py     wattlog.compat
+firmware/wattlog_esp32/led.py       wattlog.compat
+firmware/wattlog_esp32/crashlog.py  io os sys wattlog.compat
+firmware/wattlog_esp32/filedevice.py  os wattlog.compat
+firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattlog.ringlog
+                                    wattlog_esp32.filedevice
+firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattlog.records
+                                    wattlog.uplink
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
-firmware/wattlog_esp32/main.py      esp32 gc machine micropython os random sys time wattlog
-                                    wattlog.agent wattlog.ramdevice wattlog.records
-                                    wattlog.ringlog wattlog.timebase wattlog_esp32.board
-                                    wattlog_esp32.link wattlog_esp32.settings
-                                    wattlog_esp32.unset
+firmware/wattlog_esp32/head.py      gc machine micropython sys time wattlog wattlog.agent
+                                    wattlog.records wattlog.timebase wattlog_esp32.board
+                                    wattlog_esp32.crashlog wattlog_esp32.eyes
+                                    wattlog_esp32.led wattlog_esp32.link wattlog_esp32.pulse
+                                    wattlog_esp32.start wattlog_esp32.storage
+firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
+                                    wattlog_esp32.head wattlog_esp32.settings
+                                    wattlog_esp32.start wattlog_esp32.unset
 firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
-                                    wattlog_esp32.provision
+                                    wattlog_esp32.provision wattlog_esp32.start
 firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
@@ -92,6 +104,7 @@ tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
 tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
+tools/wattlog_sim/board/fakepin.py     os
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
 tools/wattlog_sim/board/ntptime.py     errno os time

@@ -91,7 +91,7 @@ class BoardHead:
         self,
         board,
         folder,
-        program="wattlog_esp32.unset",
+        program="wattlog_esp32.main",
         argument=None,
         command=None,
         **environment,

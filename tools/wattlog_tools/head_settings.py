@@ -24,10 +24,15 @@ ABOUT = {
     "meter.rx": "the pin that the IR head's TX is wired to",
     "meter.tx": "a pin for the IR head's RX, even where nothing is wired to it",
     "meter.baud": "the meter's speed in bit/s; SML has 9600",
-    "meter.invert": "whether the IR head's output is upside down: low where others are high",
+    "meter.invert": "whether the IR head's TX is upside down: low where there is no light",
     "ntp.host": "the time server",
+    "led.pin": "the pin of an LED that tells how the head is",
+    "led.active_low": "whether that LED lights where the pin is low",
     "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
 }
+for _name in settings.METERS[1:]:
+    for _leaf in ("uart", "rx", "tx", "baud", "invert"):
+        ABOUT[f"{_name}.{_leaf}"] = f"{ABOUT[f'meter.{_leaf}']}, of another meter"
 _KINDS = {str: "text", int: "integer", bool: "boolean"}
 _SECRET = ("wifi.password", "mqtt.password")
 
@@ -38,6 +43,8 @@ def schema() -> tuple[Key, ...]:
     for row in settings.KEYS:
         path, kind, low, high = row[:4]
         default = row[4] if len(row) == 5 else REQUIRED
+        if path.split(".")[0] in settings.METERS[1:]:
+            default = None  # a meter that nobody gives must not come out of its defaults
         if kind is bool:
             low = high = None
         keys.append(Key(path, _KINDS[kind], default, low, high, ABOUT[path]))
@@ -82,7 +89,7 @@ def shown(checked: Mapping[str, Any]) -> list[str]:
     """Return the settings in effect, a line each, without secrets."""
     lines = []
     for row in settings.KEYS:
-        value = checked[row[0]]
+        value = checked.get(row[0])
         if value is not None:
             text = "(secret)" if row[0] in _SECRET else json.dumps(value, ensure_ascii=False)
             lines.append(f"{row[0]} = {text}")
@@ -92,16 +99,30 @@ def shown(checked: Mapping[str, Any]) -> list[str]:
 def _chip_problems(checked: Mapping[str, Any], chip: Chip) -> list[tuple[str, str]]:
     """Return what this chip cannot do: key and problem."""
     wrong = []
-    if checked["meter.uart"] not in chip.uarts:
-        free = " or ".join(map(str, chip.uarts))
-        wrong.append(("meter.uart", f"must be {free} on the {chip.title}"))
-    for key, pins in (("meter.rx", chip.inputs), ("meter.tx", chip.outputs)):
-        if checked[key] not in pins:
-            wrong.append((key, f"cannot be pin {checked[key]} on the {chip.title}: {_runs(pins)}"))
-    if checked["meter.rx"] == checked["meter.tx"]:
-        wrong.append(("meter.tx", "cannot be the same pin as meter.rx"))
+    for name in settings.METERS:
+        if f"{name}.uart" in checked:
+            wrong += _meter_problems(checked, name, chip)
+    if checked["led.pin"] is not None and checked["led.pin"] not in chip.outputs:
+        pin = checked["led.pin"]
+        wrong.append(
+            ("led.pin", f"cannot be pin {pin} on the {chip.title}: {_runs(chip.outputs)}")
+        )
     if checked["mqtt.password"] is not None and checked["mqtt.username"] is None:
         wrong.append(("mqtt.password", "is given but mqtt.username is not"))
+    return wrong
+
+
+def _meter_problems(checked: Mapping[str, Any], name: str, chip: Chip) -> list[tuple[str, str]]:
+    wrong = []
+    # UART 0 is the console's, and goes to a meter only where that is asked for.
+    if checked[f"{name}.uart"] not in (0, *chip.uarts):
+        free = " or ".join(map(str, chip.uarts))
+        wrong.append((f"{name}.uart", f"must be {free} on the {chip.title}"))
+    for leaf, pins in (("rx", chip.inputs), ("tx", chip.outputs)):
+        pin = checked[f"{name}.{leaf}"]
+        if pin not in pins:
+            text = f"cannot be pin {pin} on the {chip.title}: {_runs(pins)}"
+            wrong.append((f"{name}.{leaf}", text))
     return wrong
 
 

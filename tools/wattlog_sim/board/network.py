@@ -44,8 +44,12 @@ class WLAN:
             return self._joined
         return False
 
-    def status(self) -> int:
-        """Return 201, no such network, or 1010, connected."""
+    def status(self, what: str = "") -> int:
+        """Return 201, no such network, or 1010, connected; or how strong it is."""
+        if what == "rssi":
+            if not self.isconnected():
+                raise OSError("Wifi Not Connected")
+            return -61
         return 1010 if self.isconnected() else 201
 
     def config(self, what: str = "", **settings: "str | int") -> "bytes | int | None":

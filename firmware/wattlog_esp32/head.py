@@ -1,0 +1,262 @@
+"""The head: wires one agent to the board and steps it for ever."""
+
+import gc
+import sys
+import time
+
+import machine
+from micropython import const
+
+from wattlog import __version__
+from wattlog.agent import Agent
+from wattlog.records import BATCH_BYTES
+from wattlog.timebase import Uptime
+from wattlog_esp32.board import NtpClock, Wifi
+from wattlog_esp32.link import UmqttLink
+from wattlog_esp32.pulse import Pulse
+from wattlog_esp32.start import forget, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from wattlog.ports import Randrange
+    from wattlog.ringlog import RingLog
+    from wattlog_esp32.board import UartSource
+    from wattlog_esp32.crashlog import CrashLog
+    from wattlog_esp32.eyes import Eyes
+    from wattlog_esp32.filedevice import FileDevice
+    from wattlog_esp32.led import Led
+
+_CRASH_FILE = "crash.txt"
+_TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again
+_FRAME_BYTES_MAX = const(2_048)
+_FRAME_BYTES_MAX_EACH = const(1_024)  # of several meters: the longest frame seen has 684
+_WINDOW = const(2)
+_SLEEP_MS_MAX = const(50)
+_GC_EVERY_MS = const(1_000)
+_HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
+# A step takes some seconds at worst, but a broken name server holds the chip longer, and both
+# who ask it may do so in one step.
+_WATCHDOG_MS = const(120_000)
+_CRASH_WAIT_MS = const(1_000)
+_CRASHES_MAX = const(20)  # in a row: then a restart may help
+
+
+def make(
+    config: "dict[str, Any]",
+    sources: "list[UartSource]",
+    folder: str,
+    boot: int,
+    randrange: "Randrange",
+) -> "Head":
+    """Return a head with settings that settings.read() has checked.
+
+    folder  where it keeps what it has to, with a slash at its end
+    boot, randrange  see Agent
+    """
+    cause, crashes = _open_crashes(folder + _CRASH_FILE, boot)
+    say("%s, boot %08x, after %s" % (__version__, boot, cause))
+    if crashes.found is None:
+        forget("crashlog")
+        return Head(config, sources, folder, boot, randrange, cause, None)
+    say("an earlier start crashed: %s" % crashes.found["text"])
+    return Head(config, sources, folder, boot, randrange, cause, crashes)
+
+
+class Head:
+    """One board with its meters."""
+
+    def __init__(
+        self,
+        config: "dict[str, Any]",
+        sources: "list[UartSource]",
+        folder: str,
+        boot: int,
+        randrange: "Randrange",
+        cause: str,
+        crashes: "CrashLog | None",
+    ) -> None:
+        edge = config["agent.id"]
+        self._uptime = Uptime(_TICKS_PERIOD_MS, _ticks_ms())
+        self._wifi = Wifi(config["wifi.ssid"], config["wifi.password"], edge, randrange, say)
+        self._clock = NtpClock(config["ntp.host"], self._uptime, randrange, say)
+        self._link = UmqttLink(
+            config["mqtt.host"],
+            config["mqtt.port"],
+            config["mqtt.username"],
+            config["mqtt.password"],
+            edge,
+            boot,
+            self._wifi.is_up,
+        )
+        log, kind, trouble, self._file = _open_log(folder)
+        forget("storage")
+        self._agent = Agent(
+            edge,
+            boot,
+            "esp32",
+            sources,  # type: ignore[arg-type]
+            log,
+            self._link,
+            self._clock,
+            randrange,
+            say,
+            _FRAME_BYTES_MAX if len(sources) == 1 else _FRAME_BYTES_MAX_EACH,
+            bytearray(BATCH_BYTES),
+            _WINDOW,
+            config["uplink.batch_s"] * 1000,
+            kind,
+            trouble,
+            self._describe,
+        )
+        self._agent.uplink.on_command = self._on_command
+        self._who = (sources, edge, boot, self._link)
+        self._eyes: Eyes | None = None
+        self._led = _open_led(config)
+        self._pulses = [Pulse(meter) for meter in self._agent.meters]
+        self._stalled: str | None = None
+        self._cause = cause
+        self._crash_path = folder + _CRASH_FILE
+        self._crashes = crashes
+        self._is_noted = False
+        self._gc_due_ms = 0
+        self._free_bytes_min = self._free_bytes_said = 1 << 30
+
+    def loop(self) -> None:
+        """Step for ever; the watchdog restarts the chip when a step does not end, or in vain."""
+        watchdog = machine.WDT(timeout=_WATCHDOG_MS)
+        self._tidy(0)
+        crashes = 0
+        while crashes < _CRASHES_MAX:
+            try:
+                wait_ms = self.step()
+                crashes = 0
+                if self._stalled is None:
+                    watchdog.feed()
+            except Exception as err:  # noqa: BLE001 - the supervisor: a defect must not end us
+                sys.print_exception(err)  # type: ignore[attr-defined]
+                gc.collect()
+                self._note_crash(self._uptime.uptime_ms, err)
+                crashes += 1
+                wait_ms = _CRASH_WAIT_MS
+            time.sleep_ms(wait_ms)  # type: ignore[attr-defined]
+        self._restart()
+
+    def step(self) -> int:
+        """Do everything that is due; return how many ms nothing will be."""
+        now_ms = self._uptime.update(_ticks_ms())
+        self._wifi.step(now_ms)
+        if self._wifi.is_up():
+            self._clock.step(now_ms)
+        due_ms = self._agent.step(now_ms)
+        self._watch(now_ms)
+        if now_ms >= self._gc_due_ms:
+            self._tidy(now_ms)
+        # What the step took has to come off the wait.
+        past_ms = self._uptime.update(_ticks_ms()) - now_ms
+        wait_ms: int = min(due_ms - now_ms, _SLEEP_MS_MAX) - past_ms
+        return max(0, wait_ms)
+
+    def _watch(self, now_ms: int) -> None:
+        """Look whether we get on, show it, and do what was asked for from afar."""
+        stalled = None
+        has_frames = True
+        for pulse in self._pulses:
+            stalled = pulse.trouble(now_ms) or stalled
+            has_frames = has_frames and pulse.has_frames(now_ms)
+        if stalled != self._stalled:
+            self._stalled = stalled
+            if stalled:
+                say(stalled + "; the watchdog will restart the board")
+                self._note_crash(now_ms, stalled)
+            self._agent.uplink.announce()
+        if self._led:
+            self._led.step(now_ms, has_frames, self._wifi.is_up(), self._agent.is_connected())
+        if self._file:
+            self._file.step(now_ms)
+        if self._eyes and not self._eyes.step(now_ms):
+            self._eyes = None
+
+    def _on_command(self, payload: bytes, now_ms: int) -> None:
+        """Do what the host asks a head for; most commands are for somebody else."""
+        if b"raw" not in payload and b"restart" not in payload:
+            return
+        from wattlog_esp32.eyes import Eyes  # noqa: PLC0415
+
+        eyes = Eyes(*self._who)
+        eyes.on_command(payload, now_ms)
+        if eyes.wants_restart:
+            say("the host wants a restart")
+            self._agent.stop()
+            self._restart()
+        self._eyes = eyes
+
+    def _note_crash(self, now_ms: int, what: "Exception | str") -> None:
+        """Keep it for the next start: the first one only, and while none waits for the host."""
+        if self._is_noted:
+            return
+        self._is_noted = True
+        try:
+            _open_crashes(self._crash_path, self._who[2])[1].note(now_ms, what)
+        except MemoryError:
+            say("no memory to keep this crash for the next start")
+        if self._crashes is None:
+            forget("crashlog")
+
+    def _restart(self) -> None:
+        try:
+            if self._file:
+                self._file.save()
+        except OSError:
+            pass  # a power cut would have done the same
+        machine.reset()
+
+    def _describe(self, now_ms: int) -> "dict[str, object]":
+        """Return what the status says of the board."""
+        return {
+            "heap_free": gc.mem_free(),  # type: ignore[attr-defined]
+            "heap_min": self._free_bytes_min,
+            "rssi_dbm": self._wifi.rssi_dbm(),
+            "wifi_reconnects": max(0, self._wifi.connects - 1),
+            "reset_cause": self._cause,
+            "crash": self._crashes and self._crashes.tell(self._agent.uplink.acked, _WINDOW),
+            "wdt": self._stalled,
+        }
+
+    def _tidy(self, now_ms: int) -> None:
+        """Collect now, at rest and often, so that the heap stays whole."""
+        self._gc_due_ms = now_ms + _GC_EVERY_MS
+        gc.collect()
+        free_bytes = gc.mem_free()  # type: ignore[attr-defined]
+        self._free_bytes_min = min(self._free_bytes_min, free_bytes)
+        if free_bytes <= self._free_bytes_said - _HEAP_STEP_BYTES:
+            self._free_bytes_said = free_bytes
+            say("%d bytes of heap free" % free_bytes)
+
+
+def _open_crashes(path: str, boot: int) -> "tuple[str, CrashLog]":
+    """Return why the chip started, and what notes crashes."""
+    # Needed at a start, at a crash, and not in between.
+    from wattlog_esp32.crashlog import CrashLog, cause_words  # noqa: PLC0415
+
+    return cause_words(machine.reset_cause()), CrashLog(path, boot)
+
+
+def _open_log(folder: str) -> "tuple[RingLog, str, str | None, FileDevice | None]":
+    # Like the settings it is needed once.
+    from wattlog_esp32.storage import open_log  # noqa: PLC0415
+
+    return open_log(folder, say)
+
+
+def _open_led(config: "dict[str, Any]") -> "Led | None":
+    if config["led.pin"] is None:
+        return None
+    from wattlog_esp32.led import Led  # noqa: PLC0415
+
+    return Led(machine.Pin(config["led.pin"], machine.Pin.OUT), config["led.active_low"])
+
+
+def _ticks_ms() -> int:
+    return time.ticks_ms()  # type: ignore[attr-defined, no-any-return]
