@@ -41,7 +41,7 @@ _CRASHES_MAX = const(20)  # in a row: then a restart may help
 _STDIN_BYTES = const(256)  # per step; 115200 baud bring 115
 _UART_RX_BYTES = const(1_024)
 _UART_READ_BYTES = const(256)
-_FRAME_BYTES_MAX = const(2_048)
+_FRAME_BYTES_MAX = const(1_024)  # the longest frame seen has 684
 # What a form proposes, by a part of the chip's name: firmware/FLASHING.md.
 _PINS = (("C3", 4, 5), ("S3", 4, 5), ("", 16, 17))
 
