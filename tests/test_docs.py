@@ -94,7 +94,9 @@ def test_a_command_explains_itself(command):
 def test_options_named_in_a_guide_exist(document):
     helps = {}
     for line in (ROOT / document).read_text().splitlines():
-        match = re.match(r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode|flash|manifest))?(.*)", line)
+        match = re.match(
+            r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode|flash|manifest))?(.*)", line
+        )
         if not match:
             continue
         command, sub, rest = match.groups()

@@ -104,11 +104,13 @@ tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
 tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
-tools/wattlog_sim/board/fakepin.py     os
+tools/wattlog_sim/board/fakeap.py      network os
+tools/wattlog_sim/board/fakepin.py     os sys
+tools/wattlog_sim/board/fakeserver.py  errno os socket
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
 tools/wattlog_sim/board/ntptime.py     errno os time
-tools/wattlog_sim/board/socket.py      errno io os socket sys
+tools/wattlog_sim/board/socket.py      io socket sys
 tools/wattlog_sim/board/time.py        sys time
 
 [both]

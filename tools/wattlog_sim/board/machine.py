@@ -29,12 +29,6 @@ def reset() -> None:
     sys.exit(76)
 
 
-def deepsleep(time_ms: int) -> None:
-    """End the process, as a reset later would begin it anew."""
-    print("asleep for %d ms" % time_ms)
-    sys.exit(77)
-
-
 class UART(io.IOBase):
     """A terminal as a UART: read() gives None where nothing is there, as the real one does."""
 
@@ -88,7 +82,7 @@ class WDT:
 
 
 def __getattr__(name: str) -> object:
-    """Bring Pin only where it is used: it takes heap that no board needs for it."""
-    if name != "Pin":
+    """Bring what few need only where it is used: it takes heap that no board needs for it."""
+    if name not in ("Pin", "deepsleep"):
         raise AttributeError(name)
-    return __import__("fakepin").Pin
+    return getattr(__import__("fakepin"), name)

@@ -1,0 +1,42 @@
+"""What the fake `network` does for the set-up; BOARD_AP_OPEN breaks an access point's lock."""
+
+import os
+
+from network import AP_IF, WLAN
+
+_MAC = b"\x24\x0a\xc4\xa1\xb2\xc3"
+_WPA2 = 3
+_security = [0]  # of the one access point
+
+
+def config(wlan: "WLAN", what: str = "", **settings: "str | int") -> "bytes | int | None":
+    """Tell one thing, or set some; an access point with WPA2 needs a key of 8 letters."""
+    if what == "mac":
+        return _MAC
+    if what == "security":
+        return _security[0]
+    if not wlan.is_active or wlan.interface != AP_IF:
+        raise OSError("Wifi Not Started")
+    if settings["security"] == _WPA2 and not 8 <= len(settings["key"]) <= 63:
+        raise OSError("Wifi Invalid Password")
+    if not os.getenv("BOARD_AP_OPEN"):
+        _security[0] = settings["security"]
+    return None
+
+
+def ifconfig(wlan: "WLAN") -> "tuple[str, str, str, str]":
+    """Return address, mask, gateway, name server; the address is this machine's own."""
+    address = "127.0.0.1" if wlan.interface == AP_IF else "127.0.0.2"
+    return address, "255.255.255.0", address, address
+
+
+def scan(_wlan: "WLAN") -> "list[tuple[bytes, bytes, int, int, int, bool]]":
+    """Return the networks around: name, BSSID, channel, RSSI, security, hidden."""
+    return [
+        (b"far", _MAC, 1, -88, 3, False),
+        (b"home", _MAC, 6, -70, 3, False),
+        (b"home", _MAC, 11, -48, 3, False),
+        (b"caf\xe9", _MAC, 11, -50, 0, False),
+        (b"", _MAC, 11, -40, 0, True),
+        (b"guests", _MAC, 6, -60, 0, False),
+    ]
