@@ -95,7 +95,8 @@ def run(known: "dict[str, Any]", say: "Say") -> None:
         _FRAME_BYTES_MAX,
         bytearray(BATCH_BYTES),
         _WINDOW,
-        log_kind="flash",
+        30_000,
+        "flash",
     )
     watchdog = machine.WDT(timeout=_WATCHDOG_MS)
     while True:

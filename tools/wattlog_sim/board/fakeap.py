@@ -2,8 +2,9 @@
 
 import os
 
-from network import AP_IF, WLAN
+from network import WLAN
 
+AP_IF = 1
 _MAC = b"\x24\x0a\xc4\xa1\xb2\xc3"
 _WPA2 = 3
 _security = [0]  # of the one access point
@@ -15,7 +16,7 @@ def config(wlan: "WLAN", what: str = "", **settings: "str | int") -> "bytes | in
         return _MAC
     if what == "security":
         return _security[0]
-    if not wlan.is_active or wlan.interface != AP_IF:
+    if not wlan._active or wlan._interface != AP_IF:
         raise OSError("Wifi Not Started")
     if settings["security"] == _WPA2 and not 8 <= len(settings["key"]) <= 63:
         raise OSError("Wifi Invalid Password")
@@ -26,7 +27,7 @@ def config(wlan: "WLAN", what: str = "", **settings: "str | int") -> "bytes | in
 
 def ifconfig(wlan: "WLAN") -> "tuple[str, str, str, str]":
     """Return address, mask, gateway, name server; the address is this machine's own."""
-    address = "127.0.0.1" if wlan.interface == AP_IF else "127.0.0.2"
+    address = "127.0.0.1" if wlan._interface == AP_IF else "127.0.0.2"
     return address, "255.255.255.0", address, address
 
 

@@ -4,6 +4,8 @@ import errno
 import os
 import socket
 
+SOL_SOCKET = 1
+SO_REUSEADDR = 2
 _SO_SNDBUF = 7
 _SEND_BYTES = 2_880  # which the kernel doubles: an ESP32's 5 760
 
@@ -15,10 +17,20 @@ def bind(fake: "socket.socket", address: bytes) -> None:
     fake._real.bind(address)
 
 
-def accept(fake: "socket.socket", _nothing: None) -> "tuple[socket.socket, object]":
+def listen(fake: "socket.socket", backlog: int) -> None:
+    """Begin to listen."""
+    fake._real.listen(backlog)
+
+
+def recv(fake: "socket.socket", count: int) -> bytes:
+    """Return what has come, count bytes at most."""
+    return fake._real.recv(count)
+
+
+def accept(fake: "socket.socket") -> "tuple[socket.socket, object]":
     """Return the next connection and its address."""
     real, address = fake._real.accept()
-    real.setsockopt(socket.SOL_SOCKET, _SO_SNDBUF, _SEND_BYTES)
+    real.setsockopt(SOL_SOCKET, _SO_SNDBUF, _SEND_BYTES)
     return socket.socket(real), address
 
 

@@ -82,7 +82,5 @@ class WDT:
 
 
 def __getattr__(name: str) -> object:
-    """Bring what few need only where it is used: it takes heap that no board needs for it."""
-    if name not in ("Pin", "deepsleep"):
-        raise AttributeError(name)
+    """Bring the rest only where it is used: it takes heap that no board needs for it."""
     return getattr(__import__("fakepin"), name)

@@ -3,7 +3,6 @@
 import os
 
 STA_IF = 0
-AP_IF = 1
 
 
 def hostname(name: str) -> None:
@@ -13,19 +12,19 @@ def hostname(name: str) -> None:
 
 
 class WLAN:
-    """A station, which connects at once, or an access point."""
+    """A station; connects at once."""
 
-    def __init__(self, interface: int) -> None:
-        self.is_active = self._joined = False
-        self.interface = interface
+    def __init__(self, _interface: int) -> None:
+        self._interface = _interface
+        self._active = self._joined = False
 
     def active(self, on: bool) -> None:
         """Switch the radio."""
-        self.is_active = on
+        self._active = on
 
     def connect(self, _ssid: str, _password: str) -> None:
         """Join the network; refuses while the radio is off or an attempt goes on."""
-        if not self.is_active or self._joined:
+        if not self._active or self._joined:
             raise OSError("Wifi Internal Error")
         self._joined = True
 
@@ -50,7 +49,9 @@ class WLAN:
         return 1010 if self.isconnected() else 201
 
     def __getattr__(self, name: str) -> object:
-        """Bring what only the set-up needs where it is used: it takes heap that no head has."""
-        if name not in ("config", "ifconfig", "scan"):
-            raise AttributeError(name)
+        """Bring the rest only where it is used: it takes heap, as every name here does."""
         return lambda *words, **more: getattr(__import__("fakeap"), name)(self, *words, **more)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(__import__("fakeap"), name)

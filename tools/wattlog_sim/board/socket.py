@@ -15,8 +15,6 @@ try:
 finally:
     _sys.path = _path
 
-SOL_SOCKET = 1
-SO_REUSEADDR = 2
 IPPROTO_TCP = 6
 TCP_NODELAY = 1
 _POLL_FILENO = 10  # how MicroPython's poll() asks a stream for the descriptor behind it
@@ -26,13 +24,13 @@ class socket(io.IOBase):
     """A TCP socket."""
 
     def __init__(self, real: "_socket | None" = None) -> None:
-        self._real = _socket() if real is None else real
-
-    def __getattr__(self, name: str) -> object:
-        """Bring what only a server needs where it is used: it takes heap that no head has."""
-        if name in ("accept", "bind", "send"):
-            return lambda argument=None: getattr(__import__("fakeserver"), name)(self, argument)
-        return getattr(self._real, name)
+        real = self._real = real or _socket()
+        self.connect = real.connect
+        self.settimeout = real.settimeout
+        self.setsockopt = real.setsockopt
+        self.read = real.read
+        self.write = real.write
+        self.close = real.close
 
     def setblocking(self, waits: bool) -> None:
         """Wait for ever, or not at all."""
@@ -41,3 +39,11 @@ class socket(io.IOBase):
     def ioctl(self, request: int, _argument: int) -> int:
         """Let poll() wait on the socket."""
         return self._real.fileno() if request == _POLL_FILENO else 0
+
+    def __getattr__(self, name: str) -> object:
+        """Bring the rest only where it is used: it takes heap, as every name here does."""
+        return lambda *words: getattr(__import__("fakeserver"), name)(self, *words)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(__import__("fakeserver"), name)
