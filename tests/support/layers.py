@@ -104,7 +104,7 @@ tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
 tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
-tools/wattlog_sim/board/fakeap.py      network os
+tools/wattlog_sim/board/fakeap.py      fakeserver network os
 tools/wattlog_sim/board/fakepin.py     os sys
 tools/wattlog_sim/board/fakeserver.py  errno os socket
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
@@ -317,7 +317,7 @@ DEVICE_MODULES = CORE_MODULES | {
     "re", "select", "socket", "ssl", "sys", "time", "tls", "umqtt", "umqtt.simple", "vfs",
 }  # fmt: skip
 # What the fake board needs of the unix port.
-BOARD_MODULES = DEVICE_MODULES | {"ffi", "termios", "uctypes"}
+BOARD_MODULES = DEVICE_MODULES | {"fakeserver", "ffi", "termios", "uctypes"}
 
 
 def parse_table(text: str) -> dict[str, Row]:

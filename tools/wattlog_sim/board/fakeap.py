@@ -1,7 +1,17 @@
-"""What the fake `network` does for the set-up; BOARD_AP_OPEN breaks an access point's lock."""
+"""What the fakes `network` and `socket` do for the set-up: one more name in their heap for both.
+
+BOARD_AP_OPEN breaks an access point's lock.
+"""
 
 import os
 
+from fakeserver import SO_REUSEADDR as SO_REUSEADDR
+from fakeserver import SOL_SOCKET as SOL_SOCKET
+from fakeserver import accept as accept
+from fakeserver import bind as bind
+from fakeserver import listen as listen
+from fakeserver import recv as recv
+from fakeserver import send as send
 from network import WLAN
 
 AP_IF = 1

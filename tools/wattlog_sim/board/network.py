@@ -50,7 +50,7 @@ class WLAN:
 
     def __getattr__(self, name: str) -> object:
         """Bring the rest only where it is used: it takes heap, as every name here does."""
-        return lambda *words, **more: getattr(__import__("fakeap"), name)(self, *words, **more)
+        return lambda *_, **data: getattr(__import__("fakeap"), name)(self, *_, **data)
 
 
 def __getattr__(name: str) -> object:

@@ -23,8 +23,8 @@ _POLL_FILENO = 10  # how MicroPython's poll() asks a stream for the descriptor b
 class socket(io.IOBase):
     """A TCP socket."""
 
-    def __init__(self, real: "_socket | None" = None) -> None:
-        real = self._real = real or _socket()
+    def __init__(self, _: "_socket | None" = None) -> None:
+        real = self._real = _ or _socket()
         self.connect = real.connect
         self.settimeout = real.settimeout
         self.setsockopt = real.setsockopt
@@ -42,8 +42,8 @@ class socket(io.IOBase):
 
     def __getattr__(self, name: str) -> object:
         """Bring the rest only where it is used: it takes heap, as every name here does."""
-        return lambda *words: getattr(__import__("fakeserver"), name)(self, *words)
+        return lambda *_: getattr(__import__("fakeap"), name)(self, *_)
 
 
 def __getattr__(name: str) -> object:
-    return getattr(__import__("fakeserver"), name)
+    return getattr(__import__("fakeap"), name)
