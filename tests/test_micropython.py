@@ -46,7 +46,7 @@ def run(command, search_path, folder=ROOT):
     return output
 
 
-SOURCE_PATH = [ROOT / "agent", ROOT / "tools", PORTABLE_TESTS]
+SOURCE_PATH = [ROOT / "agent", ROOT / "firmware", ROOT / "tools", PORTABLE_TESTS]
 BOOT = ROOT / "tools/wattlog_sim/board/boot_board.py"
 
 

@@ -20,10 +20,15 @@ _DEEP = ("crc", "sml", "framing", "layout", "reading", "decoder", "ringlog", "up
 
 
 def run(path: str = CONFIG_PATH) -> None:
-    """Read the settings and run for ever; return only where they cannot be used."""
+    """Read the settings and run for ever; ask for them where they cannot be used."""
     # In pieces: what a function has held may stay in the heap for as long as it runs.
     config = _read(path)
-    if config is not None:
+    if config is None:
+        # Here, because a head that is set up never needs it.
+        from wattlog_esp32 import unset  # noqa: PLC0415
+
+        unset.run(path)
+    else:
         forget("settings")
         for name in _DEEP:
             __import__("wattlog." + name)

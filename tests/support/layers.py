@@ -78,7 +78,23 @@ firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog w
                                     wattlog_esp32.start wattlog_esp32.storage
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
                                     wattlog_esp32.head wattlog_esp32.settings
-                                    wattlog_esp32.start
+                                    wattlog_esp32.start wattlog_esp32.unset
+firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
+                                    wattlog_esp32.provision wattlog_esp32.start
+firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
+firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
+                                    wattlog.records wattlog.ringlog wattlog.timebase
+                                    wattlog.uplink wattlog_esp32.board
+firmware/wattlog_esp32/provision.py  gc machine micropython network os select sys time wattlog
+                                    wattlog.compat wattlog.diagnosis wattlog.framing
+                                    wattlog.timebase wattlog_esp32.improv wattlog_esp32.partial
+                                    wattlog_esp32.portal
+                                    wattlog_esp32.settings
+firmware/wattlog_esp32/portal.py    errno json os socket wattlog.compat wattlog_esp32.page
+                                    wattlog_esp32.request wattlog_esp32.settings
+firmware/wattlog_esp32/page.py      wattlog_esp32.partial wattlog_esp32.settings
+firmware/wattlog_esp32/request.py   wattlog.compat
+firmware/wattlog_esp32/improv.py    wattlog.compat
 tools/wattlog_sim/bench_log_device.py  gc json wattlog.ramdevice wattlog.ringlog
 tools/wattlog_sim/bench_device.py   gc json sys time wattlog.decoder wattlog.framing
                                     wattlog.reading wattlog.sml
@@ -88,7 +104,9 @@ tools/wattlog_sim/board/boot_board.py  ffi os sys uctypes vfs
 tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
-tools/wattlog_sim/board/fakepin.py     os
+tools/wattlog_sim/board/fakeap.py      fakeserver network os
+tools/wattlog_sim/board/fakepin.py     os sys
+tools/wattlog_sim/board/fakeserver.py  errno os socket
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
 tools/wattlog_sim/board/ntptime.py     errno os time
@@ -275,6 +293,9 @@ tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
                                    wattlog.records wattlog.ringlog wattlog.sml
                                    wattlog_tools.console
+tools/wattlog_tools/manifest.py    wattlog wattlog_tools.chips wattlog_tools.console
+                                   wattlog_tools.firmware_file wattlog_tools.head_files
+                                   wattlog_tools.partitions
 tools/wattlog_tools/meter.py       wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
                                    wattlog_tools.console
 tools/wattlog_tools/mpy.py         wattlog_tools.console wattlog_tools.head_files
@@ -301,7 +322,7 @@ DEVICE_MODULES = CORE_MODULES | {
     "re", "select", "socket", "ssl", "sys", "time", "tls", "umqtt", "umqtt.simple", "vfs",
 }  # fmt: skip
 # What the fake board needs of the unix port.
-BOARD_MODULES = DEVICE_MODULES | {"ffi", "termios", "uctypes"}
+BOARD_MODULES = DEVICE_MODULES | {"fakeserver", "ffi", "termios", "uctypes"}
 
 
 def parse_table(text: str) -> dict[str, Row]:

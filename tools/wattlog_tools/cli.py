@@ -29,6 +29,11 @@ TOOLS = (
     Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
     Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
     Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
+    Tool(
+        "manifest",
+        "wattlog_tools.manifest:main",
+        "build a folder from which browsers flash heads",
+    ),
     Tool("mpy", "wattlog_tools.mpy:main", "print the bytes of a head's modules"),
     Tool(
         "sim", "wattlog_tools.sim:main", "days of trouble in virtual time, then the books compared"

@@ -29,7 +29,7 @@ def shorten(sources: Mapping[str, str]) -> dict[str, str]:
         for name in family:
             counts.update(token.string for token in _names(sources[name]))
             own |= _private(trees[name]) | _arguments(trees[name])
-        own -= visible
+        own -= visible.union(*(_imported_from(trees[name]) for name in family))
         new = _new_names([name for name, _ in sorted(counts.items(), key=_by_use)], own, counts)
         for name in family:
             out[name] = _rename(sources[name], new)
@@ -85,6 +85,12 @@ def _public(node: ast.AST) -> list[str]:
         case ast.Constant(value=str(text)) if text.isidentifier():
             return [text]  # perhaps a name for getattr() or namedtuple()
     return []
+
+
+def _imported_from(tree: ast.Module) -> set[str]:
+    """Return the parts of the modules' names that follow "from": an argument may be called so."""
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {part for module in modules for part in module.split(".")}
 
 
 def _stored(item: ast.stmt) -> set[str]:

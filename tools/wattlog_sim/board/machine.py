@@ -82,7 +82,5 @@ class WDT:
 
 
 def __getattr__(name: str) -> object:
-    """Bring Pin only where it is used: it takes heap that no board needs for it."""
-    if name != "Pin":
-        raise AttributeError(name)
-    return __import__("fakepin").Pin
+    """Bring the rest only where it is used: it takes heap that no board needs for it."""
+    return getattr(__import__("fakepin"), name)

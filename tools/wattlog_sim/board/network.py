@@ -15,6 +15,7 @@ class WLAN:
     """A station; connects at once."""
 
     def __init__(self, _interface: int) -> None:
+        self._interface = _interface
         self._active = self._joined = False
 
     def active(self, on: bool) -> None:
@@ -46,3 +47,11 @@ class WLAN:
                 raise OSError("Wifi Not Connected")
             return -61
         return 1010 if self.isconnected() else 201
+
+    def __getattr__(self, name: str) -> object:
+        """Bring the rest only where it is used: it takes heap, as every name here does."""
+        return lambda *_, **data: getattr(__import__("fakeap"), name)(self, *_, **data)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(__import__("fakeap"), name)

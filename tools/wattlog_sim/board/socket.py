@@ -23,8 +23,8 @@ _POLL_FILENO = 10  # how MicroPython's poll() asks a stream for the descriptor b
 class socket(io.IOBase):
     """A TCP socket."""
 
-    def __init__(self) -> None:
-        real = self._real = _socket()
+    def __init__(self, _: "_socket | None" = None) -> None:
+        real = self._real = _ or _socket()
         self.connect = real.connect
         self.settimeout = real.settimeout
         self.setsockopt = real.setsockopt
@@ -39,3 +39,11 @@ class socket(io.IOBase):
     def ioctl(self, request: int, _argument: int) -> int:
         """Let poll() wait on the socket."""
         return self._real.fileno() if request == _POLL_FILENO else 0
+
+    def __getattr__(self, name: str) -> object:
+        """Bring the rest only where it is used: it takes heap, as every name here does."""
+        return lambda *_: getattr(__import__("fakeap"), name)(self, *_)
+
+
+def __getattr__(name: str) -> object:
+    return getattr(__import__("fakeap"), name)
