@@ -48,7 +48,7 @@ LOST_TEXTS = {
 
 RENEWED_TEXT = (
     "its log gives numbers that stand for other readings here; was it put back from an older "
-    "copy? it goes on under another log id, and nothing is lost"
+    "copy? what is refused now comes again under another log id"
 )
 
 Answer = tuple[str, bytes]
