@@ -80,6 +80,8 @@ class Head:
         self._uptime = Uptime(_TICKS_PERIOD_MS, _ticks_ms())
         self._wifi = Wifi(config["wifi.ssid"], config["wifi.password"], edge, randrange, say)
         self._clock = NtpClock(config["ntp.host"], self._uptime, randrange, say)
+        # Of the link while it receives, of the agent while it sends: never both.
+        buffer = bytearray(BATCH_BYTES)
         self._link = UmqttLink(
             config["mqtt.host"],
             config["mqtt.port"],
@@ -88,6 +90,7 @@ class Head:
             edge,
             boot,
             self._wifi.is_up,
+            buffer,
         )
         log, kind, trouble, self._file = _open_log(folder)
         forget("storage")
@@ -102,7 +105,7 @@ class Head:
             randrange,
             say,
             _FRAME_BYTES_MAX if len(sources) == 1 else _FRAME_BYTES_MAX_EACH,
-            bytearray(BATCH_BYTES),
+            buffer,
             _WINDOW,
             config["uplink.batch_s"] * 1000,
             kind,

@@ -30,8 +30,7 @@ _KEEPALIVE_S = const(30)
 _PING_AFTER_MS = const(15_000)  # half a keepalive, so that the second ping of three may be lost
 _SILENT_MS_MAX = const(45_000)  # the broker's own rule for us: one and a half keepalives
 _WAITING_MAX = const(8)  # messages that came while we subscribed
-_RECEIVED_BYTES_MAX = const(2_048)  # acknowledgements and our own status are far below
-_READ_BYTES_MAX = const(512)
+_READ_BYTES_MAX = const(128)  # acknowledgements and commands are below; a status is not
 _COLLECT_BYTES_MAX = const(256)  # a larger piece is sent as it is: no second copy of a batch
 _PUBLISH = const(0x30)
 
@@ -51,9 +50,12 @@ class Guard:
 
     Every call that the link makes between two arm() ends within the deadline. Small writes are
     collected until the packet is whole: at the next read, or at flush().
+
+    buffer  where what is large is received: after months a small heap has no piece of that size
     """
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self, deadline_ms: int, buffer: bytearray) -> None:
+        self._buffer = buffer
         self.received_ticks = 0  # when the last byte came
         self._deadline_ms = deadline_ms
         self._deadline_ticks = 0
@@ -120,34 +122,35 @@ class Guard:
         """Say whether read() waits for its first byte; it always waits for the rest."""
         self._waits = waits
 
-    def read(self, count: int) -> bytes | None:
+    def read(self, count: int) -> "bytes | memoryview | None":
         """Return exactly count bytes; None where none are there and nobody waits.
 
-        More than _RECEIVED_BYTES_MAX are read and given back as b"": a retained monster on our
-        topic then is one message that we cannot read, and not a connection that never comes up.
+        More than _READ_BYTES_MAX stand in the buffer until the next call. What does not fit
+        there is read and given back as b"": a retained monster on our topic then is one message
+        that we cannot read, and not a connection that never comes up.
         """
         self.flush()
         if count < 0:
             raise LinkError("does not speak MQTT")
+        view = memoryview(self._buffer)
+        size = len(view)
         left = count
-        # In one piece where it is kept: to put pieces together takes twice the room.
-        piece_max = count if count <= _RECEIVED_BYTES_MAX else _READ_BYTES_MAX
-        data = b""
         while left:
             self._left_ms()  # a flood of bytes never lets us wait, but has to end too
-            part = self._sock.read(min(left, piece_max))
-            if part is None:
+            at = count - left if count <= size else 0
+            got = self._sock.readinto(view[at : at + min(left, size)])
+            if got is None:
                 if left == count and not self._waits:
                     return None
                 self._wait(select.POLLIN)
-            elif not part:
+            elif not got:
                 raise LinkError("the broker closed the connection")
             else:
                 self.received_ticks = _now_ticks()
-                left -= len(part)
-                if count <= _RECEIVED_BYTES_MAX:
-                    data = data + part if data else part
-        return data
+                left -= got
+        if count > size:
+            return b""
+        return bytes(view[:count]) if count <= _READ_BYTES_MAX else view[:count]
 
     def write(self, data: "Buffer", count: int | None = None) -> None:
         """Collect the first count bytes of data, or send them where they are many."""
@@ -191,6 +194,7 @@ class UmqttLink:
     host, port      of the broker; username and password are None where it asks for none
     edge, boot      who we are
     is_online       is_online() tells whether there is a network at all
+    buffer          used while something is received; between two calls it is anybody's
     """
 
     def __init__(
@@ -202,6 +206,7 @@ class UmqttLink:
         edge: str,
         boot: int,
         is_online: "Callable[[], bool]",
+        buffer: bytearray,
         deadline_ms: int = _DEADLINE_MS,
     ) -> None:
         # Bytes only: umqtt counts the characters of a str where the wire wants bytes.
@@ -221,7 +226,9 @@ class UmqttLink:
         self._client: Any = None
         self._received: list[tuple[bytes, bytes]] = []
         self._pinged_ticks = 0
-        self._guard = Guard(deadline_ms)
+        self._buffer = buffer
+        self._own = records.boot_mark(boot)
+        self._guard = Guard(deadline_ms, buffer)
         simple.socket = self._guard
 
     def open(self, will: bytes) -> None:
@@ -283,8 +290,14 @@ class UmqttLink:
             client.subscribe(topic)
         self._client = client
 
-    def _on_message(self, topic: bytes, payload: bytes) -> None:
+    def _on_message(self, topic: bytes, payload: "bytes | memoryview") -> None:
         # No sending here: umqtt would read the answer from inside its own reading.
+        if not isinstance(payload, bytes):
+            # It stands in the buffer, and is a status: what is kept from before we asked tells us
+            # nothing, and our own, which comes back every time, must not cost memory.
+            if self._client is None or self._buffer.find(self._own, 0, len(payload)) >= 0:
+                return
+            payload = bytes(payload)
         if len(self._received) < _WAITING_MAX:
             self._received.append((topic, payload))
 

@@ -14,7 +14,7 @@ def run(argument):
     if way == "setblocking":
         sock.setblocking(True)
     try:
-        sock.read(1)
+        sock.readinto(bytearray(1))
     except OSError:
         print("timed out")
     if way == "loop":

@@ -10,13 +10,22 @@ from wattlog.uplink import LinkError
 from wattlog_esp32.link import UmqttLink
 
 DEADLINE_MS = 300
+BUFFER_BYTES = 1_592
 BATCH_TOPIC = "wattlog/1/cellar/b"
 TRIES = 2000
 
 
 def make_link(port, is_online=True):
     return UmqttLink(
-        "127.0.0.1", port, "cellar", "secret", "cellar", 0xBEEF, lambda: is_online, DEADLINE_MS
+        "127.0.0.1",
+        port,
+        "cellar",
+        "secret",
+        "cellar",
+        0xBEEF,
+        lambda: is_online,
+        bytearray(BUFFER_BYTES),
+        DEADLINE_MS,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from boards import Board
+from wattlog.records import boot_mark
 
 DRIVER = Path(__file__).parent / "drive_link.py"
 RUN_S_MAX = 20
@@ -24,6 +25,8 @@ CONNECT, PUBLISH, SUBSCRIBE, PING, DISCONNECT = 0x10, 0x30, 0x80, 0xC0, 0xE0
 CONNECTED = b"\x20\x02\x00\x00"
 TOPICS = 3  # that the link subscribes to
 ACK_TOPIC = b"wattlog/1/cellar/a"
+STATUS_TOPIC = b"wattlog/1/cellar/s"
+BOOT = 0xBEEF
 
 
 def message(topic, payload):
@@ -222,6 +225,30 @@ def test_a_message_that_is_too_long_costs_nobody_the_connection(drive):
     answer = message(ACK_TOPIC, b"x" * 5_000) + message(ACK_TOPIC, b"next") + b"\xf0"
     printed, _ = drive("listen", after_subscribing(answer))
     assert "('wattlog/1/cellar/a', b'')\n('wattlog/1/cellar/a', b'next')\n" in printed
+
+
+def test_our_own_status_comes_back_without_costing_memory(drive):
+    ours = message(STATUS_TOPIC, b"." * 500 + boot_mark(BOOT))
+    theirs = b"." * 500 + boot_mark(BOOT + 1)
+    small = b"claim" + boot_mark(BOOT)
+    answer = ours + message(STATUS_TOPIC, theirs) + ours + message(STATUS_TOPIC, small) + b"\xf0"
+    printed, _ = drive("listen", after_subscribing(answer))
+    received = [line for line in printed.splitlines() if line.startswith("(")]
+    assert received == [f"('wattlog/1/cellar/s', {one})" for one in (theirs, small)]
+
+
+def test_what_is_kept_from_before_is_not_kept_by_us(drive):
+    kept = message(STATUS_TOPIC, b"." * 500 + boot_mark(BOOT + 1))
+    will = message(STATUS_TOPIC, b"offline")
+
+    extra = {b"s\x00": will + kept, b"c\x00": b"\xf0"}
+
+    def script(packet):
+        return well_behaved(packet) + extra.get(packet[-2:], b"")
+
+    printed, _ = drive("listen", script)
+    received = [line for line in printed.splitlines() if line.startswith("(")]
+    assert received == ["('wattlog/1/cellar/s', b'offline')"]
 
 
 def test_a_message_on_a_topic_that_is_not_ours_has_no_name(drive):

@@ -28,7 +28,7 @@ class socket(io.IOBase):
         self.connect = real.connect
         self.settimeout = real.settimeout
         self.setsockopt = real.setsockopt
-        self.read = real.read
+        self.readinto = real.readinto
         self.write = real.write
         self.close = real.close
 
