@@ -280,7 +280,7 @@ class BatchBuffer:
 
 
 def unpack_ack(payload: bytes) -> tuple[int, int, int, str | None] | None:
-    """Return (log_id, first_seq, count, reason or None) of an acknowledgement, else None."""
+    """Return (log_id, first_seq, check, reason or None) of an acknowledgement, else None."""
     value = _unpack(payload)
     if not isinstance(value, list) or len(value) != 5 or value[0] != FORMAT_WIRE:
         return None

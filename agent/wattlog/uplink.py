@@ -5,6 +5,8 @@ leaves the log only when the host has acknowledged its batch, so losing, repeati
 reordering messages costs time and nothing else.
 """
 
+from binascii import crc32
+
 from wattlog import records
 from wattlog.live import Live
 from wattlog.ringlog import LogError
@@ -64,6 +66,7 @@ class _Flight:
         self.first_seq = first_seq
         self.count = count
         self.backoff = backoff
+        self.check = 0  # of the message as it was sent last
         self.due_ms = 0
         self.is_acked = False
         self.is_taken = False  # by other records, of which the host has these numbers
@@ -309,10 +312,10 @@ class Uplink:
         ack = records.unpack_ack(payload)
         if ack is None or ack[0] != self._log.id:
             return
-        _, first_seq, count, reason = ack
+        _, first_seq, check, reason = ack
         for flight in self._window:
-            # One who refuses may not have been able to count.
-            if flight.first_seq == first_seq and (reason is not None or flight.count == count):
+            # The same name is not enough: the answer may be to what another copy of this log sent.
+            if flight.first_seq == first_seq and flight.check == check:
                 if reason == records.RENEW:
                     flight.is_taken = True
                     continue
@@ -445,5 +448,6 @@ class Uplink:
 
     def _send(self, flight: _Flight, now_ms: int) -> None:
         batch = self._buffer.message(self._edge, self._log.id, flight.first_seq)
+        flight.check = crc32(batch)
         self._link.publish(self._topic(records.BATCH), batch, False)
         flight.due_ms = now_ms + flight.backoff.next_ms()

@@ -29,8 +29,8 @@ class WireError(Exception):
     """A message that is not what the format says.
 
     reason is a counter's key, one of a fixed few.
-    edge, log, first_seq and count name the batch as far as it could be read; without the first
-    three nobody can be answered.
+    edge, log and first_seq name the batch as far as it could be read; without all three nobody
+    can be answered.
     """
 
     def __init__(self, reason: str) -> None:
@@ -39,7 +39,6 @@ class WireError(Exception):
         self.edge: str | None = None
         self.log: int | None = None
         self.first_seq: int | None = None
-        self.count = 0
 
 
 def decode(data: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> Any:

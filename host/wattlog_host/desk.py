@@ -122,7 +122,7 @@ class Desk:
         except WireError as err:
             name = None
             if err.edge == edge and err.log is not None and err.first_seq is not None:
-                name = BatchName(edge, err.log, err.first_seq, err.count)
+                name = BatchName(edge, err.log, err.first_seq, 0)
             self._queue_letter(
                 DeadLetter(topic, err.reason, payload[:MESSAGE_BYTES_MAX], now_ms, name)
             )
@@ -211,7 +211,7 @@ class Desk:
         """Return the refusals, once what they refuse is kept aside."""
         self._on_losses(done, now_ms)
         return [
-            _answer(letter.name, letter.reason)
+            _answer(letter.name, letter.payload, letter.reason)
             for letter in group.letters
             if letter.name is not None
         ]
@@ -222,7 +222,7 @@ class Desk:
         for outcome in done.outcomes:
             batch = outcome.incoming.batch
             name = BatchName(batch.edge, batch.log, batch.first_seq, batch.count)
-            answers.append(_answer(name, outcome.reason))
+            answers.append(_answer(name, outcome.incoming.message, outcome.reason))
             if outcome.reason == RENEW:
                 text = f"agent {batch.edge}: {RENEWED_TEXT}"
                 self.say("renewed", text, now_ms, batch.edge, about=f"{RENEW} {batch.log}")
@@ -293,8 +293,8 @@ def work(desk: Desk, store: SyncStore, now_ms: int) -> list[Answer]:
     return answers
 
 
-def _answer(name: BatchName, reason: str | None) -> Answer:
-    return topic_ack(name.edge), pack_ack(name.log, name.first_seq, name.count, reason)
+def _answer(name: BatchName, message: bytes, reason: str | None) -> Answer:
+    return topic_ack(name.edge), pack_ack(name.log, name.first_seq, message, reason)
 
 
 def _require_own(edge: str, topic_edge: str) -> None:

@@ -5,6 +5,7 @@ WireError; they never raise anything else and never allocate what a length field
 """
 
 import re
+from binascii import crc32
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,11 +95,14 @@ def topic_command(edge: str) -> str:
     return f"wattlog/1/{edge}/c"
 
 
-def pack_ack(log: int, first_seq: int, count: int, reason: str | None) -> bytes:
-    """Return the acknowledgement of one batch: committed (reason None) or refused for ever."""
+def pack_ack(log: int, first_seq: int, message: bytes, reason: str | None) -> bytes:
+    """Return the acknowledgement of one batch: committed (reason None) or refused for ever.
+
+    message is all of it as it came, for two may have one name: see SPEC.md.
+    """
     if reason is not None:
         reason = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore")
-    return bytes(msgpack.packb([FORMAT_WIRE, log, first_seq, count, reason]))
+    return bytes(msgpack.packb([FORMAT_WIRE, log, first_seq, crc32(message), reason]))
 
 
 def pack_live_wish(seconds: int) -> bytes:

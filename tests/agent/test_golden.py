@@ -4,6 +4,8 @@ tests/golden holds one message per file, in hex. A change of format changes them
 the format and SPEC.md together.
 """
 
+import zlib
+
 import pytest
 
 from layers import ROOT
@@ -100,8 +102,8 @@ def status():
 
 MESSAGES = {
     "batch": batch(),
-    "ack": pack([2, LOG_ID, FIRST_SEQ, 6, None]),
-    "ack_refused": pack([2, LOG_ID, FIRST_SEQ, 0, "edge is not an id"]),
+    "ack": pack([2, LOG_ID, FIRST_SEQ, zlib.crc32(batch()), None]),
+    "ack_refused": pack([2, LOG_ID, FIRST_SEQ, zlib.crc32(batch()), "edge is not an id"]),
     "live": records.pack_live(EDGE, BOOT, 63_050, RECORDS[5][1]),
     "command": pack([2, "live", 60]),
     "status": status(),
@@ -139,7 +141,13 @@ def test_the_golden_batch_is_read_as_it_was_written():
 
 
 def test_the_golden_answers_are_understood():
-    assert records.unpack_ack(golden("ack")) == (LOG_ID, FIRST_SEQ, 6, None)
-    assert records.unpack_ack(golden("ack_refused")) == (LOG_ID, FIRST_SEQ, 0, "edge is not an id")
+    assert records.unpack_ack(golden("ack")) == (
+        LOG_ID,
+        FIRST_SEQ,
+        zlib.crc32(golden("batch")),
+        None,
+    )
+    refused = (LOG_ID, FIRST_SEQ, zlib.crc32(golden("batch")), "edge is not an id")
+    assert records.unpack_ack(golden("ack_refused")) == refused
     assert records.unpack_live_wish(golden("command")) == 60
     assert records.unpack_status(golden("status"))["log"]["first_seq"] == FIRST_SEQ

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from binascii import crc32
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,11 @@ class Wire:
 
     def batch_of(self, payloads, edge="cellar", log=log, first_seq=1):
         return msgpack.packb([2, edge, log, first_seq, pack_records(payloads)])
+
+    def ack(self, batch, reason=None):
+        """What a host says to it."""
+        _, _, log, first_seq, _ = msgpack.unpackb(batch)
+        return [2, log, first_seq, crc32(batch), reason]
 
     def live(self, uptime_ms=1000, values=(1, 1989275, -1), boot=17, edge="cellar", meter=METER):
         return msgpack.packb([2, edge, boot, uptime_ms, meter, 7, list(values)])

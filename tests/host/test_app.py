@@ -84,7 +84,7 @@ def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
     watching = Stream(host)
     assert watching.next_view()["meters"] == []
     batch = wire.batch(wire.sync(), wire.reading(1000, (1, 1989275, -1, 10, -2314, -1)))
-    assert send(host.mqtt_port, batch) == [[2, wire.log, 1, 2, None]]
+    assert send(host.mqtt_port, batch) == [wire.ack(batch)]
     latest = host.json("/api/latest_reading")
     assert (latest["energy_in_kwh"], latest["power_watts"]) == (198.9275, -231.4)
     while not (meters := watching.next_view()["meters"]):
@@ -156,8 +156,8 @@ def test_poison_is_refused_with_its_reason_and_blocks_nothing(host, wire):
     bad = msgpack.packb([2, "cellar", wire.log, 1, b""])
     good = wire.batch(wire.reading(), first_seq=2)
     assert send(host.mqtt_port, bad, good) == [
-        [2, wire.log, 1, 0, "records: empty"],
-        [2, wire.log, 2, 1, None],
+        wire.ack(bad, "records: empty"),
+        wire.ack(good),
     ]
     assert host.json("/status")["counters"]["dead_letters"] == {"records: empty": 1}
 
@@ -174,7 +174,7 @@ def test_killed_and_started_again_the_data_is_there_and_it_is_said(host, wire, w
         before["energy_in_kwh"],
     )
     assert any(text.startswith("host stopped unexpectedly; last data ") for text in host.events())
-    assert send(host.mqtt_port, payload) == [[2, wire.log, 1, 2, None]]
+    assert send(host.mqtt_port, payload) == [wire.ack(payload)]
     counters = host.json("/status")["counters"]
     assert (counters["readings"], counters["duplicates"]) == (1, 1)
     assert host.end() == 0
@@ -218,7 +218,8 @@ def test_a_broker_that_is_killed_is_said_once_and_found_again(
     assert "127.0.0.1" in host.get("/healthz")[1]
     mosquitto.start()
     wait_until(lambda: host.get("/healthz")[0] == 200)
-    assert send(mosquitto.port, wire.batch(wire.reading())) == [[2, wire.log, 1, 1, None]]
+    batch = wire.batch(wire.reading())
+    assert send(mosquitto.port, batch) == [wire.ack(batch)]
     texts = [text for text in host.events() if "broker" in text]
     assert texts[0] == "broker connection is back"
     assert len(texts) == 2

@@ -129,8 +129,9 @@ def world(request):
 
 
 def test_a_batch_is_acknowledged_after_the_commit(world, wire):
-    world.take(wire.batch(wire.reading(), wire.reading(2), first_seq=5))
-    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 2, None], 1)]
+    batch = wire.batch(wire.reading(), wire.reading(2), first_seq=5)
+    world.take(batch)
+    assert world.sent == [("wattlog/1/cellar/a", wire.ack(batch), 1)]
 
 
 def test_what_waits_together_is_committed_together(world, wire):
@@ -142,17 +143,19 @@ def test_what_waits_together_is_committed_together(world, wire):
     assert [ack[2] for _, ack, _ in world.sent] == list(range(1, 301))
 
 
-def test_a_bad_batch_is_kept_aside_and_refused_with_the_reason(world):
-    world.take(msgpack.packb([2, "cellar", LOG, 5, b""]))
+def test_a_bad_batch_is_kept_aside_and_refused_with_the_reason(world, wire):
+    batch = msgpack.packb([2, "cellar", LOG, 5, b""])
+    world.take(batch)
     reason = "records: empty"
     assert [letter.reason for letter in world.store.letters] == [reason]
-    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 0, reason], 0)]
+    assert world.sent == [("wattlog/1/cellar/a", wire.ack(batch, reason), 0)]
 
 
 def test_a_bad_record_costs_its_batch_nothing(world, wire):
-    world.take(wire.batch(wire.reading(), wire.reading(2), wrong=[1], first_seq=5))
+    batch = wire.batch(wire.reading(), wire.reading(2), wrong=[1], first_seq=5)
+    world.take(batch)
     assert world.store.letters == []
-    assert world.sent == [("wattlog/1/cellar/a", [2, LOG, 5, 2, None], 1)]
+    assert world.sent == [("wattlog/1/cellar/a", wire.ack(batch), 1)]
 
 
 def test_a_status_that_is_refused_is_said_once_a_minute(world, wire):
@@ -199,12 +202,11 @@ def test_the_trust_is_asked_before_the_time(wire):
 
 def test_a_log_that_was_put_back_is_said_once_and_told_to_take_its_next_id(world, wire):
     world.store.reason = RENEW
-    world.take(wire.batch(wire.reading()), wire.batch(wire.reading(), first_seq=2))
+    batches = [wire.batch(wire.reading(), first_seq=seq) for seq in (1, 2)]
+    world.take(*batches)
     (event,) = [event for event in world.view.events if event.kind == "renewed"]
     assert "put back from an older copy" in event.text
-    assert [ack for _, ack, _ in world.sent] == [
-        [2, LOG, 1, 1, "renew"], [2, LOG, 2, 1, "renew"]
-    ]  # fmt: skip
+    assert [ack for _, ack, _ in world.sent] == [wire.ack(one, "renew") for one in batches]
 
 
 SILENT = (

@@ -62,13 +62,16 @@ def test_the_golden_batch_reads_as_the_spec_says():
 
 
 def test_what_is_sent_has_the_bytes_of_the_spec():
-    assert pack_ack(0xF0000001, 263, 5, None).hex() == "9502cef0000001cd010705c0"
-    assert pack_ack(17, 1, 2, "no").hex() == "9502110102a26e6f"
+    # The CRC-32 of "123456789", as every catalogue has it.
+    assert pack_ack(0xF0000001, 263, b"123456789", None).hex() == (
+        "9502cef0000001cd0107cecbf43926c0"
+    )
+    assert pack_ack(17, 1, b"", "no").hex() == "9502110100a26e6f"
     assert pack_live_wish(60).hex() == "9302a46c6976653c"
 
 
 def test_a_long_reason_is_cut_to_whole_characters():
-    reason = msgpack.unpackb(pack_ack(1, 1, 1, "ü" * 100))[4]
+    reason = msgpack.unpackb(pack_ack(1, 1, b"", "ü" * 100))[4]
     assert reason == "ü" * 60
 
 

@@ -242,7 +242,7 @@ def test_the_largest_batch_is_within_what_a_host_takes():
 
 
 def test_acknowledgements():
-    assert records.unpack_ack(pack([2, 9, 7, 3, None])) == (9, 7, 3, None)
+    assert records.unpack_ack(pack([2, 9, 7, 0xFFFFFFFF, None])) == (9, 7, 0xFFFFFFFF, None)
     assert records.unpack_ack(pack([2, 9, 7, 3, "no"])) == (9, 7, 3, "no")
 
 

@@ -1,5 +1,7 @@
 """The way to the host: commit before release, one id one agent, and no wedge."""
 
+from binascii import crc32
+
 from wattlog import records
 from wattlog.live import LIVE_EVERY_MS
 from wattlog.msgpack import pack, unpack
@@ -50,6 +52,7 @@ class FakeLink:
         self.sent = []
         self.inbox = []
         self.will = None
+        self.checks = {}  # of the batches as they were sent last, by log id and first seq
 
     def open(self, will):
         self.opened += 1
@@ -66,6 +69,9 @@ class FakeLink:
         if self.failure:
             raise LinkError(self.failure)
         self.sent.append((topic, bytes(payload), retain))
+        if topic == T_BATCH:
+            row = unpack(bytes(payload))
+            self.checks[row[2], row[3]] = crc32(bytes(payload))
 
     def receive(self):
         return self.inbox.pop(0) if self.inbox else None
@@ -117,8 +123,11 @@ class World:
         self.now_ms += pass_ms
         return self.uplink.step(self.now_ms)
 
-    def ack(self, first_seq, count, reason=None, log_id=LOG_ID):
-        self.link.inbox.append((T_ACK, pack([2, log_id, first_seq, count, reason])))
+    def ack(self, first_seq, reason=None, log_id=LOG_ID, check=None):
+        """Answer what was sent last under this name, unless the check says otherwise."""
+        if check is None:
+            check = self.link.checks[log_id, first_seq]
+        self.link.inbox.append((T_ACK, pack([2, log_id, first_seq, check, reason])))
 
     def status(self, **fields):
         fields["v"] = 2
@@ -175,7 +184,7 @@ def test_a_record_stays_until_its_batch_is_acknowledged():
     bin_ = b"".join([bytes([len(payload)]) + payload for payload in payloads])
     assert unpack(batch) == [2, EDGE, LOG_ID, 1, bin_]
     assert world.kept() == 2
-    world.ack(1, 2)
+    world.ack(1)
     world.step()
     assert world.kept() == 0
 
@@ -184,12 +193,13 @@ def test_batches_that_the_host_has_settled_are_counted_once():
     world = up()
     world.group(2)
     world.step()
+    check = world.link.checks[LOG_ID, 1]
     for first_seq, log_id in ((1, LOG_ID + 1), (2, LOG_ID)):
-        world.ack(first_seq, 2, log_id=log_id)
+        world.ack(first_seq, None, log_id, check)
     world.step()
     assert world.uplink.acked == 0
-    world.ack(1, 2)
-    world.ack(1, 2)
+    world.ack(1)
+    world.ack(1)
     world.step()
     assert world.uplink.acked == 1
 
@@ -203,7 +213,7 @@ def test_a_group_that_grows_is_ended_after_a_while_and_sent():
     for _ in range(3):
         world.writer.sync(0, 0, True)
     assert world.step(10) == ended_ms + ACK_MS_MIN
-    world.ack(1, 1)
+    world.ack(1)
     assert world.step(10) == ended_ms + STATUS_EVERY_MS
     while world.now_ms < ended_ms + BATCH_MS - 1_000:
         world.step(1_000)
@@ -221,7 +231,7 @@ def test_a_group_that_grows_is_not_ended_before_all_else_is_sent():
     assert len(world.sent()) == WINDOW
     world.step(BATCH_MS)
     assert world.writer.open_seq == WINDOW + 1
-    world.ack(1, 1)
+    world.ack(1)
     world.step(1)
     assert world.writer.open_seq is None
 
@@ -242,7 +252,7 @@ def test_as_many_batches_are_on_their_way_as_the_window_holds():
     assert world.sent() == [(1, 1), (2, 1), (3, 1)]
     world.step(1)
     assert world.sent() == []
-    world.ack(1, 1)
+    world.ack(1)
     world.step(1)
     assert world.sent() == [(4, 1)]
 
@@ -252,14 +262,14 @@ def test_what_the_host_has_other_records_for_is_sent_under_the_next_log_id():
     world.groups(WINDOW)
     world.step()
     assert world.sent() == [(1, 1), (2, 1), (3, 1)]
-    world.ack(3, 1)  # out of turn
-    world.ack(2, 1, records.RENEW)
+    world.ack(3)  # out of turn
+    world.ack(2, records.RENEW)
     world.step(1)
     assert world.sent() == []
     assert world.log.id == LOG_ID  # what came before is not settled yet
     world.step(ACK_MS_MIN)
     assert world.sent() == [(1, 1)]  # and only that is sent again
-    world.ack(1, 1)
+    world.ack(1)
     world.step(1)
     assert world.log.id == LOG_ID + 1
     batches = [unpack(batch) for batch in world.link.take(T_BATCH)]
@@ -268,13 +278,13 @@ def test_what_the_host_has_other_records_for_is_sent_under_the_next_log_id():
     assert world.states() == ["online"]  # it names the log
     assert [text for text in world.said if "older copy" in text] != []
     # What is still said of the old log means nothing.
-    world.ack(2, 1)
-    world.ack(2, 1, records.RENEW)
-    world.ack(3, 1, "poison")
+    world.ack(2)
+    world.ack(2, records.RENEW)
+    world.ack(3, "poison")
     world.step(1)
     assert (world.kept(), world.log.id, world.uplink.refused) == (2, LOG_ID + 1, 0)
-    world.ack(2, 1, log_id=LOG_ID + 1)
-    world.ack(3, 1, log_id=LOG_ID + 1)
+    world.ack(2, log_id=LOG_ID + 1)
+    world.ack(3, log_id=LOG_ID + 1)
     world.step(1)
     assert world.kept() == 0
 
@@ -285,7 +295,7 @@ def test_a_log_is_renewed_as_often_as_the_host_asks_for_it_but_at_its_own_pace()
     for log_id in range(LOG_ID, LOG_ID + 5):
         world.step(1)
         assert unpack(world.link.take(T_BATCH)[0])[2] == log_id
-        world.ack(1, 1, records.RENEW, log_id)
+        world.ack(1, records.RENEW, log_id)
         if log_id > LOG_ID:
             world.step(RENEW_EVERY_MS - 1)
             assert world.log.id == log_id
@@ -298,7 +308,7 @@ def test_a_batch_for_which_the_log_cannot_be_renewed_any_more_blocks_nothing():
     world.groups(2)
     world.log.renew = lambda: False
     world.step()
-    world.ack(1, 1, records.RENEW)
+    world.ack(1, records.RENEW)
     world.step(1)
     world.step(1)
     assert (world.kept(), world.uplink.refused) == (1, 1)
@@ -312,7 +322,7 @@ def test_acknowledgements_in_any_order_release_what_is_contiguous():
         world.step()
         acked = set()
         for seq in order:
-            world.ack(seq, 1)
+            world.ack(seq)
             world.step(1)
             acked.add(seq)
             contiguous = 0
@@ -346,8 +356,8 @@ def test_a_batch_is_the_same_after_a_reboot():
     after = up(device=world.device, boot=BOOT + 1)
     after.group()
     assert after.link.take(T_BATCH) == sent
-    for first_seq, count in ((1, 1), (2, 5), (7, 9)):
-        after.ack(first_seq, count)
+    for first_seq in (1, 2, 7):
+        after.ack(first_seq)
     after.step(1)
     assert after.sent() == [(16, 1), (17, 1)]
 
@@ -366,7 +376,7 @@ def test_a_backlog_goes_out_with_the_window_full_and_in_order():
             _, _, _, first_seq, bin_ = unpack(batch)
             count = len(split(bin_))
             sent.extend(range(first_seq, first_seq + count))
-            world.ack(first_seq, count)
+            world.ack(first_seq)
         if not world.kept():
             break
         assert len(batches) == min(WINDOW, BATCHES_PER_STEP) or sent[-1] >= 200
@@ -404,16 +414,17 @@ def test_other_acknowledgements_change_nothing():
     world = up()
     world.group(2)
     world.step()
-    world.ack(1, 2, log_id=LOG_ID + 1)
-    world.ack(2, 1)
-    world.ack(1, 1)
+    check = world.link.checks[LOG_ID, 1]
+    world.ack(1, None, LOG_ID + 1, check)
+    world.ack(2, None, LOG_ID, check)
+    world.ack(1, None, LOG_ID, check ^ 1)
     world.link.inbox.append((T_ACK, b"\xff\xff"))
-    world.link.inbox.append((T_ACK, pack([1, BOOT, 1, 2, None])))
-    world.link.inbox.append(("wattlog/1/other/a", pack([2, LOG_ID, 1, 2, None])))
+    world.link.inbox.append((T_ACK, pack([1, LOG_ID, 1, check, None])))
+    world.link.inbox.append(("wattlog/1/other/a", pack([2, LOG_ID, 1, check, None])))
     world.step()
     assert world.kept() == 2
-    world.ack(1, 2)
-    world.ack(1, 2)
+    world.ack(1)
+    world.ack(1)
     world.step()
     assert world.kept() == 0
 
@@ -423,8 +434,8 @@ def test_a_refused_batch_is_counted_said_and_passed_over():
     world.groups(2)
     world.step()
     for _ in range(2):
-        world.ack(1, 1, "it is poison")
-        world.ack(2, 1)
+        world.ack(1, "it is poison")
+        world.ack(2)
     world.step()
     assert world.uplink.refused == 1
     assert "it is poison" in world.said[-1]
@@ -446,7 +457,7 @@ def test_what_is_evicted_while_on_its_way_is_not_sent_again():
     assert first_seq > 2
     world.step(ACK_MS_MIN)
     assert world.sent()[0][0] == first_seq
-    world.ack(1, 1)  # late
+    world.ack(1)  # late
     world.step(1)
     assert world.log.stats().first_seq == first_seq
 
@@ -501,7 +512,7 @@ def test_what_cannot_be_read_is_a_hole():
             parts = split(bin_)
             holes = [first_seq + i for i in range(len(parts)) if not parts[i]]
             found.append((first_seq, len(parts), holes))
-            world.ack(first_seq, len(parts))
+            world.ack(first_seq)
         assert found == wanted, (rotten, found)
         world.step()
         assert world.kept() == 0, rotten
@@ -512,7 +523,7 @@ def test_a_group_that_grows_is_not_sent_as_it_is_even_behind_what_cannot_be_read
     world.writer.sync(0, 0, True)
     world.step()  # ends the group, and begins to wait until the next is to be ended
     assert world.sent() == [(1, 1)]
-    world.ack(1, 1)
+    world.ack(1)
     log = world.uplink._log = RottenLog(world.log)
     log.rotten.add(world.group())
     world.writer.sync(0, 0, True)
@@ -801,14 +812,40 @@ def test_a_late_last_will_of_its_own_former_connection_is_put_right():
     assert world.states() == ["online"]
 
 
-def test_a_refusal_may_come_without_a_count():
+def test_an_answer_to_what_another_copy_of_the_log_sent_means_nothing():
+    """A message of the card that was replaced may be on its way for as long as it likes."""
+    former = up()
+    former.group(2)
+    former.step()
     world = up()
-    world.group(2)
+    world.group(1)
+    world.group(1)
+    world.writer.sync(world.now_ms, 1, True)
     world.step()
-    world.ack(1, 0, "its records are no array")
+    check = former.link.checks[LOG_ID, 1]
+    for reason in (None, "why", records.RENEW):
+        world.ack(1, reason, LOG_ID, check)
+        world.step(1)
+        assert (world.kept(), world.uplink.refused, world.log.id) == (3, 0, LOG_ID), reason
+    world.ack(1)
+    world.step(1)
+    assert world.kept() == 2
+
+
+def test_an_answer_to_what_has_become_a_hole_meanwhile_means_nothing():
+    world = up()
+    world.group(4)
+    log = world.uplink._log = RottenLog(world.log)
     world.step()
-    assert world.uplink.refused == 1
-    assert world.kept() == 0
+    before = world.link.checks[LOG_ID, 1]
+    log.rotten.add(2)
+    world.step(ACK_MS_MIN)
+    world.ack(1, None, LOG_ID, before)
+    world.step(1)
+    assert world.uplink.acked == 0
+    world.ack(1)
+    world.step(1)
+    assert (world.uplink.acked, world.kept()) == (1, 0)
 
 
 def test_its_own_messages_come_back_and_mean_nothing():

@@ -24,7 +24,7 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class BatchName:
-    """What an acknowledgement names; count is 0 where it could not be read."""
+    """A batch that was answered; count is 0 where it could not be read."""
 
     edge: str
     log: int
