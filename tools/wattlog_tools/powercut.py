@@ -291,13 +291,13 @@ def _time_limit() -> Iterator[None]:
         del number, frame
         raise NoEnd(f"no end after {CHECK_S_MAX} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, CHECK_S_MAX)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, CHECK_S_MAX)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _note_failures(totals: Totals, task: Task, part: Part) -> None:
