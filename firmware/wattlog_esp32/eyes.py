@@ -17,7 +17,7 @@ _PIECE_BYTES = const(64)  # a small heap has to hold it three times: as it is, i
 _END_MS = const(60_000)
 
 
-class Eyes:
+class Job:
     """Sends what comes over the ports, in hex, for a bounded time and number of bytes.
 
     sources  the ports

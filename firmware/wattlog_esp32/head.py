@@ -19,12 +19,12 @@ from wattlog_esp32.start import forget, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from wattlog.ports import Randrange
     from wattlog.ringlog import RingLog
     from wattlog_esp32.board import UartSource
-    from wattlog_esp32.eyes import Eyes
     from wattlog_esp32.filedevice import FileDevice
     from wattlog_esp32.led import Led
 
@@ -40,6 +40,8 @@ _HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
 # who ask it may do so in one step.
 _WATCHDOG_MS = const(120_000)
 _CRASH_WAIT_MS = const(1_000)
+# What the host may ask for: a word in the command, and the module whose Job does it.
+_JOBS = ((b"raw", "eyes"), (b"restart", "eyes"))
 _CRASHES_MAX = const(20)  # in a row: then a restart may help
 
 
@@ -114,7 +116,7 @@ class Head:
         )
         self._agent.uplink.on_command = self._on_command
         self._who = (sources, edge, boot, self._link)
-        self._eyes: Eyes | None = None
+        self._jobs: dict[str, Any] = {}  # what the host has asked for, by module
         self._led = _open_led(config)
         self._pulses = [Pulse(meter) for meter in self._agent.meters]
         self._stalled: str | None = None
@@ -178,27 +180,32 @@ class Head:
             self._led.step(now_ms, has_frames, self._wifi.is_up(), self._agent.is_connected())
         if self._file:
             self._file.step(now_ms)
-        if self._eyes and not self._eyes.step(now_ms):
-            self._eyes = None
-            forget("eyes")
+        for name in list(self._jobs):
+            job = self._jobs[name]
+            if not job.step(now_ms):
+                del self._jobs[name]
+                job = None
+                forget(name)
 
     def _on_command(self, payload: bytes, now_ms: int) -> None:
-        """Do what the host asks a head for; most commands are for somebody else."""
-        if b"raw" not in payload and b"restart" not in payload:
-            return
-        try:
-            from wattlog_esp32.eyes import Eyes  # noqa: PLC0415
+        """Give it to the module that knows it; most commands are for somebody else."""
+        for word, name in _JOBS:
+            if word in payload:
+                try:
+                    self._ask(name, payload, now_ms)
+                except MemoryError:
+                    say("no memory for what the host asks")
 
-            eyes = Eyes(*self._who)
-            eyes.on_command(payload, now_ms)
-        except MemoryError:
-            say("no memory for what the host asks")
-            return
-        if eyes.wants_restart:
+    def _ask(self, name: str, payload: bytes, now_ms: int) -> None:
+        """Have the command done by a job, which stays as long as it has something to do."""
+        job = self._jobs.get(name)
+        if job is None:
+            job = self._jobs[name] = _job_of(name)(*self._who)
+        job.on_command(payload, now_ms)
+        if job.wants_restart:
             say("the host wants a restart")
             self._agent.stop()
             self._restart()
-        self._eyes = eyes
 
     def _note_crash(self, now_ms: int, what: "Exception | str") -> None:
         """Keep it for the next start: the first one only, and while none waits for the host."""
@@ -260,6 +267,13 @@ class Head:
         if free_bytes <= self._free_bytes_said - _HEAP_STEP_BYTES:
             self._free_bytes_said = free_bytes
             say("%d bytes of heap free" % free_bytes)
+
+
+def _job_of(name: str) -> "Callable[..., Any]":
+    # Written out: whoever builds the image goes by what is imported.
+    if name == "eyes":
+        from wattlog_esp32.eyes import Job  # noqa: PLC0415
+    return Job
 
 
 def _read_crash(path: str) -> "tuple[str, dict[str, object] | None]":

@@ -10,7 +10,7 @@ import paho.mqtt.client
 import paho.mqtt.enums
 import pytest
 
-from boards import MAIN, Board
+from boards import MAIN, HeadBoard
 from head_world import EDGE, WATCHDOG_MS, World, sent_by_the_meter
 from stored import stored_losses, stored_readings
 from toolbox import micropython_facts
@@ -46,7 +46,7 @@ class RomWorld(World):
         }
         self.settings = self.folder / "wattlog.json"
         self.settings.write_text(dumps(settings))
-        board = Board(self.folder / "board")
+        board = HeadBoard(self.folder / "board")
         flash = self.folder / "flash"
         flash.write_bytes(b"\xff" * FLASH_BYTES)
         environment = board.environment(

@@ -3,7 +3,7 @@
 from wattlog import msgpack
 from wattlog.uplink import LinkError
 from wattlog_esp32 import led
-from wattlog_esp32.eyes import RAW_BYTES_MAX, Eyes
+from wattlog_esp32.eyes import RAW_BYTES_MAX, Job
 from wattlog_esp32.pulse import Pulse
 
 STALL_MS = 300_000
@@ -198,7 +198,7 @@ class FakeLink:
 def make_eyes(*names):
     link = FakeLink()
     sources = [Part(name=name, tap=None) for name in names]
-    return Eyes(sources, "cellar", BOOT, link), link, sources
+    return Job(sources, "cellar", BOOT, link), link, sources
 
 
 def command(name, number):

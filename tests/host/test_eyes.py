@@ -50,7 +50,7 @@ class FakeLink:
 
 def test_the_firmware_understands_the_commands_and_the_host_the_answer():
     port, link = Port(), FakeLink()
-    head = firmware.Eyes([port], "cellar", BOOT, link)
+    head = firmware.Job([port], "cellar", BOOT, link)
     head.on_command(pack_raw_wish(RAW_BYTES_MAX), 1_000)
     port.tap = bytes(range(64))
     assert head.step(1_050)

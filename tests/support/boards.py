@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from toolbox import ROOT, micropython_facts, require, unavailable
-from wattlog_tools.head_files import sources
+from wattlog_tools.head_files import compile_modules, head_files, sources
 
 COMPILE_S_MAX = 20
 FAKES = ROOT / "tools/wattlog_sim/board"
 MAIN = "wattlog_esp32.main"
-# What the fakes take of the heap, which no board has: measured in firmware/DESIGN.md.
-FAKES_KIB = 5
+# What the fakes and umqtt take of the heap, which no board has: 5 KiB, and 4.5 because the table of
+# names doubles at 620, and theirs are 110 of them. Measured in firmware/DESIGN.md.
+FAKES_KIB = 9
 
 # ROMFS, as MicroPython's documentation has it: records of kind, length, payload.
 _ROM_MAGIC = b"\xd2\xcd\x31"
@@ -42,6 +43,7 @@ class Board:
         (folder / "rom.img").write_bytes(rom_image(rom))
 
     def _compile_firmware(self, rom: Path) -> None:
+        """Put our modules there with their names as they are: tests look behind private ones."""
         for name, path in sources().items():
             _compile(path, rom / "lib" / name.partition(".")[0])
 
@@ -56,6 +58,16 @@ class Board:
         """Return the environment for command(): BOARD_… settings of the fakes."""
         ours = {name: str(value) for name, value in board.items()}
         return {"PATH": os.environ["PATH"], "MICROPYPATH": str(self._folder), **ours}
+
+
+class HeadBoard(Board):
+    """A board with the byte code that is flashed, to the byte; it is executed where it lies."""
+
+    def _compile_firmware(self, rom: Path) -> None:
+        for path, code in head_files(b"", compile_modules()).items():
+            if path.endswith(".mpy"):
+                (rom / path).parent.mkdir(parents=True, exist_ok=True)
+                (rom / path).write_bytes(code)
 
 
 class FlashBoard(Board):

@@ -44,7 +44,7 @@ agent/wattlog/ringlog.py      3  collections wattlog.compat wattlog.ringrepair
                                  wattlog.ringsector
 agent/wattlog/live.py         3  wattlog.records
 agent/wattlog/recordreader.py 3  collections wattlog.records
-agent/wattlog/uplink.py       4  wattlog.live wattlog.records wattlog.ringlog
+agent/wattlog/uplink.py       4  binascii wattlog.live wattlog.records wattlog.ringlog
 agent/wattlog/decoder.py      4  wattlog.crc wattlog.framing wattlog.layout wattlog.sml
 agent/wattlog/reading.py      4  collections wattlog.channels wattlog.compat wattlog.layout
                                  wattlog.quirks

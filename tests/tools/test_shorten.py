@@ -23,7 +23,18 @@ def run(source):
 
 
 ROWS = (
-    ("a private attribute", "class A:\n    def f(self):\n        self._long = 1\n", "self._a = 1"),
+    ("a private attribute", "class k:\n    def f(self):\n        self._long = 1\n", "self._a = 1"),
+    ("a public name", "LIMIT_W = 3\nx = LIMIT_W\n", "_a = 3\nx = _a"),
+    (
+        "a public attribute",
+        "class k:\n    def f(self):\n        self.limit_w = 1\n",
+        "self._a = 1",
+    ),
+    ("a public method", "class k:\n    def hang_up(self): pass\n", "def _a(self)"),
+    ("a class", "class Line: pass\n", "class _a: pass"),
+    ("a constant, so that no name is left", "LIMIT = const(3)\nx = LIMIT\n", "_a = const(3)\n"),
+    ("not one that a text names", "LIMIT = 3\nx = getattr(m, 'LIMIT')\n", "LIMIT = 3\n"),
+    ("not a keyword of a call", "def f(a_b): pass\nx.g(a_b=1)\n", "f(a_b)"),
     ("a private function", "def _helper(): pass\n_helper()\n", "_a()"),
     ("an argument", "def f(value): return value\n", "def f(a): return a"),
     ("a letter that is taken", "def f(value):\n    a = 1\n    return value + a\n", "b + a"),
@@ -58,9 +69,9 @@ def test_only_what_nobody_else_sees_is_renamed(what, source, part):
 
 
 def test_the_same_short_names_serve_every_module_but_not_one_object_twice():
-    base = "class A:\n    def f(self):\n        self._first = 1\n"
-    other = "class B:\n    def g(self):\n        self._second = 2\n"
-    derived = "from base import A\n" + other.replace("class B:", "class B(A):")
+    base = "class a:\n    def f(self):\n        self._first = 1\n"
+    other = "class b:\n    def g(self):\n        self._second = 2\n"
+    derived = "from base import a\n" + other.replace("class b:", "class b(a):")
     apart = shorten({"base": base, "other": other})
     assert "self._a = 1" in apart["base"] and "self._a = 2" in apart["other"]
     together = "".join(shorten({"base": base, "derived": derived}).values())
@@ -75,9 +86,16 @@ def test_what_a_module_does_stays():
         "    def _add(self, act):\n        self._count = act(self._count)\n"
         "        return [self._count for _ in range(self.step)]\n"
     )
-    for text in (source, shortened(source)):
+    short = shorten({"module": source, "user": "from module import Counter\n"})["module"]
+    for text in (source, short):
         assert run(text).Counter(5).next(1, 2) == [7, 7]
-    assert "_count" not in shortened(source)
+    assert "_count" not in short
+
+
+def test_what_another_module_mentions_keeps_its_name():
+    one = "LIMIT_W = 3\nclass Line:\n    def hang_up(self): pass\n"
+    other = "import one\nx = one.LIMIT_W\none.Line().hang_up()\n"
+    assert shorten({"one": one, "other": other}) == {"one": one, "other": other}
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -85,14 +103,22 @@ def test_lines_stay_and_what_is_public_stays(name):
     short = SHORT[name]
     assert short.count("\n") == SOURCES[name].count("\n"), "a traceback names the line"
 
-    def skeleton(source):
+    mentioned = set()
+    for other, source in SOURCES.items():
+        if other != name:
+            nodes = list(ast.walk(ast.parse(source)))
+            for kind, field in ((ast.Name, "id"), (ast.Attribute, "attr"), (ast.alias, "name")):
+                mentioned |= {getattr(node, field) for node in nodes if isinstance(node, kind)}
+    mentioned = {word for word in mentioned if not word.startswith("_")}
+
+    def skeleton(source, names):
         return [
-            (type(node).__name__, node.lineno, getattr(node, "name", None))
+            (type(node).__name__, node.lineno, node.name if node.name in names else None)
             for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
         ]
 
-    assert skeleton(short) == skeleton(SOURCES[name])
+    assert skeleton(short, mentioned) == skeleton(SOURCES[name], mentioned)
 
 
 def test_like_input_is_like_output_and_it_is_worth_it():

@@ -2,7 +2,8 @@
 
 MicroPython keeps every name that byte code from a file has, once, in the heap, and the table of
 them doubles as it fills. So private names, and those of arguments, become _a, _b, a, b, the same
-ones in every module. A line stays where it is: a traceback from a head names file and line.
+ones in every module; public names, too, that only one module mentions. A line stays where it is: a
+traceback from a head names file and line.
 """
 
 import ast
@@ -20,17 +21,27 @@ def shorten(sources: Mapping[str, str]) -> dict[str, str]:
     """Return the modules, name -> source, with the names that are their own cut short."""
     trees = {name: ast.parse(source) for name, source in sources.items()}
     visible = set(dir(builtins)) | {"self"}
+    fixed = set(visible)
     for tree in trees.values():
         visible |= _visible(tree)
+        fixed |= _fixed(tree)
+    uses = {name: Counter(token.string for token in _names(sources[name])) for name in sources}
+    mentions = Counter(itertools.chain.from_iterable(uses.values()))
     out = {}
     for family in _families(trees):
         counts = Counter[str]()
         own: set[str] = set()
         for name in family:
-            counts.update(token.string for token in _names(sources[name]))
+            counts.update(uses[name])
             own |= _private(trees[name]) | _arguments(trees[name])
         own -= visible.union(*(_imported_from(trees[name]) for name in family))
-        new = _new_names([name for name, _ in sorted(counts.items(), key=_by_use)], own, counts)
+        inside = Counter(itertools.chain.from_iterable(uses[name] for name in family))
+        alone = {name for name in inside if inside[name] == mentions[name]}
+        for name in family:
+            own |= (_made(trees[name]) & alone) - fixed
+        arguments = set().union(*(_arguments(trees[name]) for name in family))
+        order = [name for name, _ in sorted(counts.items(), key=_by_use) if name in own]
+        new = _new_names(order, arguments, counts)
         for name in family:
             out[name] = _rename(sources[name], new)
     return {name: out[name] for name in sources}
@@ -87,6 +98,23 @@ def _public(node: ast.AST) -> list[str]:
     return []
 
 
+def _fixed(tree: ast.Module) -> set[str]:
+    """Return the names that nobody may change, though no other module of ours has them."""
+    seen: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.keyword(arg=str(name)):
+                seen.add(name)
+            case ast.Global(names=names):
+                seen |= set(names)
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                seen.add(text)
+            case ast.FormattedValue():
+                seen |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+                seen |= {name.attr for name in ast.walk(node) if isinstance(name, ast.Attribute)}
+    return seen
+
+
 def _imported_from(tree: ast.Module) -> set[str]:
     """Return the parts of the modules' names that follow "from": an argument may be called so."""
     modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
@@ -112,6 +140,22 @@ def _constants(item: ast.stmt) -> set[str]:
 
 def _private(tree: ast.Module) -> set[str]:
     """Return the private names that this module makes."""
+    return {name for name in _defined(tree) if _is_private(name)}
+
+
+def _made(tree: ast.Module) -> set[str]:
+    """Return the public names that this module makes for its like alone.
+
+    What MicroPython's own modules call on an object (read, ioctl, setblocking) is one word.
+    """
+    return {
+        name
+        for name in _defined(tree)
+        if not name.startswith("_") and ("_" in name or name.lower() != name)
+    }
+
+
+def _defined(tree: ast.Module) -> set[str]:
     made: set[str] = set()
     for node in ast.walk(tree):
         match node:
@@ -119,7 +163,7 @@ def _private(tree: ast.Module) -> set[str]:
                 made.add(name)
             case ast.Attribute(attr=name, ctx=ast.Store()) | ast.Name(id=name, ctx=ast.Store()):
                 made.add(name)
-    return {name for name in made if _is_private(name)}
+    return made
 
 
 def _arguments(tree: ast.Module) -> set[str]:
@@ -135,13 +179,14 @@ def _by_use(count: tuple[str, int]) -> tuple[int, str]:
     return -count[1], count[0]
 
 
-def _new_names(order: Sequence[str], own: set[str], taken: Mapping[str, int]) -> dict[str, str]:
+def _new_names(
+    order: Sequence[str], arguments: set[str], taken: Mapping[str, int]
+) -> dict[str, str]:
     private, plain = _short("_"), _short("")
     new = {}
     for name in order:
-        if name in own:
-            names = private if _is_private(name) else plain
-            new[name] = next(short for short in names if short not in taken)
+        names = plain if name in arguments else private
+        new[name] = next(short for short in names if short not in taken)
     return new
 
 
