@@ -23,6 +23,7 @@ STATUS = "s"
 LIVE = "l"
 COMMAND = "c"
 RAW = "r"
+UPDATE = "u"
 
 RECORDS_MAX = 64  # in one group
 GROUP_BYTES_MAX = 1_536  # records with their lengths

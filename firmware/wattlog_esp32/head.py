@@ -40,8 +40,9 @@ _HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
 # who ask it may do so in one step.
 _WATCHDOG_MS = const(120_000)
 _CRASH_WAIT_MS = const(1_000)
-# What the host may ask for: a word in the command, and the module whose Job does it.
-_JOBS = ((b"raw", "eyes"), (b"restart", "eyes"))
+# What the host may ask for: a command's name, and the module whose Job does it.
+_JOBS = ((b"raw", "eyes"), (b"restart", "eyes"), (b"update", "update"), (b"chunk", "update"))
+_NAME_AT = const(3)  # behind the array, the format, and the name's length
 _CRASHES_MAX = const(20)  # in a row: then a restart may help
 
 
@@ -116,7 +117,8 @@ class Head:
         )
         self._agent.uplink.on_command = self._on_command
         self._who = (sources, edge, boot, self._link)
-        self._jobs: dict[str, Any] = {}  # what the host has asked for, by module
+        self._jobs: dict[str, Any] = {}  # what was asked for, by module
+        self._release, self._left = self._start_trial(folder)
         self._led = _open_led(config)
         self._pulses = [Pulse(meter) for meter in self._agent.meters]
         self._stalled: str | None = None
@@ -146,7 +148,7 @@ class Head:
                 crashes += 1
                 wait_ms = _CRASH_WAIT_MS
             time.sleep_ms(wait_ms)  # type: ignore[attr-defined]
-        self._restart()
+        self._reset()
 
     def step(self) -> int:
         """Do everything that is due; return how many ms nothing will be."""
@@ -186,11 +188,13 @@ class Head:
                 del self._jobs[name]
                 job = None
                 forget(name)
+            elif job.wants_restart:
+                self._restart()
 
     def _on_command(self, payload: bytes, now_ms: int) -> None:
         """Give it to the module that knows it; most commands are for somebody else."""
         for word, name in _JOBS:
-            if word in payload:
+            if payload[_NAME_AT : _NAME_AT + len(word)] == word:
                 try:
                     self._ask(name, payload, now_ms)
                 except MemoryError:
@@ -203,9 +207,21 @@ class Head:
             job = self._jobs[name] = _job_of(name)(*self._who)
         job.on_command(payload, now_ms)
         if job.wants_restart:
-            say("the host wants a restart")
-            self._agent.stop()
             self._restart()
+
+    def _start_trial(self, folder: str) -> "tuple[str, str | None]":
+        """Return what release this is, and why an update was left; watch one that is on trial."""
+        from wattlog_esp32 import slots  # noqa: PLC0415
+
+        release = slots.read_release(folder + slots.running())
+        is_trial, left = slots.read_state(folder + "slot")
+        if is_trial:
+            from wattlog_esp32.trial import Job  # noqa: PLC0415
+
+            self._jobs["trial"] = Job(self._agent, folder + "slot")
+        else:
+            forget("slots")
+        return release, left
 
     def _note_crash(self, now_ms: int, what: "Exception | str") -> None:
         """Keep it for the next start: the first one only, and while none waits for the host."""
@@ -221,6 +237,11 @@ class Head:
             say("no memory to keep this crash for the next start")
 
     def _restart(self) -> None:
+        say("restarting, as it was asked to")
+        self._agent.stop()
+        self._reset()
+
+    def _reset(self) -> None:
         try:
             if self._file:
                 self._file.save()
@@ -238,6 +259,8 @@ class Head:
             "reset_cause": self._cause,
             "crash": self._tell_crash(),
             "wdt": self._stalled,
+            "release": self._release,
+            "update": "trial" if "trial" in self._jobs else self._left,
         }
 
     def _tell_crash(self) -> "dict[str, object] | None":
@@ -273,6 +296,8 @@ def _job_of(name: str) -> "Callable[..., Any]":
     # Written out: whoever builds the image goes by what is imported.
     if name == "eyes":
         from wattlog_esp32.eyes import Job  # noqa: PLC0415
+    else:
+        from wattlog_esp32.update import Job  # type: ignore[assignment]  # noqa: PLC0415
     return Job
 
 

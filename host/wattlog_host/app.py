@@ -23,6 +23,7 @@ from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
+from wattlog_host.updates import Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
 from wattlog_host.wire import pack_live_wish, topic_command
@@ -35,6 +36,8 @@ RESTART_S_MIN = 1.0
 RESTART_S_MAX = 30.0
 STOP_HTTP_S = 2
 WISH_LOOK_S = 5.0
+UPDATE_LOOK_S = 5.0
+UPDATE_ANSWERS_MAX = 100
 
 
 class StartError(Exception):
@@ -79,6 +82,20 @@ async def _serve(
     link = MqttLink(settings, outage.on_change)
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
     intake.say("host", _start_text(store, view.host.started_ms))
+    updates = Updates(settings.data / "updates", intake.say)
+    view.updates = updates.progress
+    answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(UPDATE_ANSWERS_MAX)
+
+    def on_message(topic: str, payload: bytes) -> None:
+        if not topic.endswith("/u"):
+            intake.on_message(topic, payload)
+            return
+        answer = updates.on_message(topic, payload, monotonic_ms())
+        # Who gets none asks again.
+        if answer is not None and not answers.full():
+            answers.put_nowait(answer)
+        hub.changed()
+
     server = _Server(
         uvicorn.Config(
             make_app(view, hub, store, now_ms, settings.http_hostnames),
@@ -94,9 +111,10 @@ async def _serve(
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
         "intake": intake.run,
-        "mqtt": lambda: link.run(intake.on_message),
+        "mqtt": lambda: link.run(on_message),
         "events": hub.run,
         "wishes": lambda: _wish(hub, view, link),
+        "updates": lambda: _update(updates, answers, view, link),
     }
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
@@ -221,6 +239,18 @@ async def _wish(hub: Hub, view: LiveView, link: MqttLink) -> None:
             if await link.publish(topic_command(edge), pack_live_wish(WISH_S)):
                 wishes.asked(edge, monotonic_ms())
         await hub.wait_for_watcher(WISH_LOOK_S)
+
+
+async def _update(
+    updates: Updates, answers: asyncio.Queue[tuple[str, bytes]], view: LiveView, link: MqttLink
+) -> None:
+    """Offer heads what lies there for them, and hand out what they ask for."""
+    while True:
+        for topic, payload in updates.offers(view.releases(), monotonic_ms()).items():
+            await link.publish(topic, payload)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UPDATE_LOOK_S):
+                await link.publish(*await answers.get())
 
 
 def _start_text(store: Store, started_ms: int) -> str:

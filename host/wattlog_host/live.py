@@ -99,6 +99,8 @@ class LiveView:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=EVENTS_SHOWN))
     dropped: Counter[str] = field(default_factory=Counter)
     losses: Losses = field(default_factory=Losses)
+    updates: Mapping[str, str] = field(default_factory=dict)
+    """Of each head that takes an update, how far it is."""
     changes: int = 0
 
     def on_latest(self, found: Iterable[Latest], now_ms: int) -> None:
@@ -213,6 +215,14 @@ class LiveView:
     def online(self) -> list[str]:
         """Return the agents that are connected."""
         return [edge.name for edge in self.edges.values() if edge.state == "online"]
+
+    def releases(self) -> dict[str, str | None]:
+        """Return the release of each connected agent that runs on a board, as it tells it."""
+        return {
+            edge.name: edge.status.board.release
+            for edge in self.edges.values()
+            if edge.state == "online" and edge.status is not None and edge.status.board is not None
+        }
 
     def labels_of(self, edge: str) -> list[str]:
         """Return the meters that this agent reads."""

@@ -11,7 +11,7 @@ from wattlog_host.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-SUBSCRIPTIONS = ("wattlog/1/+/b", "wattlog/1/+/s", "wattlog/1/+/l")
+SUBSCRIPTIONS = ("wattlog/1/+/b", "wattlog/1/+/s", "wattlog/1/+/l", "wattlog/1/+/u")
 WAIT_S_MIN = 1.0
 WAIT_S_MAX = 30.0
 KEEPALIVE_S = 20

@@ -33,7 +33,9 @@ def snapshot(view: LiveView, now_ms: int) -> dict[str, Any]:
             "newest": [lost_json(lost, now_ms) for lost in view.losses.newest],
         },
         "meters": [_meter(one, ports.get(one.latest.server_id), now_ms) for one in meters],
-        "agents": [_agent(view.edges[name], now_ms) for name in sorted(view.edges)],
+        "agents": [
+            _agent(view.edges[name], view.updates.get(name), now_ms) for name in sorted(view.edges)
+        ],
         "events": [
             {
                 "time": local_iso(event.time_ms),
@@ -110,7 +112,7 @@ def lost_json(lost: LostRun, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _agent(edge: EdgeView, now_ms: int) -> dict[str, Any]:
+def _agent(edge: EdgeView, update: str | None, now_ms: int) -> dict[str, Any]:
     status = edge.status
     log: dict[str, Any] = dict(status.log.counts) if status else {}
     fill = None
@@ -135,11 +137,11 @@ def _agent(edge: EdgeView, now_ms: int) -> dict[str, Any]:
         },
         "link": dict(status.link) if status else {},
         "ports": [_port(port) for port in status.meters] if status else [],
-        "board": _board(status.board) if status and status.board else None,
+        "board": _board(status.board, update) if status and status.board else None,
     }
 
 
-def _board(board: BoardStatus) -> dict[str, Any]:
+def _board(board: BoardStatus, update: str | None) -> dict[str, Any]:
     crash = board.crash
     return {
         "heap_free": board.heap_free,
@@ -148,6 +150,8 @@ def _board(board: BoardStatus) -> dict[str, Any]:
         "wifi_reconnects": board.wifi_reconnects,
         "reset_cause": board.reset_cause,
         "wdt": board.wdt,
+        "release": board.release or None,
+        "update": update or board.update,
         "crash": None
         if crash is None
         else {

@@ -79,6 +79,8 @@ class BoardStatus:
     reset_cause: str | None
     wdt: str | None
     crash: Crash | None
+    release: str | None = None
+    update: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,8 @@ def _board_status(board: Any) -> BoardStatus | None:
         _maybe_text(board, "reset_cause", cut=True),
         _maybe_text(board, "wdt", cut=True),
         _crash(board.get("crash")),
+        _maybe_text(board, "release", cut=True),
+        _maybe_text(board, "update", cut=True),
     )
 
 
@@ -220,7 +224,7 @@ def _crash(crash: Any) -> Crash | None:
         _maybe_uint(crash, "uptime_ms", UPTIME_MS_MAX),
         _maybe_text(crash, "text", cut=True),
         # The innermost ones say most, should a later agent send more.
-        tuple(_cut(line) for line in trace[-TRACE_MAX:]),
+        tuple(safe_text(line) for line in trace[-TRACE_MAX:]),
     )
 
 
@@ -249,10 +253,11 @@ def _maybe_text(message: Mapping[str, Any], key: str, *, cut: bool = False) -> s
         return None
     if not isinstance(text, str) or (len(text) > TEXT_MAX and not cut):
         raise WireError(key)
-    return _cut(text)
+    return safe_text(text)
 
 
-def _cut(text: str) -> str:
+def safe_text(text: str) -> str:
+    """Return a text that forges nothing where it is shown, and is not too long."""
     if len(text) > TEXT_MAX:
         text = text[: TEXT_MAX - 1] + "\u2026"
     return text.translate(_CLEAN)

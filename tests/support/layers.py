@@ -69,13 +69,21 @@ firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattl
                                     wattlog_esp32.filedevice
 firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattlog.records
                                     wattlog.uplink
+firmware/wattlog_esp32/loader.py    machine os sys
+firmware/wattlog_esp32/slots.py     os sys
+firmware/wattlog_esp32/trial.py     wattlog.compat wattlog_esp32.slots
+firmware/wattlog_esp32/update.py    hashlib json os sys wattlog wattlog.compat wattlog.msgpack
+                                    wattlog.records wattlog.uplink wattlog_esp32.slots
+                                    wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
 firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
                                     wattlog_esp32.led wattlog_esp32.link wattlog_esp32.pulse
-                                    wattlog_esp32.start wattlog_esp32.storage
+                                    wattlog_esp32.slots wattlog_esp32.start
+                                    wattlog_esp32.storage wattlog_esp32.trial
+                                    wattlog_esp32.update
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
                                     wattlog_esp32.head wattlog_esp32.settings
                                     wattlog_esp32.start wattlog_esp32.unset
@@ -159,7 +167,7 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_h
                                    wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
-                                   wattlog_host.web.app wattlog_host.web.connection
+                                   wattlog_host.updates wattlog_host.web.app wattlog_host.web.connection
                                    wattlog_host.wire wattlog_host.wishes
                                    wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
@@ -188,6 +196,8 @@ host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.clock wattlog_host.g
 host/wattlog_host/status.py        wattlog_host.bounds
 host/wattlog_host/stream.py
 host/wattlog_host/units.py         wattlog.channels
+host/wattlog_host/updates.py       msgpack wattlog_host.bounds wattlog_host.status
+                                   wattlog_host.wire
 host/wattlog_host/wire.py          msgpack wattlog.recordreader wattlog_host.bounds
 host/wattlog_host/wishes.py
 host/wattlog_host/store/__init__.py
@@ -279,6 +289,9 @@ tools/wattlog_tools/esptool.py     wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.partitions
 tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
                                       wattlog_tools.partitions
+tools/wattlog_tools/bundle.py       wattlog wattlog_host.clock wattlog_tools
+                                    wattlog_tools.chips wattlog_tools.console
+                                    wattlog_tools.head_files wattlog_tools.head_settings
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings

@@ -27,6 +27,7 @@ TOOLS = (
     Tool("bench", "wattlog_tools.bench:main", "measure the decoder beside a peer"),
     Tool("fuzz", "wattlog_tools.fuzz:main", "throw damaged streams at the decoder"),
     Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
+    Tool("bundle", "wattlog_tools.bundle:main", "make an update that a host offers to its heads"),
     Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
     Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
     Tool(

@@ -18,6 +18,7 @@ SETTINGS_PATH = "wattlog.json"
 MAIN_PATH = "main.py"
 
 PROGRAM = "wattlog_esp32.main"
+LOADER = Path(wattlog_esp32.__file__ or "").parent / "loader.py"
 
 _CHECKING = "TYPE_CHECKING"
 _COMPILE_S_MAX = 20
@@ -110,27 +111,22 @@ def _compile(source: Path, target: Path) -> None:
 
 
 def head_files(settings: bytes, modules: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return everything that is on the head's file system: path -> content."""
-    files = {MAIN_PATH: _main(modules), SETTINGS_PATH: settings}
+    """Return everything that is on a head's file system when it is flashed: path -> content."""
+    files = {MAIN_PATH: LOADER.read_bytes(), SETTINGS_PATH: settings}
+    slot = slot_files(modules, f"{wattlog.__version__}+0")
+    return files | {f"lib/{path}": data for path, data in slot.items()}
+
+
+def slot_files(modules: Mapping[str, bytes], release: str) -> dict[str, bytes]:
+    """Return what is in one of the two folders that a head starts from; see loader.py."""
+    names = list(modules)
+    order = "".join(f"{name}\n" for name in names[: names.index(PROGRAM) + 1])
+    files = {"release": f"{release}\n".encode(), "order": order.encode()}
     for name, code in modules.items():
         is_package = any(other.startswith(name + ".") for other in modules)
         path = name.replace(".", "/") + ("/__init__" if is_package else "")
-        files[f"lib/{path}.mpy"] = code
-    stems = [path.rpartition(".")[0] for path in files]
-    # The firmware takes a .py before the .mpy beside it, and then has to compile it.
-    assert len(set(stems)) == len(stems)
+        files[f"{path}.mpy"] = code
     return files
-
-
-def _main(modules: Mapping[str, bytes]) -> bytes:
-    """Return what the firmware runs, by its name; the one source.
-
-    It loads what is imported before what imports it. Else one import runs inside the other,
-    eight deep, each with its buffers on the stack and on the heap.
-    """
-    names = list(modules)
-    lines = [f"import {name}\n" for name in names[: names.index(PROGRAM) + 1]]
-    return "".join([*lines, f"\n{PROGRAM}.run()\n"]).encode()
 
 
 def file_system(files: Mapping[str, bytes]) -> bytes:

@@ -28,13 +28,14 @@ ABOUT = {
     "ntp.host": "the time server",
     "led.pin": "the pin of an LED that tells how the head is",
     "led.active_low": "whether that LED lights where the pin is low",
+    "update.key": "what signs updates over the air for this head: 64 hex digits; without it none",
     "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
 }
 for _name in settings.METERS[1:]:
     for _leaf in ("uart", "rx", "tx", "baud", "invert"):
         ABOUT[f"{_name}.{_leaf}"] = f"{ABOUT[f'meter.{_leaf}']}, of another meter"
 _KINDS = {str: "text", int: "integer", bool: "boolean"}
-_SECRET = ("wifi.password", "mqtt.password")
+_SECRET = ("wifi.password", "mqtt.password", "update.key")
 
 
 def schema() -> tuple[Key, ...]:
@@ -107,6 +108,9 @@ def _chip_problems(checked: Mapping[str, Any], chip: Chip) -> list[tuple[str, st
         wrong.append(
             ("led.pin", f"cannot be pin {pin} on the {chip.title}: {_runs(chip.outputs)}")
         )
+    key = checked["update.key"]
+    if key is not None and not set(key) <= set("0123456789abcdef"):
+        wrong.append(("update.key", "may hold 0-9 and a-f"))
     if checked["mqtt.password"] is not None and checked["mqtt.username"] is None:
         wrong.append(("mqtt.password", "is given but mqtt.username is not"))
     return wrong

@@ -1,0 +1,202 @@
+"""Updates of heads over the air: what lies in the folder is offered, and handed out in pieces.
+
+The host signs nothing and holds no key: a bundle is signed where it is made, and checked by the
+head. A head asks for each piece, so that nothing is sent that nobody waits for. Format:
+agent/SPEC.md.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgpack
+
+from wattlog_host import bounds
+from wattlog_host.bounds import FORMAT_WIRE, UINT32_MAX, WireError, is_edge, is_format, is_uint
+from wattlog_host.status import safe_text
+from wattlog_host.wire import topic_command
+
+CHUNK_BYTES = 256
+BUNDLE_BYTES_MAX = 400_000
+OFFER_EVERY_MS = 60_000
+RETRY_MS = 6 * 3_600_000  # what a head could not take may do better later; a trial is not repeated
+TEXT_MAX = 200
+MESSAGE_BYTES_MAX = 1_024
+
+_HEAD = re.compile(
+    rb"wattlog-update 1 ([0-9]{1,5}(?:\.[0-9]{1,5}){2}\+[0-9]{1,10}) ([0-9]{1,3}) ([0-9]{1,6}) "
+    rb"([0-9a-f]{64}) ([0-9a-f]{64})\n"
+)
+_TOPIC = re.compile(r"wattlog/1/([a-z0-9_-]{1,32})/u")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One update: what the offer says, and the bytes that it vouches for."""
+
+    release: str
+    mpy: int
+    digest: bytes
+    mac: bytes
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a head says: it wants what comes at offset, or (outcome) how it ended."""
+
+    edge: str
+    boot: int
+    release: str
+    offset: int
+    outcome: str | None
+
+
+def parse_bundle(data: bytes) -> Bundle:
+    """Return the bundle in a file's bytes; raise ValueError with the reason."""
+    match = _HEAD.match(data)
+    if match is None:
+        raise ValueError("it does not begin as an update does")
+    body = data[match.end() :]
+    if len(body) != int(match[3]):
+        raise ValueError(f"it has {len(body)} bytes where {int(match[3])} belong")
+    return Bundle(
+        match[1].decode(),
+        int(match[2]),
+        bytes.fromhex(match[4].decode()),
+        bytes.fromhex(match[5].decode()),
+        body,
+    )
+
+
+def release_of(text: str | None) -> tuple[int, ...] | None:
+    """Return "0.1.0+5" as numbers that compare, None for anything else."""
+    if text is None or re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+\+[0-9]+", text) is None:
+        return None
+    return tuple(map(int, re.split(r"[.+]", text)))
+
+
+def pack_offer(bundle: Bundle) -> bytes:
+    """Return the command that offers an update."""
+    offer = [FORMAT_WIRE, "update", bundle.release, bundle.mpy, len(bundle.body)]
+    return bytes(msgpack.packb([*offer, bundle.digest, bundle.mac]))
+
+
+def pack_chunk(bundle: Bundle, offset: int) -> bytes:
+    """Return the command that brings the piece at offset."""
+    piece = bundle.body[offset : offset + CHUNK_BYTES]
+    return bytes(msgpack.packb([FORMAT_WIRE, "chunk", bundle.release, offset, piece]))
+
+
+def decode_request(data: bytes) -> Request:
+    """Return a head's message about an update; raise WireError for anything else."""
+    message = bounds.decode(data, MESSAGE_BYTES_MAX)
+    if not isinstance(message, list) or len(message) != 6 or not is_format(message[0]):
+        raise WireError("update is not an array of 6 in format 2")
+    _, edge, boot, release, offset, outcome = message
+    if not is_edge(edge):
+        raise WireError("edge is not an id")
+    if not is_uint(boot, UINT32_MAX) or boot == 0:
+        raise WireError("boot is not 1..2^32-1")
+    if not isinstance(release, str) or len(release) > TEXT_MAX:
+        raise WireError("release")
+    if not is_uint(offset, BUNDLE_BYTES_MAX):
+        raise WireError("offset")
+    if outcome is not None and not isinstance(outcome, str):
+        raise WireError("outcome")
+    return Request(edge, boot, release, offset, None if outcome is None else safe_text(outcome))
+
+
+class Updates:
+    """What is offered to whom, and how far each is; time is monotonic ms."""
+
+    def __init__(self, folder: Path, say: Callable[[str, str], None]) -> None:
+        """Take the folder, and say(kind, text), which tells a person."""
+        self._folder = folder
+        self._say = say
+        self._known: dict[str, tuple[tuple[int, int], Bundle | None]] = {}
+        self._offered_ms: dict[str, int] = {}
+        self._ended: dict[str, tuple[str, int | None]] = {}  # release, when it may be tried again
+        self.progress: dict[str, str] = {}
+        """Of each head that takes an update, or has ended one, how it is: a line for a person."""
+
+    def offers(self, releases: Mapping[str, str | None], now_ms: int) -> dict[str, bytes]:
+        """Return what is to be sent to which topic, given the online heads' releases."""
+        out = {}
+        for edge, release in releases.items():
+            present = release_of(release)
+            bundle = self._bundle(edge)
+            if bundle is None or present is None:
+                continue
+            if (release_of(bundle.release) or ()) <= present:
+                self.progress.pop(edge, None)
+                continue
+            ended, again_ms = self._ended.get(edge, ("", None))
+            if ended == bundle.release and (again_ms is None or now_ms < again_ms):
+                continue
+            if now_ms - self._offered_ms.get(edge, -OFFER_EVERY_MS) >= OFFER_EVERY_MS:
+                self._offered_ms[edge] = now_ms
+                out[topic_command(edge)] = pack_offer(bundle)
+        return out
+
+    def on_message(self, topic: str, payload: bytes, now_ms: int) -> tuple[str, bytes] | None:
+        """Return the answer to a head's message, None where there is none."""
+        match = _TOPIC.fullmatch(topic)
+        if match is None:
+            return None
+        try:
+            request = decode_request(payload)
+        except WireError as err:
+            text = (
+                f"agent {match[1]}: its message about an update was not understood: {err.reason}"
+            )
+            self._say("update", text)
+            return None
+        edge = match[1]
+        bundle = self._bundle(edge)
+        if request.edge != edge or bundle is None or bundle.release != request.release:
+            return None
+        if request.outcome is not None:
+            self._end(edge, bundle, request.outcome, now_ms)
+            return None
+        if request.offset >= len(bundle.body):
+            return None
+        self._offered_ms[edge] = now_ms
+        percent = 100 * request.offset // len(bundle.body)
+        self.progress[edge] = f"{bundle.release}: {percent} %"
+        return topic_command(edge), pack_chunk(bundle, request.offset)
+
+    def _end(self, edge: str, bundle: Bundle, outcome: str, now_ms: int) -> None:
+        is_trial = outcome == "trial"
+        words = "on trial" if is_trial else f"not taken: {outcome}"
+        self.progress[edge] = f"{bundle.release}: {words}"
+        self._say("update", f"agent {edge}: update {bundle.release} is {words}")
+        self._ended[edge] = (bundle.release, None if is_trial else now_ms + RETRY_MS)
+
+    def _bundle(self, edge: str) -> Bundle | None:
+        """Return the update that lies there for this head, read again when the file changes."""
+        path = self._folder / f"{edge}.wlu"
+        try:
+            stat = path.stat()
+            mark = (stat.st_mtime_ns, stat.st_size)
+            known = self._known.get(edge)
+            if known is not None and known[0] == mark:
+                return known[1]
+            if stat.st_size > BUNDLE_BYTES_MAX:
+                raise ValueError("it is too large")
+            bundle: Bundle | None = parse_bundle(path.read_bytes())
+            self._ended.pop(edge, None)
+        except FileNotFoundError:
+            self._known.pop(edge, None)
+            return None
+        except (OSError, ValueError) as err:
+            bundle = None
+            self._say("update", f"{path.name} is no update: {err}")
+            try:
+                stat = path.stat()
+                mark = (stat.st_mtime_ns, stat.st_size)
+            except OSError:
+                return None
+        self._known[edge] = (mark, bundle)
+        return bundle
