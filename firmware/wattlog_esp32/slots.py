@@ -34,7 +34,7 @@ def read_state(path: str = STATE_PATH) -> "tuple[bool, str | None]":
     except OSError:
         return False, None
     if words[1:2] == ["failed"]:
-        return False, words[2] if len(words) > 2 else ""
+        return False, "left: " + "".join(words[2:])
     return len(words) == 2, None
 
 

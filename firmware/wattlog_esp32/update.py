@@ -120,7 +120,7 @@ class Job:
         present = slots.read_release(self._root + slots.running())
         if new <= (slots.release_of(present) or (0, 0, 0, 0)):
             raise _Trouble("it is not newer than %s" % present)
-        ours = sys.implementation._mpy & 0xFF  # type: ignore[attr-defined]
+        ours = sys.implementation._mpy & 0xFF
         if mpy != ours:
             raise _Trouble("its byte code is version %d, the firmware's %d" % (mpy, ours))
         if not 0 < size <= BYTES_MAX:
@@ -202,6 +202,7 @@ class Job:
         slots.write_state(state, self._root + "slot")
         say("update %s starts on trial" % self._release)
         self._tell("trial", now_ms)
+        self._stop()
         self.wants_restart = True
 
     def _end(self, why: str, now_ms: int) -> None:

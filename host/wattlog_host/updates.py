@@ -168,11 +168,13 @@ class Updates:
         return topic_command(edge), pack_chunk(bundle, request.offset)
 
     def _end(self, edge: str, bundle: Bundle, outcome: str, now_ms: int) -> None:
-        is_trial = outcome == "trial"
-        words = "on trial" if is_trial else f"not taken: {outcome}"
-        self.progress[edge] = f"{bundle.release}: {words}"
-        self._say("update", f"agent {edge}: update {bundle.release} is {words}")
-        self._ended[edge] = (bundle.release, None if is_trial else now_ms + RETRY_MS)
+        self._ended[edge] = (bundle.release, None if outcome == "trial" else now_ms + RETRY_MS)
+        if outcome == "trial":
+            self.progress.pop(edge, None)  # from here on the head itself tells how it is
+            self._say("update", f"agent {edge}: update {bundle.release} is on trial")
+            return
+        self.progress[edge] = f"{bundle.release}: not taken: {outcome}"
+        self._say("update", f"agent {edge}: update {bundle.release} is not taken: {outcome}")
 
     def _bundle(self, edge: str) -> Bundle | None:
         """Return the update that lies there for this head, read again when the file changes."""
@@ -187,6 +189,7 @@ class Updates:
                 raise ValueError("it is too large")
             bundle: Bundle | None = parse_bundle(path.read_bytes())
             self._ended.pop(edge, None)
+            self._offered_ms.pop(edge, None)
         except FileNotFoundError:
             self._known.pop(edge, None)
             return None

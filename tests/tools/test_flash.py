@@ -16,6 +16,7 @@ import pytest
 
 from synthetic_firmware import FLASH_4_MB, FLASH_8_MB, app, firmware, program, table
 from toolbox import unavailable
+from wattlog import __version__
 from wattlog_esp32 import settings
 from wattlog_tools import esptool, firmware_file, head_files, head_settings, partitions
 from wattlog_tools.chips import CHIPS, by_name
@@ -216,7 +217,9 @@ def test_the_file_system_holds_byte_code_one_source_and_the_settings(config, tmp
     sources = [path for path in files if path.endswith(".py")]
     assert sources == ["/main.py"]
     code = {path for path in files if path.endswith(".mpy")}
-    assert code == set(files) - {"/main.py", "/wattlog.json"}
+    assert code == set(files) - {"/main.py", "/wattlog.json", "/lib/order", "/lib/release"}
+    assert files["/lib/release"].decode() == f"{__version__}+0\n"
+    assert "/slot" not in files, "nothing is on trial"
     assert all(files[path][:2] == b"M\x06" for path in code), "byte code of version 6"
     assert {"/lib/wattlog/sml.mpy", "/lib/wattlog_esp32/main.mpy"} <= code
     assert "/lib/wattlog/config.mpy" not in code
@@ -239,12 +242,11 @@ def test_what_is_imported_is_loaded_before_what_imports_it():
 
 def test_the_one_source_loads_all_that_the_program_needs_in_this_order():
     modules = dict.fromkeys(head_files.sources(), b"")
-    main_py = head_files.head_files(b"", modules)[head_files.MAIN_PATH].decode()
-    *imports, empty, start = main_py.splitlines()
-    assert imports == [
-        f"import {name}" for name in list(modules)[: list(modules).index("wattlog_esp32.main") + 1]
-    ]
-    assert (empty, start) == ("", "wattlog_esp32.main.run()")
+    files = head_files.head_files(b"", modules)
+    order = files["lib/order"].decode().splitlines()
+    assert order == list(modules)[: list(modules).index("wattlog_esp32.main") + 1]
+    assert order[-1] == "wattlog_esp32.main"
+    assert b'sys.modules["wattlog_esp32.main"].run()' in files[head_files.MAIN_PATH]
 
 
 def test_files_that_do_not_fit_are_refused():

@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     for chip, path in chips.items():
         content[_firmware_name(chip)] = firmware_file.read(path, chip)
     library = {
-        path.removeprefix("lib/"): code for path, code in files.items() if path.startswith("lib/")
+        path.removeprefix("lib/"): code
+        for path, code in files.items()
+        if path.startswith("lib/") and path.endswith(".mpy")
     }
     content |= {f"{MODULES_FOLDER}/{path}": code for path, code in library.items()}
     content[MANIFEST_NAME] = _packed(manifest(list(chips)))

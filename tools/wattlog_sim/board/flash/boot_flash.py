@@ -33,8 +33,8 @@ def run(_argument: str) -> None:
 
 def _run_file(name: str) -> None:
     try:
-        with open(name) as file:
-            source = file.read()
+        os.stat(name)
     except OSError:
         return
-    exec(source, {"__name__": "__main__"})
+    # As the firmware does it: the text itself is not kept.
+    execfile(name, {"__name__": "__main__"})  # type: ignore[name-defined]  # noqa: F821
