@@ -162,11 +162,12 @@ CRASH = {"boot": 7, "uptime_ms": 61_000, "text": "ValueError: x", "trace": ["a.p
 BOARD = {
     "heap_free": 5_000, "heap_min": 4_000, "rssi_dbm": -61, "wifi_reconnects": 2,
     "reset_cause": "watchdog", "wdt": None, "crash": CRASH,
+    "release": "0.1.0+5", "update": "trial",
 }  # fmt: skip
 BOARDS = (
     ("all of it", BOARD,
      BoardStatus(5_000, 4_000, -61, 2, "watchdog", None,
-                 Crash(7, 61_000, "ValueError: x", ("a.py:1 f",)))),
+                 Crash(7, 61_000, "ValueError: x", ("a.py:1 f",)), "0.1.0+5", "trial")),
     ("no crash", {"heap_free": 1, "crash": None},
      BoardStatus(1, None, None, None, None, None, None)),
     ("nothing known of it", {}, BoardStatus(None, None, None, None, None, None, None)),
@@ -176,9 +177,10 @@ BOARDS = (
      {"wdt": "w" * 300, "crash": {"text": "t" * 300, "trace": [str(n) for n in range(9)]}},
      BoardStatus(None, None, None, None, None, "w" * 199 + "\u2026",
                  Crash(None, None, "t" * 199 + "\u2026", tuple("45678")))),
-    ("a forged line", {"reset_cause": "a\nb", "crash": {"text": "\x1b", "trace": ["\u202e"]}},
+    ("a forged line", {"reset_cause": "a\nb", "crash": {"text": "\x1b", "trace": ["\u202e"]},
+                       "update": "left: \x07"},
      BoardStatus(None, None, None, None, "a\ufffdb", None,
-                 Crash(None, None, "\ufffd", ("\ufffd",)))),
+                 Crash(None, None, "\ufffd", ("\ufffd",)), None, "left: \ufffd")),
     ("no board", None, None),
 )  # fmt: skip
 

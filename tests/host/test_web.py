@@ -137,6 +137,7 @@ BOARD = {
     "heap_free": 5_000, "heap_min": 4_096, "rssi_dbm": -61, "wifi_reconnects": 2,
     "reset_cause": "watchdog", "wdt": "uart1: <b>stalled</b>",
     "crash": {"boot": 7, "uptime_ms": 61_000, "text": "ValueError: <i>", "trace": ["a.py:1 f"]},
+    "release": "0.1.0+5", "update": "left: <b>",
 }  # fmt: skip
 
 
@@ -157,10 +158,14 @@ def test_the_board_of_an_agent_is_shown(page, wire):
         ("wifi_reconnects", "2"),
         ("crash.text", "ValueError: &lt;i&gt;"),
         ("wdt", "uart1: &lt;b&gt;stalled&lt;/b&gt;"),
+        ("release", "0.1.0+5"),
+        ("update", "left: &lt;b&gt;"),
     ):
         found = re.findall(rf'data-field="board\.{path}"[^>]*>([^<]*)<', text)
         assert found == [shown], path
-    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == ["", ""]
+    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [""] * 3
+    page.view.updates = {"cellar": "0.1.0+6: 40 %"}
+    assert page.get("/status").json()["agents"][0]["board"]["update"] == "0.1.0+6: 40 %"
 
 
 def test_of_a_board_that_says_nothing_nothing_is_made_up(page, wire):
@@ -170,7 +175,7 @@ def test_of_a_board_that_says_nothing_nothing_is_made_up(page, wire):
     assert set(
         re.findall(r'data-field="board\.(?:heap|rssi|wifi|reset)\w*"[^>]*>([^<]*)<', text)
     ) == {"\u2013"}
-    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [" hidden"] * 2
+    assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [" hidden"] * 3
     page.view.on_status(decode_status(wire.status()), NOW_MS)
     assert page.get("/status").json()["agents"][0]["board"] is None
     assert "data-board" not in page.get("/").text
