@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from wattlog import uplink
 from wattlog.channels import rescaled
 from wattlog_host.placing import METER, SYNC
 from wattlog_host.store.writer import Writer
@@ -194,6 +195,8 @@ class Day:
         while (left := edge.log.stats().records) > edge.rots:
             assert world.now_ms < end_ms, f"{left} records stay in the log"
             world.run(world.now_ms + 1_000)
+        # What was given up is told with the next status.
+        world.run(world.now_ms + uplink.STATUS_EVERY_MS + 1_000)
 
     # --- what must hold --------------------------------------------------------------------
 
