@@ -259,7 +259,7 @@ tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.l
                                    wattlog_host.store.writer wattlog_pi.system_clock
                                    wattlog_sim.world.net
 tools/wattlog_sim/world/faults.py  wattlog_sim.world.net
-tools/wattlog_sim/world/day.py     wattlog wattlog.channels wattlog_host.placing
+tools/wattlog_sim/world/day.py     wattlog.channels wattlog.uplink wattlog_host.placing
                                    wattlog_host.store.writer wattlog_host.units
                                    wattlog_sim.world.clock
                                    wattlog_sim.world.edge wattlog_sim.world.faults
