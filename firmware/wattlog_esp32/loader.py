@@ -12,6 +12,7 @@ import machine
 
 _SLOTS = {"lib": "lib2", "lib2": "lib"}
 _STATE = "/slot"
+_WHY_MAX = 100  # letters; it goes into each status
 _WATCHDOG_MS = 120_000  # the agent feeds it; an update that hangs before that does not
 
 
@@ -20,7 +21,7 @@ def read() -> "tuple[str, int | None]":
     try:
         with open(_STATE) as file:
             words = file.read().split()
-    except OSError:
+    except (OSError, ValueError):  # UnicodeError is one
         words = []
     if not words or words[0] not in _SLOTS:
         return "lib", None
@@ -36,7 +37,10 @@ def write(text: str) -> None:
 
 def leave(slot: str, why: str) -> str:
     """Go back to the other folder for good; return its name."""
-    write("%s failed %s" % (_SLOTS[slot], why))
+    try:
+        write("%s failed %s" % (_SLOTS[slot], why[:_WHY_MAX]))
+    except OSError:
+        pass  # a full file system: the start was counted, and the last one leads here again
     return _SLOTS[slot]
 
 
@@ -46,8 +50,12 @@ def start() -> None:
     if left == 0:
         slot, left = leave(slot, "it did not prove itself"), None
     if left is not None:
-        write("%s %d" % (slot, left - 1))
-        machine.WDT(timeout=_WATCHDOG_MS)
+        try:
+            write("%s %d" % (slot, left - 1))
+            machine.WDT(timeout=_WATCHDOG_MS)
+        except OSError:
+            # A start that cannot be counted might be repeated for ever.
+            slot, left = _SLOTS[slot], None
     sys.path[sys.path.index("/lib")] = "/" + slot
     try:
         # What is imported first, then what imports it: else one import runs inside the other,

@@ -26,16 +26,22 @@ def spare() -> str:
     return _OTHER[running()]
 
 
-def read_state(path: str = STATE_PATH) -> "tuple[bool, str | None]":
-    """Return whether what runs is on trial, and why an update was left."""
+def read_words(path: str = STATE_PATH) -> "list[str]":
+    """Return the folder's name and what is behind it, two parts at most; [""] for no state."""
     try:
         with open(path) as file:
-            words = file.read().split(" ", 2)
-    except OSError:
-        return False, None
+            return file.read().split(" ", 2)
+    except (OSError, ValueError):  # UnicodeError is one
+        return [""]
+
+
+def read_state(path: str = STATE_PATH) -> "tuple[bool, str | None]":
+    """Return whether what runs is on trial, and why an update was left."""
+    words = read_words(path)
     if words[1:2] == ["failed"]:
         return False, "left: " + "".join(words[2:])
-    return len(words) == 2, None
+    # Of the other folder: the loader could not write, and left it all the same.
+    return len(words) == 2 and words[0] == running(), None
 
 
 def write_state(text: str, path: str = STATE_PATH) -> None:
@@ -52,7 +58,7 @@ def read_release(folder: str) -> str:
     try:
         with open(folder + "/release") as file:
             return file.read().strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""
 
 

@@ -5,12 +5,14 @@ Loaded only by an update that is on trial; afterwards it leaves the heap.
 
 from wattlog.compat import const
 from wattlog_esp32 import slots
+from wattlog_esp32.start import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wattlog.agent import Agent
 
 PROVE_MS = const(600_000)
+WRITE_AGAIN_MS = const(60_000)
 
 
 class Job:
@@ -19,17 +21,28 @@ class Job:
     def __init__(self, agent: "Agent", path: str = slots.STATE_PATH) -> None:
         self._agent = agent
         self._path = path
+        self._due_ms = 0
         self.wants_restart = False
 
     def step(self, now_ms: int) -> bool:
         """Keep the update, or leave it; return False when that is decided."""
-        agent = self._agent
-        if agent.uplink.acked and any(meter.reading is not None for meter in agent.meters):
-            slots.write_state(slots.running(), self._path)
-            agent.uplink.announce()
-            return False
-        if now_ms >= PROVE_MS:
-            why = "no frame" if agent.uplink.acked else "no batch was acknowledged"
-            slots.write_state("%s failed %s" % (slots.spare(), why), self._path)
-            self.wants_restart = True
+        uplink = self._agent.uplink
+        # A batch that is refused is settled, too, and lost.
+        is_acked = uplink.acked > uplink.refused
+        has_frames = any(meter.reading is not None for meter in self._agent.meters)
+        try:
+            if now_ms < self._due_ms:
+                pass
+            elif is_acked and has_frames:
+                slots.write_state(slots.running(), self._path)
+                uplink.announce()
+                return False
+            elif now_ms >= PROVE_MS:
+                self.wants_restart = True
+                why = "no frame" if is_acked else "no batch was acknowledged"
+                slots.write_state("%s failed %s" % (slots.spare(), why), self._path)
+        except OSError as err:
+            # Nothing is decided then: the loader has counted this start.
+            say("the update's state cannot be written (error %s)" % err.args[0])
+            self._due_ms = now_ms + WRITE_AGAIN_MS
         return True

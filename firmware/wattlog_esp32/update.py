@@ -27,6 +27,10 @@ BYTES_MAX = const(400_000)  # half of what the file system has
 ASK_AGAIN_MS = const(5_000)
 GIVE_UP_MS = const(300_000)  # after the last piece
 _HEAD_BYTES_MAX = const(80)
+_RELEASE_LETTERS_MAX = const(40)
+# Who can publish may send what nobody signed; it has to leave a folder that can be cleared.
+_FILES_MAX = const(128)
+_FOLDERS_MAX = const(3)  # one inside the other
 _BLOCK_BYTES = const(64)  # of SHA-256
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789_./"
 
@@ -72,6 +76,7 @@ class Job:
         self._hash: Any = None
         self._file: Any = None
         self._file_left = 0
+        self._files = 0
         self._head = b""
         self._ask_due_ms = self._give_up_ms = 0
         self.wants_restart = False
@@ -110,6 +115,8 @@ class Job:
         kinds = ((release, str), (mpy, int), (size, int), (digest, bytes), (mac, bytes))
         if self._release or not all(isinstance(part, kind) for part, kind in kinds):
             return
+        if len(release) > _RELEASE_LETTERS_MAX:
+            return
         self._release = release  # the answer names it
         key = self._key()
         if mac_of(key, vouched(release, mpy, size, digest)) != mac:
@@ -128,9 +135,12 @@ class Job:
         if slots.read_state(self._root + "slot")[0]:
             raise _Trouble("the last one is still on trial")
         say("update %s is offered" % release)
+        if slots.read_words(self._root + "slot")[0] != slots.running():
+            # The loader has left the other one and could not write that down.
+            slots.write_state(slots.running(), self._root + "slot")
         _clear(self._root + slots.spare())
         self._size = size
-        self._at = 0
+        self._at = self._files = 0
         self._digest = digest
         self._hash = sha256()
         self._head = b""
@@ -186,6 +196,11 @@ class Job:
             self._file_left = int(size)
         except ValueError:  # UnicodeError is one
             raise _Trouble("it is not made as an update is") from None
+        self._files += 1
+        if not 0 <= self._file_left <= BYTES_MAX or self._files > _FILES_MAX:
+            raise _Trouble("it is not made as an update is")
+        if path.count("/") > _FOLDERS_MAX:
+            raise _Trouble("it is not made as an update is")
         if ".." in path or path[0] in "./" or any(letter not in _LETTERS for letter in path):
             raise _Trouble("a path in it leads elsewhere")
         folder = self._root + slots.spare()
@@ -200,10 +215,10 @@ class Job:
             raise _Trouble("it came damaged")
         state = "%s %d" % (slots.spare(), slots.STARTS)
         slots.write_state(state, self._root + "slot")
+        self.wants_restart = True
         say("update %s starts on trial" % self._release)
         self._tell("trial", now_ms)
         self._stop()
-        self.wants_restart = True
 
     def _end(self, why: str, now_ms: int) -> None:
         say("update %s: %s" % (self._release, why))
@@ -213,7 +228,10 @@ class Job:
     def _stop(self) -> None:
         self._release = ""
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError:
+                pass  # what it says was said already
             self._file = None
 
     def _tell(self, what: "str | None", now_ms: int) -> None:

@@ -61,9 +61,9 @@ class Intake:
             self._changed()
         self._waiting.set()
 
-    def say(self, kind: str, text: str) -> None:
-        """Tell the person at the page, and the log, something of the host itself."""
-        self._desk.say(kind, text, self._clock_ms())
+    def say(self, kind: str, text: str, edge: str | None = None) -> None:
+        """Tell the person at the page, and the log, something of an agent, or the host itself."""
+        self._desk.say(kind, text, self._clock_ms(), edge)
         self._waiting.set()
         self._changed()
 

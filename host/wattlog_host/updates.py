@@ -111,9 +111,10 @@ def decode_request(data: bytes) -> Request:
 class Updates:
     """What is offered to whom, and how far each is; time is monotonic ms."""
 
-    def __init__(self, folder: Path, say: Callable[[str, str], None]) -> None:
-        """Take the folder, and say(kind, text), which tells a person."""
+    def __init__(self, folder: Path, say: Callable[[str, str, str], None]) -> None:
+        """Take the folder, and say(kind, text, edge), which tells a person."""
         self._folder = folder
+        # With its name: the budget of events without one is for the host itself.
         self._say = say
         self._known: dict[str, tuple[tuple[int, int], Bundle | None]] = {}
         self._offered_ms: dict[str, int] = {}
@@ -127,10 +128,16 @@ class Updates:
         for edge, release in releases.items():
             present = release_of(release)
             bundle = self._bundle(edge)
-            if bundle is None or present is None:
+            if bundle is None:
+                self.progress.pop(edge, None)
+                continue
+            if present is None:
                 continue
             if (release_of(bundle.release) or ()) <= present:
                 self.progress.pop(edge, None)
+                if bundle.release == release:
+                    # Should it leave it again, its word of the trial may have been lost.
+                    self._ended[edge] = (bundle.release, None)
                 continue
             ended, again_ms = self._ended.get(edge, ("", None))
             if ended == bundle.release and (again_ms is None or now_ms < again_ms):
@@ -151,7 +158,7 @@ class Updates:
             text = (
                 f"agent {match[1]}: its message about an update was not understood: {err.reason}"
             )
-            self._say("update", text)
+            self._say("update", text, match[1])
             return None
         edge = match[1]
         bundle = self._bundle(edge)
@@ -171,17 +178,17 @@ class Updates:
         self._ended[edge] = (bundle.release, None if outcome == "trial" else now_ms + RETRY_MS)
         if outcome == "trial":
             self.progress.pop(edge, None)  # from here on the head itself tells how it is
-            self._say("update", f"agent {edge}: update {bundle.release} is on trial")
+            self._say("update", f"agent {edge}: update {bundle.release} is on trial", edge)
             return
         self.progress[edge] = f"{bundle.release}: not taken: {outcome}"
-        self._say("update", f"agent {edge}: update {bundle.release} is not taken: {outcome}")
+        self._say("update", f"agent {edge}: update {bundle.release} is not taken: {outcome}", edge)
 
     def _bundle(self, edge: str) -> Bundle | None:
         """Return the update that lies there for this head, read again when the file changes."""
         path = self._folder / f"{edge}.wlu"
         try:
             stat = path.stat()
-            mark = (stat.st_mtime_ns, stat.st_size)
+            mark = (stat.st_ctime_ns, stat.st_size)  # it sees a chmod, too
             known = self._known.get(edge)
             if known is not None and known[0] == mark:
                 return known[1]
@@ -195,10 +202,10 @@ class Updates:
             return None
         except (OSError, ValueError) as err:
             bundle = None
-            self._say("update", f"{path.name} is no update: {err}")
+            self._say("update", f"{path.name} is no update: {err}", edge)
             try:
                 stat = path.stat()
-                mark = (stat.st_mtime_ns, stat.st_size)
+                mark = (stat.st_ctime_ns, stat.st_size)
             except OSError:
                 return None
         self._known[edge] = (mark, bundle)

@@ -160,8 +160,8 @@ def test_an_update_is_taken_whole_and_started_on_trial():
         assert (said, job.wants_restart) == ("trial", True)
         assert read("/lib2") == NEW, [(k, len(v)) for k, v in read("/lib2").items()]
         assert read("/lib") == OLD
-        assert slots.read_state() == (True, None)
         assert loader.read() == ("lib2", 3)
+        assert slots.read_state() == (False, None), "what runs is not on trial"
 
 
 def test_what_is_wrong_is_refused_in_words_and_nothing_changes():
@@ -296,6 +296,68 @@ def test_a_power_cut_in_the_state_leaves_the_old_one_or_the_new_one():
             raise AssertionError("it never ends")
 
 
+def test_a_size_that_is_none_is_refused():
+    for line in (b"a -5\n", b"a -500\n", b"a 999999\n", b"a %d\n" % (1 << 70)):
+        body = line + b"xyz" * 9
+        new_head()
+        assert take(body, offer_of(body))[1] == "it is not made as an update is", line
+
+
+def test_folders_that_nest_and_files_without_number_are_refused():
+    # What is not signed can still arrive: the checksum comes last, and the next offer has to clear.
+    deep = b"/".join([b"a"] * 38) + b" 0\n"
+    many = b"".join(b"%d 0\n" % number for number in range(300))
+    for body in (deep, many):
+        new_head()
+        assert take(body, offer_of(body))[1] == "it is not made as an update is"
+        assert take(body_of(NEW))[1] == "trial"
+
+
+def test_a_file_system_that_is_full_ends_the_update_in_words():
+    body = body_of({"a": bytes(150_000)})
+    new_head()
+    said = take(body)[1]
+    assert said.startswith("the file system fails"), said
+    assert loader.read() == ("lib", None)
+    assert take(body_of(NEW))[1] == "trial"
+
+
+class FullDisk(Disk):
+    def _done(self, size):
+        raise OSError(28)
+
+
+def test_a_file_system_that_cannot_be_written_starts_what_is_whole():
+    main = b"import loader\ndef run():\n    loader.ran = __file__[1:5].strip('/')\n"
+    for state, ran in (("lib2 0", "lib"), ("lib2 2", "lib"), ("lib2", "lib2"), ("lib", "lib")):
+        disk = new_head()
+        for folder in ("/lib", "/lib2"):
+            write(folder, {"order": b"wattlog_esp32.main\n", "wattlog_esp32/__init__.py": b"",
+                           "wattlog_esp32/main.py": main})  # fmt: skip
+        loader.write(state)
+        mount(FullDisk(disk.image))
+        loader.ran = None
+        start_loader()
+        assert loader.ran == ran, (state, loader.ran)
+
+
+def test_what_the_loader_left_without_writing_it_is_not_on_trial():
+    new_head()
+    slots.write_state("lib2 0")
+    assert slots.read_state() == (False, None)
+    update.Job([], "cellar", 5, Link()).on_command(offer_of(b"x"), 0)
+    assert loader.read() == ("lib", None), "before the other folder is cleared"
+
+
+def test_a_state_that_nobody_writes_starts_something():
+    new_head()
+    for data in (b"\xff\xfe", b"", b"lib3 2", b"\0" * 50, b"lib2 \xc3"):
+        with open("/slot", "wb") as file:
+            file.write(data)
+        assert loader.read() == ("lib", None), data
+        assert slots.read_state() == (False, None), data
+
+
 class Reset(Exception):
     pass
 
@@ -314,24 +376,29 @@ def start(
                     "wattlog_esp32/main.py": ("def run():\n    %s" % main).encode()})  # fmt: skip
     if state:
         loader.write(state)
+    ran = start_loader()
+    if ran is None:
+        with open("/ran") as file:
+            ran = file.read()
+    with open("/slot") as file:
+        return ran, file.read()
+
+
+def start_loader():
     sys.path[:] = ["", ".frozen", "/lib"]
     kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name[:8] == "wattlog_"}
     loader.machine.reset = reset
     loader.machine.WDT = lambda timeout: None
-    ran = None
     try:
         loader.start()
-        with open("/ran") as file:
-            ran = file.read()
     except Reset:
-        ran = "reset"
+        return "reset"
     finally:
         for name in [name for name in sys.modules if name[:8] == "wattlog_"]:
             del sys.modules[name]
         sys.modules.update(kept)
         sys.path[:] = ["/rom", "/rom/lib", ".frozen", "/lib"]
-    with open("/slot") as file:
-        return ran, file.read()
+    return None
 
 
 def test_the_loader_counts_the_starts_of_an_update_and_leaves_one_that_raises():
@@ -360,6 +427,7 @@ class Meter:
 
 class Uplink:
     acked = 0
+    refused = 0
     announced = 0
 
     def announce(self):
@@ -375,10 +443,11 @@ class Agent:
 def test_a_trial_ends_with_a_frame_and_a_batch_or_with_its_time():
     new_head()
     sys.path.append("/lib2")
-    for reading, acked, want in (
-        (True, 3, (False, False, "lib2")),
-        (True, 0, (True, True, "lib failed no batch was acknowledged")),
-        (False, 3, (True, True, "lib failed no frame")),
+    for reading, acked, refused, want in (
+        (True, 3, 2, (False, False, "lib2")),
+        (True, 0, 0, (True, True, "lib failed no batch was acknowledged")),
+        (True, 3, 3, (True, True, "lib failed no batch was acknowledged")),
+        (False, 3, 0, (True, True, "lib failed no frame")),
     ):
         slots.write_state("lib2 2")
         agent = Agent()
@@ -387,10 +456,31 @@ def test_a_trial_ends_with_a_frame_and_a_batch_or_with_its_time():
         assert not job.wants_restart
         agent.meters[1].reading = object() if reading else None
         agent.uplink.acked = acked
+        agent.uplink.refused = refused
         is_running = job.step(trial.PROVE_MS)
         with open("/slot") as file:
             assert (is_running, job.wants_restart, file.read()) == want
         assert agent.uplink.announced == (not is_running)
+
+
+def test_a_trial_whose_end_cannot_be_written_raises_nothing():
+    disk = new_head()
+    sys.path.append("/lib2")
+    slots.write_state("lib2 2")
+    mount(FullDisk(disk.image))
+    agent = Agent()
+    job = trial.Job(agent)
+    assert job.step(trial.PROVE_MS)
+    assert job.wants_restart
+    agent.meters[0].reading = object()
+    agent.uplink.acked = 1
+    job = trial.Job(agent)
+    assert job.step(5)
+    assert not job.wants_restart
+    mount(Disk(disk.image))
+    assert job.step(5 + trial.WRITE_AGAIN_MS - 1)
+    assert not job.step(5 + trial.WRITE_AGAIN_MS)
+    assert loader.read() == ("lib2", None)
 
 
 def run(_argument):

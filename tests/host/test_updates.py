@@ -32,8 +32,13 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.said = []
-        self.updates = Updates(folder, lambda kind, text: self.said.append(text))
+        self.updates = Updates(folder, self.say)
         self.now_ms = 10_000_000
+
+    def say(self, kind, text, edge):
+        assert kind == "update"
+        assert edge in ("cellar", "attic"), "the host's own budget is not for it"
+        self.said.append(text)
 
     def put(self, data, edge="cellar", age_s=0):
         path = self.folder / f"{edge}.wlu"
@@ -169,3 +174,36 @@ def test_a_bundle_is_what_was_signed():
     bundle = parse_bundle(bundle_file())
     assert (bundle.release, bundle.mpy, bundle.mac, bundle.body) == ("0.1.0+5", 6, MAC, BODY)
     assert sha256(bundle.body).digest() == bundle.digest
+
+
+def test_a_head_that_tells_a_trial_whose_message_was_lost_is_not_offered_it_again(world):
+    world.put(bundle_file())
+    assert world.offers()
+    world.ask(0)
+    assert not world.offers("0.1.0+5", pass_ms=OFFER_EVERY_MS), "it runs, on trial"
+    assert not world.offers(pass_ms=RETRY_MS), "and was left"
+    world.put(bundle_file(), age_s=9)
+    assert world.offers(), "another file lies there"
+
+
+def test_what_is_taken_away_is_not_shown_any_more(world):
+    world.put(bundle_file())
+    world.ask(300)
+    assert world.updates.progress
+    (world.folder / "cellar.wlu").unlink()
+    assert not world.offers()
+    assert world.updates.progress == {}
+
+
+def test_a_file_that_may_be_read_only_later_is_noticed(world, monkeypatch):
+    world.put(bundle_file())
+    path = world.folder / "cellar.wlu"
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "read_bytes", refuse)
+        assert not world.offers()
+    path.chmod(0o600 if path.stat().st_mode & 0o077 else 0o644)
+    assert world.offers()

@@ -71,7 +71,7 @@ firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattl
                                     wattlog.uplink
 firmware/wattlog_esp32/loader.py    machine os sys
 firmware/wattlog_esp32/slots.py     os sys
-firmware/wattlog_esp32/trial.py     wattlog.compat wattlog_esp32.slots
+firmware/wattlog_esp32/trial.py     wattlog.compat wattlog_esp32.slots wattlog_esp32.start
 firmware/wattlog_esp32/update.py    hashlib json os sys wattlog wattlog.compat wattlog.msgpack
                                     wattlog.records wattlog.uplink wattlog_esp32.slots
                                     wattlog_esp32.start

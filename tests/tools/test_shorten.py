@@ -34,6 +34,12 @@ ROWS = (
     ("a class", "class Line: pass\n", "class _a: pass"),
     ("a constant, so that no name is left", "LIMIT = const(3)\nx = LIMIT\n", "_a = const(3)\n"),
     ("not one that a text names", "LIMIT = 3\nx = getattr(m, 'LIMIT')\n", "LIMIT = 3\n"),
+    (
+        "not what another's module has",
+        "import gc\ndef f():\n    mem_free = gc.mem_free()\n",
+        "mem_free = gc.mem_free()",
+    ),
+    ("not what is imported", "from time import sleep_ms\nsleep_ms = 3\n", "import sleep_ms"),
     ("not a keyword of a call", "def f(a_b): pass\nx.g(a_b=1)\n", "f(a_b)"),
     ("a private function", "def _helper(): pass\n_helper()\n", "_a()"),
     ("an argument", "def f(value): return value\n", "def f(a): return a"),

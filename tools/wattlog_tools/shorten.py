@@ -24,7 +24,7 @@ def shorten(sources: Mapping[str, str]) -> dict[str, str]:
     fixed = set(visible)
     for tree in trees.values():
         visible |= _visible(tree)
-        fixed |= _fixed(tree)
+        fixed |= _fixed(tree, set(trees))
     uses = {name: Counter(token.string for token in _names(sources[name])) for name in sources}
     mentions = Counter(itertools.chain.from_iterable(uses.values()))
     out = {}
@@ -98,11 +98,21 @@ def _public(node: ast.AST) -> list[str]:
     return []
 
 
-def _fixed(tree: ast.Module) -> set[str]:
+def _fixed(tree: ast.Module, ours: set[str]) -> set[str]:
     """Return the names that nobody may change, though no other module of ours has them."""
     seen: set[str] = set()
+    aliases: list[ast.alias] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases += [alias for alias in node.names if alias.name not in ours]
+        elif isinstance(node, ast.ImportFrom) and node.module not in ours:
+            aliases += node.names
+    imported = {alias.asname or alias.name.partition(".")[0] for alias in aliases}
+    seen |= {part for alias in aliases for part in alias.name.split(".")}
     for node in ast.walk(tree):
         match node:
+            case ast.Attribute(value=ast.Name(id=base), attr=name) if base in imported:
+                seen.add(name)  # MicroPython's: reset_cause = machine.reset_cause()
             case ast.keyword(arg=str(name)):
                 seen.add(name)
             case ast.Global(names=names):
