@@ -184,7 +184,12 @@ class Head:
             self._file.step(now_ms)
         for name in list(self._jobs):
             job = self._jobs[name]
-            if not job.step(now_ms):
+            try:
+                is_over = not job.step(now_ms)
+            except MemoryError:
+                say("no memory for what the host asks")
+                is_over = True
+            if is_over:
                 del self._jobs[name]
                 job = None
                 forget(name)

@@ -7,12 +7,14 @@ never updated over the air: it has to be right, and it has to be small.
 
 import os
 import sys
+import time
 
 import machine
 
 _SLOTS = {"lib": "lib2", "lib2": "lib"}
 _STATE = "/slot"
 _WHY_MAX = 100  # letters; it goes into each status
+_CALM_MS = 60_000
 _WATCHDOG_MS = 120_000  # the agent feeds it; an update that hangs before that does not
 
 
@@ -65,11 +67,13 @@ def start() -> None:
         for name in names:
             __import__(name)
         sys.modules["wattlog_esp32.main"].run()
-    except Exception as err:
-        if left is None:
-            raise
+    except Exception as err:  # noqa: BLE001 - whatever it is, nobody else can start us again
         sys.print_exception(err)  # type: ignore[attr-defined]
-        leave(slot, repr(err))
+        if left is None:
+            # For a person at the console, where Ctrl-C gets the prompt.
+            time.sleep_ms(_CALM_MS)  # type: ignore[attr-defined]
+        else:
+            leave(slot, repr(err))
         machine.reset()
 
 

@@ -47,6 +47,9 @@ class MqttLink:
                     wait_s = WAIT_S_MIN
                     self._tell(None)
                     async for message in client.messages:
+                        # What was kept of an update is of an earlier one, or of nobody's.
+                        if message.retain and message.topic.matches("wattlog/1/+/u"):
+                            continue
                         if isinstance(message.payload, bytes):
                             on_message(str(message.topic), message.payload)
             except (aiomqtt.MqttError, OSError, ValueError) as err:

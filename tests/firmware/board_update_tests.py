@@ -12,6 +12,7 @@ import vfs
 import run as runner
 from wattlog import msgpack
 from wattlog_esp32 import slots, trial, update
+from wattlog_esp32.start import forget
 
 BLOCK_BYTES = 4096
 BLOCKS = 24
@@ -410,6 +411,33 @@ def test_the_loader_counts_the_starts_of_an_update_and_leaves_one_that_raises():
     assert (ran, state) == ("reset", "lib failed ValueError(7,)")
     assert slots.read_state() == (False, "left: ValueError(7,)")
     assert start(order="no_such\n", state="lib2 2")[1].startswith("lib failed ImportError")
+
+
+def test_what_is_kept_and_raises_is_started_again_after_a_while():
+    new_head()
+    slept = []
+    loader.time.sleep_ms = slept.append
+    assert start(main="raise ValueError(7)\n", state="lib2") == ("reset", "lib2")
+    assert slept == [60_000]
+
+
+def test_an_update_that_could_not_take_the_next_one_is_left():
+    new_head()
+    sys.path.append("/lib2")
+    slots.write_state("lib2 2")
+    agent = Agent()
+    agent.meters[0].reading, agent.uplink.acked = object(), 1
+    job = trial.Job(agent)
+    if "wattlog_esp32.update" in sys.modules:
+        forget("update")
+    package = sys.modules["wattlog_esp32"]
+    path, package.__path__ = package.__path__, "/lib2/gone"
+    try:
+        assert job.step(0)
+    finally:
+        package.__path__ = path
+    assert job.wants_restart
+    assert "ImportError" in slots.read_state()[1]
 
 
 def test_the_loader_goes_back_when_the_starts_are_used_up():

@@ -69,9 +69,10 @@ firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattl
                                     wattlog_esp32.filedevice
 firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattlog.records
                                     wattlog.uplink
-firmware/wattlog_esp32/loader.py    machine os sys
+firmware/wattlog_esp32/loader.py    machine os sys time
 firmware/wattlog_esp32/slots.py     os sys
 firmware/wattlog_esp32/trial.py     wattlog.compat wattlog_esp32.slots wattlog_esp32.start
+                                    wattlog_esp32.update
 firmware/wattlog_esp32/update.py    hashlib json os sys wattlog wattlog.compat wattlog.msgpack
                                     wattlog.records wattlog.uplink wattlog_esp32.slots
                                     wattlog_esp32.start
