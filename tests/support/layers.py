@@ -69,12 +69,16 @@ firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattl
                                     wattlog_esp32.filedevice
 firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattlog.records
                                     wattlog.uplink
+firmware/wattlog_esp32/light.py     array wattlog wattlog.compat wattlog.msgpack wattlog.records
+                                    wattlog.uplink wattlog_esp32.lamp
+firmware/wattlog_esp32/lamp.py      machine time wattlog.compat wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
 firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
-                                    wattlog_esp32.led wattlog_esp32.link wattlog_esp32.pulse
+                                    wattlog_esp32.led wattlog_esp32.light wattlog_esp32.link
+                                    wattlog_esp32.pulse
                                     wattlog_esp32.start wattlog_esp32.storage
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
                                     wattlog_esp32.head wattlog_esp32.settings
@@ -105,7 +109,7 @@ tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
 tools/wattlog_sim/board/fakeap.py      fakeserver network os
-tools/wattlog_sim/board/fakepin.py     os sys
+tools/wattlog_sim/board/fakepin.py     ffi micropython os struct sys time
 tools/wattlog_sim/board/fakeserver.py  errno os socket
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
@@ -119,6 +123,7 @@ tools/wattlog_sim/house.py       collections
 tools/wattlog_sim/sml_writer.py  wattlog.crc
 tools/wattlog_sim/registers.py   wattlog_sim.house wattlog_sim.sml_writer
 tools/wattlog_sim/lcg.py
+tools/wattlog_sim/button.py
 tools/wattlog_sim/mutate.py      array collections wattlog_sim.lcg wattlog_sim.sml_writer
 tools/wattlog_sim/flash.py       wattlog_sim.lcg
 tools/wattlog_sim/log_oracle.py  collections

@@ -28,6 +28,8 @@ ABOUT = {
     "ntp.host": "the time server",
     "led.pin": "the pin of an LED that tells how the head is",
     "led.active_low": "whether that LED lights where the pin is low",
+    "pin.allow": "whether the head may enter the meter's PIN by light when it is told to",
+    "pin.active_low": "whether the IR head's LED lights where its RX is low",
     "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
 }
 for _name in settings.METERS[1:]:

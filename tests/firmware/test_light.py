@@ -1,0 +1,374 @@
+"""The PIN by light, in virtual time: pytest runs this, and test_board.py on MicroPython."""
+
+from wattlog import msgpack
+from wattlog.uplink import LinkError
+from wattlog_esp32 import light
+from wattlog_esp32.light import LATE_MS_MAX, REQUESTS_MAX, Flasher, Job, Refused, plan
+from wattlog_sim.button import Button
+
+BOOT = 0xDEADBEEF
+PIN = "1203"
+# entry_count, on_ms, off_ms, gap_ms, menu_count, hold_ms
+TIMINGS = [2, 500, 500, 3_500, 3, 5_500]
+TICK_MS = 10
+STEP_MS = 50
+RUN_MS_MAX = 300_000
+
+
+class Source:
+    def __init__(self, name, shines):
+        self.name = name
+        self.light = shines
+        self.asked = ()
+
+
+class FakeLink:
+    def __init__(self):
+        self.states = []
+        self.raw = []
+        self.is_gone = False
+
+    def is_up(self):
+        return not self.is_gone
+
+    def publish(self, topic, payload, retain):
+        if self.is_gone:
+            raise LinkError("gone")
+        assert (topic, retain) == ("wattlog/1/cellar/r", False)
+        version, edge, boot, uptime_ms, request, state = msgpack.unpack(bytes(payload))
+        assert (version, edge, boot) == (2, "cellar", BOOT)
+        assert uptime_ms >= 0
+        self.raw.append(bytes(payload))
+        self.states.append((request, state))
+
+
+class FakeLamp:
+    """Stands for the pin and the timer, and shows the meter what it sees."""
+
+    def __init__(self, world, pin, advance):
+        self.world = world
+        self.advance = advance
+        self.pin = pin
+        self.is_open = True
+        self.silence_ms = 0
+        world.lamps.append(self)
+
+    def shine(self, is_on):
+        self.world.is_lit = is_on
+        self.world.edges.append((self.world.now_ms, is_on))
+        self.world.meter.light(is_on, self.world.now_ms)
+
+    def silent_ms(self):
+        return self.silence_ms
+
+    def close(self):
+        self.shine(False)
+        self.is_open = False
+
+
+class World:
+    """A head's job and a meter before it."""
+
+    def __init__(self, meter=None, shines=(17, 0)):
+        self.meter = meter or Button(PIN, 2, 3)
+        self.now_ms = 1_000
+        self.is_lit = False
+        self.edges = []
+        self.lamps = []
+        self.link = FakeLink()
+        self.sources = [Source("uart1", shines), Source("uart2", None)]
+        self.job = Job(self.sources, "cellar", BOOT, self.link)
+        light.open_lamp = lambda pin, advance: FakeLamp(self, pin, advance)
+
+    def ask(self, *rest, **change):
+        message = (2, "pin", change.get("boot", BOOT)) + rest
+        self.job.on_command(msgpack.pack(message), self.now_ms)
+
+    def enter(self, request=7, pin=PIN, timings=TIMINGS, port="uart1"):
+        self.ask(request, port, pin, timings)
+
+    def run(self, until_ms=RUN_MS_MAX, tick_ms=TICK_MS):
+        """Step until the job says that all is over, or until then; tell whether it is over."""
+        while self.now_ms < until_ms:
+            if not self.job.step(self.now_ms):
+                return True
+            for _ in range(max(1, STEP_MS // tick_ms)):
+                self.now_ms += tick_ms
+                self.meter.wait(self.now_ms)
+                if self.lamps and self.lamps[-1].is_open:
+                    self.lamps[-1].advance(tick_ms)
+        return False
+
+    def said(self):
+        return [state for _, state in self.link.states]
+
+
+STATES = ["started", "digit 1 of 4", "digit 2 of 4", "digit 3 of 4", "digit 4 of 4"]
+STATES.extend(("menu", "holding", "done"))
+
+
+def changed(index, value):
+    timings = list(TIMINGS)
+    timings[index] = value
+    return timings
+
+
+def test_a_pin_is_entered_inf_is_switched_on_and_all_of_it_is_told():
+    world = World()
+    world.enter()
+    assert not world.lamps, "nothing flashes before the host was told"
+    assert world.run()
+    assert world.said() == STATES
+    assert {request for request, _ in world.link.states} == {7}
+    assert world.meter.is_unlocked and world.meter.is_inf_on
+    assert (world.meter.wrong, world.meter.strayed) == (0, 0)
+    assert not world.is_lit and not world.lamps[0].is_open
+    assert world.lamps[0].pin == (17, 0)
+
+
+def test_without_a_way_in_the_menu_only_the_pin_is_entered():
+    world = World()
+    world.enter(timings=changed(4, None))
+    assert world.run()
+    assert world.said() == STATES[:5] + STATES[-1:]
+    assert world.meter.is_unlocked and not world.meter.is_inf_on and not world.meter.strayed
+
+
+def test_every_digit_at_every_place():
+    for pin in ("0000", "0001", "1000", "0900", "9999", "5050", "0123", "4567", "8900"):
+        world = World(Button(pin, 2, 3))
+        world.enter(pin=pin)
+        assert world.run(), pin
+        assert world.meter.is_unlocked and world.meter.is_inf_on, pin
+
+
+def test_it_is_off_unless_the_settings_allow_it():
+    world = World(shines=None)
+    world.enter()
+    assert world.run()
+    assert world.said() == ["off"]
+    assert not world.edges and not world.lamps
+
+
+def test_a_command_that_comes_again_enters_nothing_again():
+    world = World()
+    world.enter()
+    world.enter()
+    world.run(5_000)
+    world.enter()
+    assert world.run()
+    count = len(world.edges)
+    # The job has ended and is forgotten; what was asked for is not.
+    world.job = Job(world.sources, "cellar", BOOT, world.link)
+    world.enter()
+    world.enter(pin="9999", timings=TIMINGS)
+    assert not world.job.step(world.now_ms)
+    assert world.said().count("done") == 1
+    assert len(world.edges) == count and world.meter.wrong == 0
+
+
+def test_one_that_was_refused_while_another_ran_is_not_followed_later():
+    world = World()
+    world.enter(1)
+    world.run(3_000)
+    world.enter(2)
+    assert world.run()
+    assert (2, "failed: another request is being followed") in world.link.states
+    world.job = Job(world.sources, "cellar", BOOT, world.link)
+    world.enter(2)
+    assert not world.job.step(world.now_ms)
+    assert world.said().count("done") == 1
+
+
+def test_nobody_may_try_all_pins():
+    world = World()
+    for request in range(1, REQUESTS_MAX + 2):
+        world.enter(request, pin="x")
+        assert world.run()
+    assert world.said()[-1] == "failed: too many requests since the head's start"
+    assert set(world.said()[:-1]) == {"failed: a PIN has 4 digits"}
+
+
+IGNORED = (
+    b"",
+    b"\xc1pin",
+    msgpack.pack([2, "pin"]),
+    msgpack.pack({"pin": 2}),
+    msgpack.pack([1, "pin", BOOT, 7, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pen", BOOT, 7, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", BOOT - 1, 7, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", True, 7, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", BOOT, 0, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", BOOT, True, "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", BOOT, "7", "uart1", PIN, TIMINGS]),
+    msgpack.pack([2, "pin", BOOT, 7, "uart1", PIN]),
+    msgpack.pack([2, "pin", BOOT, 7]),
+)
+
+
+def test_what_is_no_command_of_this_start_means_nothing():
+    for payload in IGNORED:
+        world = World()
+        world.job.on_command(payload, 0)
+        assert not world.job.step(0), payload
+        assert not world.link.states and not world.edges, payload
+
+
+WRONG_PINS = (
+    "",
+    "123",
+    "12345",
+    "12a4",
+    "12 4",
+    "-123",
+    "\uff11\uff12\uff13\uff14",
+    1234,
+    None,
+    b"1234",
+)
+COUNT = "failed: a count must be 0 to 30"
+TIME = "failed: a time must be 50 to 10000 ms"
+GAP = "failed: the gap must be 1000 ms, and 500 ms more than the pause between flashes"
+HOLD = "failed: the long flash must be 500 ms more than a short one"
+WRONG_TIMINGS = (
+    (None, "failed: there must be six timings"),
+    (TIMINGS[:5], "failed: there must be six timings"),
+    (changed(0, 31), COUNT),
+    (changed(0, -1), COUNT),
+    (changed(0, None), COUNT),
+    (changed(4, 31), COUNT),
+    (changed(4, True), COUNT),
+    (changed(1, 49), TIME),
+    (changed(2, 10_001), TIME),
+    (changed(3, "3500"), TIME),
+    (changed(5, None), TIME),
+    (changed(2, 3_001), GAP),
+    ([2, 100, 100, 999, 3, 5_500], GAP),
+    (changed(1, 5_001), HOLD),
+    ([30, 5_000, 3_000, 3_500, 3, 5_500], "failed: all together would take more than 240 s"),
+)
+
+
+def test_what_cannot_be_used_is_refused_in_words_and_nothing_flashes():
+    for pin in WRONG_PINS:
+        world = World()
+        world.enter(pin=pin)
+        assert world.run()
+        assert world.said() == ["failed: a PIN has 4 digits"], pin
+        assert not world.edges
+    for timings, state in WRONG_TIMINGS:
+        world = World()
+        world.enter(timings=timings)
+        assert world.run()
+        assert world.said() == [state], timings
+        assert not world.edges
+    world = World()
+    world.enter(port="uart0")
+    assert world.run()
+    assert world.said() == ["failed: there is no such port"]
+
+
+def test_an_abort_at_any_moment_leaves_the_light_off():
+    for until_ms in range(1_000, 30_000, 370):
+        world = World()
+        world.enter()
+        assert not world.run(until_ms)
+        world.ask(8)
+        world.ask(7, boot=BOOT - 1)
+        assert world.job.step(world.now_ms), "neither of another request nor of another start"
+        world.ask(0 if until_ms % 2 else 7)
+        assert not world.is_lit, until_ms
+        assert world.run()
+        assert world.said()[-1] == "aborted"
+        assert not world.is_lit and not any(lamp.is_open for lamp in world.lamps), until_ms
+
+
+def test_an_abort_before_anything_flashed_lets_nothing_flash():
+    world = World()
+    world.enter()
+    world.ask(7)
+    assert world.run()
+    assert world.said() == ["aborted"]
+    assert not world.edges
+
+
+def test_an_abort_of_nothing_means_nothing():
+    world = World()
+    world.ask(0)
+    assert not world.job.step(0)
+    assert not world.link.states
+
+
+def test_an_edge_that_is_late_is_allowed_for_and_one_that_is_later_ends_it():
+    for late_ms, is_over in ((0, False), (LATE_MS_MAX, False), (LATE_MS_MAX + 1, True)):
+        for on_ms, off_ms in ((500, 500), (50, 700)):
+            steps, starts = plan(PIN, [2, on_ms, off_ms, 3_500, 3, 5_500])
+            shown = []
+            flasher = Flasher(steps, starts)
+            flasher.begin(shown.append)
+            flasher.advance(on_ms - 1)
+            assert shown == [True]
+            flasher.advance(1 + late_ms)
+            assert shown == [True, False]
+            assert (flasher.result is not None) == is_over
+            if is_over:
+                assert flasher.state() == "failed: a flash was 251 ms too long or too late"
+                flasher.advance(off_ms)
+                assert not any(shown[1:]), "for good"
+
+
+def test_a_lost_connection_ends_it_in_the_dark():
+    for until_ms in (1_000, 1_200, 4_321, 20_000):
+        world = World()
+        world.enter()
+        world.run(until_ms)
+        world.link.is_gone = True
+        assert not world.job.step(world.now_ms)
+        assert not world.is_lit, until_ms
+        assert not any(lamp.is_open for lamp in world.lamps)
+
+
+def test_a_timer_that_stands_still_ends_it_in_the_dark():
+    world = World()
+    world.enter()
+    world.run(1_200)
+    assert world.is_lit
+    world.lamps[0].silence_ms = LATE_MS_MAX + 1
+    assert not world.job.step(world.now_ms)
+    assert world.said()[-1] == "failed: the timer stands still"
+    assert not world.is_lit and not world.lamps[0].is_open
+
+
+def test_a_pin_or_timer_that_the_chip_has_not_is_told():
+    for error in (ValueError, OSError, MemoryError):
+        world = World()
+
+        def refuse(_pin, _advance, error=error):
+            raise error("x")
+
+        light.open_lamp = refuse
+        world.enter()
+        assert world.run()
+        words = "failed: the head cannot use this pin or its timer"
+        assert world.said() == ["started", words]
+
+
+def test_the_pin_is_in_no_message_and_in_no_error():
+    for pin in ("1203", "12x3"):
+        world = World()
+        world.enter(pin=pin)
+        assert world.run()
+        for packed in world.link.raw:
+            assert pin.encode() not in packed
+        try:
+            plan(pin, TIMINGS[:5])
+        except Refused as err:
+            assert pin not in str(err) and pin not in repr(err)
+
+
+def test_what_was_flashed_is_forgotten_at_the_end():
+    steps, starts = plan(PIN, TIMINGS)
+    flasher = Flasher(steps, starts)
+    flasher.begin(lambda _: None)
+    flasher.stop("aborted")
+    assert not len(flasher._steps)
