@@ -1,10 +1,10 @@
 """The PIN by light, in virtual time: pytest runs this, and test_board.py on MicroPython."""
 
+from button import Button
 from wattlog import msgpack
 from wattlog.uplink import LinkError
 from wattlog_esp32 import light
 from wattlog_esp32.light import LATE_MS_MAX, REQUESTS_MAX, Flasher, Job, Refused, plan
-from wattlog_sim.button import Button
 
 BOOT = 0xDEADBEEF
 PIN = "1203"
@@ -81,7 +81,8 @@ class World:
         light.open_lamp = lambda pin, advance: FakeLamp(self, pin, advance)
 
     def ask(self, *rest, **change):
-        message = (2, "pin", change.get("boot", BOOT)) + rest
+        message = [2, "pin", change.get("boot", BOOT)]
+        message.extend(rest)
         self.job.on_command(msgpack.pack(message), self.now_ms)
 
     def enter(self, request=7, pin=PIN, timings=TIMINGS, port="uart1"):

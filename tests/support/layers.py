@@ -123,7 +123,6 @@ tools/wattlog_sim/house.py       collections
 tools/wattlog_sim/sml_writer.py  wattlog.crc
 tools/wattlog_sim/registers.py   wattlog_sim.house wattlog_sim.sml_writer
 tools/wattlog_sim/lcg.py
-tools/wattlog_sim/button.py
 tools/wattlog_sim/mutate.py      array collections wattlog_sim.lcg wattlog_sim.sml_writer
 tools/wattlog_sim/flash.py       wattlog_sim.lcg
 tools/wattlog_sim/log_oracle.py  collections
