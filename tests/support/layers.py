@@ -294,6 +294,14 @@ tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tool
                                    wattlog_tools.partitions wattlog_tools.shorten
 tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
                                       wattlog_tools.chips wattlog_tools.console
+tools/wattlog_tools/head.py        wattlog_host.bounds wattlog_host.eyes wattlog_tools.console
+                                   wattlog_tools.remote
+tools/wattlog_tools/makers.py      wattlog_esp32.light wattlog_tools.console
+tools/wattlog_tools/pin.py         wattlog_host.bounds wattlog_host.eyes wattlog_host.status
+                                   wattlog_tools.console wattlog_tools.makers
+                                   wattlog_tools.remote
+tools/wattlog_tools/remote.py      paho.* wattlog_host.bounds wattlog_host.status
+                                   wattlog_host.wire wattlog_tools.console
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
                                    wattlog.records wattlog.ringlog wattlog.sml
                                    wattlog_tools.console

@@ -1,0 +1,91 @@
+"""How meters take a PIN by light, a row for each kind. A new meter is a new row, and nothing else.
+
+The head that flashes knows none of it: the row's numbers go out with the command.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from wattlog_esp32 import light
+from wattlog_tools.console import ToolError
+
+
+class Maker(NamedTuple):
+    """One way to enter a PIN; a digit n is n short flashes, so a 0 is none.
+
+    entry_count  short flashes from the meter's rest to "PIN 0---"
+    on_ms        how long a short flash shines
+    off_ms       the pause between two flashes of one digit
+    gap_ms       the pause that ends a digit
+    menu_count   short flashes from the accepted PIN to "InF"; None where nobody has counted them
+    hold_ms      how long the flash shines that switches "InF"
+    source       who says so
+    """
+
+    name: str
+    title: str
+    entry_count: int
+    on_ms: int
+    off_ms: int
+    gap_ms: int
+    menu_count: int | None
+    hold_ms: int
+    source: str
+
+
+MAKERS = (
+    Maker(
+        "default", "most meters with an optical button",
+        2, 500, 500, 3_500, None, 5_500,
+        "leaflets of Stadtwerke Freiberg and Komm.energie; manual of the mMe4.0, page 27",
+    ),
+)  # fmt: skip
+COUNTS = ("entry_count", "on_ms", "off_ms", "gap_ms", "menu_count", "hold_ms")
+_FLASHES_MAX = 9
+_SPARE_MS = 10_000
+
+
+def by_name(name: str) -> Maker:
+    """Return the row of this name; raise ToolError for another."""
+    for maker in MAKERS:
+        if maker.name == name:
+            return maker
+    raise ToolError(f"--maker {name}: there are {', '.join(maker.name for maker in MAKERS)}")
+
+
+def changed(maker: Maker, settings: Sequence[str]) -> Maker:
+    """Return a row with NAME=VALUE put into it, for a meter that has none yet."""
+    values: dict[str, int] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        if name not in COUNTS or not text.isascii() or not text.isdigit():
+            raise ToolError(f"--set {setting}: not NAME=NUMBER with one of {', '.join(COUNTS)}")
+        values[name] = int(text)
+    return maker._replace(**values)  # type: ignore[arg-type]
+
+
+def timings(maker: Maker, is_inf_wanted: bool) -> list[int | None]:
+    """Return what the command carries; raise ToolError for what a head would refuse."""
+    row: Mapping[str, int | None] = maker._asdict()
+    out = [row[name] for name in COUNTS]
+    if not is_inf_wanted:
+        out[COUNTS.index("menu_count")] = None
+    elif maker.menu_count is None:
+        raise ToolError(
+            f'nobody knows yet how many short flashes "InF" is away in the menu of '
+            f"{maker.name}: count them at the display with a torch, then add "
+            "--set menu_count=NUMBER; or --no-inf"
+        )
+    try:
+        light.plan("0000", out)
+        light.plan("9999", out)
+    except light.Refused as err:
+        raise ToolError(f"{maker.name}: {err}") from None
+    return out
+
+
+def silence_ms_max(maker: Maker) -> int:
+    """Return the longest time between two words of the head, with room to spare."""
+    flashes = max(_FLASHES_MAX, maker.entry_count, maker.menu_count or 0)
+    part_ms = flashes * (maker.on_ms + maker.off_ms + 2 * light.LATE_MS_MAX)
+    return int(part_ms) + maker.gap_ms + maker.hold_ms + _SPARE_MS
