@@ -318,6 +318,21 @@ def test_an_edge_that_is_late_is_allowed_for_and_one_that_is_later_ends_it():
                 assert not any(shown[1:]), "for good"
 
 
+def test_zeros_in_front_are_read_right_even_if_every_edge_is_as_late_as_it_may_be():
+    for off_ms, pause_ms in ((500, 2_820), (2_500, 2_820)):
+        meter = Button("0001", 2, 3, pause_ms=pause_ms)
+        now_ms = 0
+        flasher = Flasher(*plan("0001", changed(2, off_ms)))
+        flasher.begin(lambda is_on: meter.light(is_on, now_ms))
+        while flasher.result is None:
+            passed_ms = flasher._left_ms + LATE_MS_MAX
+            now_ms += passed_ms
+            meter.wait(now_ms)
+            flasher.advance(passed_ms)
+        assert flasher.result == "done"
+        assert meter.is_unlocked and meter.is_inf_on, off_ms
+
+
 def test_a_lost_connection_ends_it_in_the_dark():
     for until_ms in (1_000, 1_200, 4_321, 20_000):
         world = World()

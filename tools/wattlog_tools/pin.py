@@ -137,11 +137,12 @@ def _follow(head: Remote, boot: int, request: int, silence_s_max: float) -> int:
     wait_s = remote.ANSWER_S_MAX
     is_aborting = is_begun = False
     while True:
-        payload = head.answer(wait_s)
-        if payload is None and head.is_stopped() and not is_aborting:
+        if head.take_stop() and not is_aborting:
             is_aborting = True
             head.send(eyes.pack_pin_abort(boot, request))
             wait_s = remote.ANSWER_S_MAX
+        payload = head.answer(wait_s)
+        if payload is None and head.is_stopped() and not is_aborting:
             continue
         if payload is None:
             raise ToolError(_silence(head.edge, is_begun))

@@ -71,6 +71,7 @@ class Remote:
 
         self.edge: str = options.edge
         self.stop: StopSignal | None = None
+        self._stops_taken = 0
         self._where = _address(options.broker)
         self._answers: queue.Queue[bytes] = queue.Queue()
         self._status: Status | None = None
@@ -152,8 +153,15 @@ class Remote:
         return self._is_gone(boot)
 
     def is_stopped(self) -> bool:
-        """Tell whether somebody wants us to end."""
-        return self.stop is not None and self.stop.count > 0
+        """Tell whether a signal has come since the last take_stop()."""
+        return self.stop is not None and self.stop.count > self._stops_taken
+
+    def take_stop(self) -> bool:
+        """Tell the same, once for each: from then on answer() waits again."""
+        is_stopped = self.is_stopped()
+        if self.stop is not None:
+            self._stops_taken = self.stop.count
+        return is_stopped
 
     def _is_gone(self, boot: int | None) -> bool:
         status = self._status
@@ -161,16 +169,13 @@ class Remote:
 
     def _wait(self, condition: Any, s_max: float) -> None:
         end_s = time.monotonic() + s_max
-        before = self.stop.count if self.stop is not None else 0
-        while not condition() and time.monotonic() < end_s:
+        while not condition() and time.monotonic() < end_s and not self.is_stopped():
             if self._trouble is not None:
                 raise ToolError(self._trouble)
             if self.stop is None:
                 select.select([], [], [], LOOK_EVERY_S)
             else:
                 self.stop.wait(LOOK_EVERY_S)
-                if self.stop.count > before:
-                    return
 
     def _close(self) -> None:
         self._client.on_disconnect = None
