@@ -15,6 +15,7 @@ from boards import MAIN, HeadBoard
 from button import Button, replay
 from head_world import EDGE, WATCHDOG_MS, World
 from waiting import wait_until
+from wattlog.framing import START
 
 PIN = "3021"
 MENU_COUNT = 2
@@ -25,6 +26,7 @@ PAUSE_MS = 900
 TRIES_MAX = 4
 FLASH_BYTES = 131_072
 RUN_S_MAX = 60
+STATUS_RESTART = 76  # of the fake machine.reset()
 LED_AT_HIGH = {"pin.active_low": False}
 
 
@@ -44,28 +46,29 @@ class PinWorld(World):
             **settings,
         }
         (self.folder / "wattlog.json").write_text(dumps(settings))
-        board = HeadBoard(self.folder / "board")
         (self.folder / "flash").write_bytes(b"\xff" * FLASH_BYTES)
-        environment = board.environment(
+        environment = self.board.environment(
             BOARD_UART1=self.line,
             BOARD_WDT_MS=WATCHDOG_MS,
             BOARD_RINGLOG=self.folder / "flash",
             BOARD_PIN_FILE=self.folder / "pin",
         )
-        command = board.command(MAIN, str(self.folder / "wattlog.json"))
+        command = self.board.command(MAIN, str(self.folder / "wattlog.json"))
         self.spawn("head", command, environment)
         self.wait_for_readings_after(0, 3)
         status = self.get("/status")["agents"][0]
         assert status["state"] == "online", status
 
     def enter(self, *more):
-        """Begin `wattlog-tools pin`; the PIN is in the environment, as no argument may be."""
-        words = [sys.executable, "-m", "wattlog_tools", "pin", "--edge", EDGE]
-        words += ["--broker", f"127.0.0.1:{self.broker.port}"]
-        for name, number in FAST.items():
-            words += ["--set", f"{name}={number}"]
+        """Begin `wattlog-tools pin`."""
+        words = [word for name in FAST for word in ("--set", f"{name}={FAST[name]}")]
+        return self.run("pin", *words, *more)
+
+    def run(self, command, *words):
+        """Begin a command about the head; a PIN is in the environment, as no argument may be."""
+        broker = ["--edge", EDGE, "--broker", f"127.0.0.1:{self.broker.port}"]
         return subprocess.Popen(
-            [*words, *more],
+            [sys.executable, "-m", "wattlog_tools", command, *broker, *words],
             env={**os.environ, "WATTLOG_METER_PIN": PIN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -80,9 +83,15 @@ class PinWorld(World):
         return [tuple(map(int, line.split())) for line in lines]
 
 
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    return HeadBoard(tmp_path_factory.mktemp("board"))
+
+
 @pytest.fixture
-def world(tmp_path, mosquitto, free_port):
+def world(tmp_path, mosquitto, free_port, board):
     it = PinWorld(tmp_path, mosquitto, free_port)
+    it.board = board
     try:
         yield it
     finally:
@@ -148,8 +157,16 @@ def test_ctrl_c_ends_it_on_the_head_too(world):
     assert world.levels() == levels, "for good"
 
 
-def test_a_head_that_may_not_says_which_setting_is_missing(world):
+def test_a_head_that_may_not_says_so_and_does_what_else_a_person_asks(world):
     world.start()
     printed, _ = world.enter().communicate(timeout=RUN_S_MAX)
     assert "write allow = true below [pin] into its head.toml" in printed
     assert not world.levels()
+
+    out = world.folder / "raw"
+    printed, _ = world.run("head", "raw", "--out", str(out)).communicate(timeout=RUN_S_MAX)
+    assert printed == "1024 of 1024 bytes, no hole\n"
+    assert START in out.read_bytes()
+    printed, _ = world.run("head", "restart").communicate(timeout=RUN_S_MAX)
+    assert printed == f"{EDGE} has said goodbye and restarts\n"
+    assert world.processes.pop("head").wait(10) == STATUS_RESTART
