@@ -25,21 +25,22 @@ MS_MAX = const(10_000)
 COUNT_MAX = const(30)
 TOTAL_MS_MAX = const(240_000)
 LATE_MS_MAX = const(250)  # by so much a flash or a pause may be longer than it should
+DIGITS = const(4)
 REQUESTS_MAX = const(8)  # of one start: whoever is still wrong then would lock the meter
 _UINT32_MAX = const(0xFFFF_FFFF)
 _LIGHT = const(0x4000)  # in a step, beside its ms
 _DIGITS = "0123456789"
-_DIGITS_COUNT = const(4)
+_FAILED = "failed: "
 _MENU = const(5)  # the part behind entry and digits
 assert MS_MAX < _LIGHT, "a step's time and its light do not mix"
 
 
 class Refused(Exception):
-    """What is asked for will not be done; its words, and state, tell nothing of the PIN."""
+    """What is asked for will not be done; reason is one of SPEC.md's, so it tells no PIN."""
 
-    def __init__(self, why: str, state: "str | None" = None) -> None:
-        super().__init__(why)
-        self.state = state or "failed: " + why
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Job:
@@ -61,7 +62,7 @@ class Job:
         self._light = (0, 0)
         self._request = 0
         self._told = ""
-        self._answers: list[tuple[int, str]] = []  # to what was not begun
+        self._answers: list[tuple[int, str]] = []  # request and reason of what was not begun
 
     def on_command(self, payload: bytes, _now_ms: int) -> None:
         """Begin or abort what is asked for; anything else means nothing."""
@@ -77,20 +78,20 @@ class Job:
             try:
                 self._begin(request, value[4], value[5], value[6])
             except Refused as err:
-                self._answers.append((request, err.state))
+                self._answers.append((request, err.reason))
             except MemoryError:
-                self._answers.append((request, "failed: no memory"))
+                self._answers.append((request, "memory"))
 
     def step(self, now_ms: int) -> bool:
         """Tell what is new, let the light begin or end; return False when all is over."""
-        for request, why in self._answers:
-            self._send(request, why, now_ms)
+        for request, reason in self._answers:
+            self._send(request, reason if reason == "off" else _FAILED + reason, now_ms)
         self._answers = []
         flasher = self._flasher
         if flasher is None:
             return False
         if self._lamp is not None and self._lamp.silent_ms() > LATE_MS_MAX:
-            flasher.stop("failed: the timer stands still")
+            flasher.stop(_FAILED + "timer")
         state = flasher.state()
         is_heard = self._link.is_up()
         if state != self._told:
@@ -98,7 +99,7 @@ class Job:
             is_heard = self._send(self._request, state, now_ms)
         if not is_heard:
             # Nobody could abort any more, and connecting anew blocks for longer than an edge may.
-            flasher.stop("failed: the connection was lost")
+            flasher.stop(_FAILED + "connection")
             self._told = flasher.state()
         if flasher.result is None:
             if self._lamp is None:
@@ -115,15 +116,15 @@ class Job:
             if each.name == port:
                 source = each
         if source is None:
-            raise Refused("there is no such port")
+            raise Refused("port")
         if source.light is None:
-            raise Refused("", "off")
+            raise Refused("off")
         # From here on it counts as followed: a repetition must not find the way free by then.
         if len(source.asked) >= REQUESTS_MAX:
-            raise Refused("too many requests since the head's start")
+            raise Refused("requests")
         source.asked += (request,)
         if self._flasher is not None:
-            raise Refused("another request is being followed")
+            raise Refused("busy")
         self._flasher = Flasher(*plan(pin, timings))
         self._light = source.light
         self._request = request
@@ -135,7 +136,7 @@ class Job:
             self._lamp = open_lamp(self._light, flasher.advance)
             flasher.begin(self._lamp.shine)
         except (ValueError, OSError, MemoryError):
-            flasher.stop("failed: the head cannot use this pin or its timer")
+            flasher.stop(_FAILED + "lamp")
 
     def _switch_off(self) -> None:
         if self._lamp is not None:
@@ -179,7 +180,7 @@ class Flasher:
         if self._left_ms > 0:
             return
         if self._left_ms < -LATE_MS_MAX:
-            self.stop("failed: a flash was %d ms too long or too late" % -self._left_ms)
+            self.stop(_FAILED + "late")
             return
         self._index += 1
         if self._index < len(self._steps):
@@ -206,7 +207,7 @@ class Flasher:
         if part == 0 or self._shine is None:
             return "started"
         if part < _MENU:
-            return "digit %d of %d" % (part, _DIGITS_COUNT)
+            return "digit %d of %d" % (part, DIGITS)
         return "menu" if part == _MENU else "holding"
 
     def _show(self, shine: "Callable[[bool], None]") -> None:
@@ -220,10 +221,10 @@ def plan(pin: "Any", timings: "Any") -> "tuple[array[int], bytearray]":
 
     Raises Refused where it is not a PIN, or timings are not as agent/SPEC.md has them.
     """
-    if not isinstance(pin, str) or len(pin) != _DIGITS_COUNT:
-        raise Refused("a PIN has %d digits" % _DIGITS_COUNT)
+    if not isinstance(pin, str) or len(pin) != DIGITS:
+        raise Refused("pin")
     if any(letter not in _DIGITS for letter in pin):
-        raise Refused("a PIN has %d digits" % _DIGITS_COUNT)
+        raise Refused("pin")
     entry_count, on_ms, off_ms, gap_ms, menu_count, hold_ms = _checked(timings)
     steps = array("H")
     starts = bytearray()
@@ -240,27 +241,26 @@ def plan(pin: "Any", timings: "Any") -> "tuple[array[int], bytearray]":
         starts.append(len(steps))
         _flash(steps, 1, hold_ms, off_ms, off_ms)
     if sum(step & (_LIGHT - 1) for step in steps) > TOTAL_MS_MAX:
-        raise Refused("all together would take more than %d s" % (TOTAL_MS_MAX // 1000))
+        raise Refused("total")
     return steps, starts
 
 
 def _checked(timings: "Any") -> "list[Any]":
     if not isinstance(timings, list) or len(timings) != 6:
-        raise Refused("there must be six timings")
+        raise Refused("timings")
     entry_count, on_ms, off_ms, gap_ms, menu_count, hold_ms = timings
     for count in (entry_count, 0 if menu_count is None else menu_count):
         if not _is_uint(count, 0, COUNT_MAX):
-            raise Refused("a count must be 0 to %d" % COUNT_MAX)
+            raise Refused("count")
     for time_ms in (on_ms, off_ms, gap_ms, hold_ms):
         if not _is_uint(time_ms, MS_MIN, MS_MAX):
-            raise Refused("a time must be %d to %d ms" % (MS_MIN, MS_MAX))
+            raise Refused("time")
     # What the meter tells apart has to stay apart if each is as late as it may be. Of a 0 it sees
     # the pause only, so with three of them in front four pauses add up.
     if gap_ms - off_ms < 2 * LATE_MS_MAX or gap_ms < 4 * LATE_MS_MAX:
-        words = "the gap must be %d ms, and %d ms more than the pause between flashes"
-        raise Refused(words % (4 * LATE_MS_MAX, 2 * LATE_MS_MAX))
+        raise Refused("gap")
     if hold_ms - on_ms < 2 * LATE_MS_MAX:
-        raise Refused("the long flash must be %d ms more than a short one" % (2 * LATE_MS_MAX))
+        raise Refused("hold")
     return timings
 
 

@@ -34,7 +34,7 @@ def board(tmp_path_factory):
         "test_rim",
     )
     programs = [HERE / f"{name}.py" for name in names]
-    programs.append(ROOT / "tests/support/button.py")
+    programs += [ROOT / f"tests/support/{name}.py" for name in ("button", "light_world")]
     return Board(tmp_path_factory.mktemp("board"), (*programs, ROOT / "tests/portable/run.py"))
 
 

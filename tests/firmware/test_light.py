@@ -1,117 +1,10 @@
 """The PIN by light, in virtual time: pytest runs this, and test_board.py on MicroPython."""
 
 from button import Button
+from light_world import BOOT, PIN, STATES, TIMINGS, World, changed
 from wattlog import msgpack
-from wattlog.uplink import LinkError
 from wattlog_esp32 import light
 from wattlog_esp32.light import LATE_MS_MAX, REQUESTS_MAX, Flasher, Job, Refused, plan
-
-BOOT = 0xDEADBEEF
-PIN = "1203"
-# entry_count, on_ms, off_ms, gap_ms, menu_count, hold_ms
-TIMINGS = [2, 500, 500, 3_500, 3, 5_500]
-TICK_MS = 10
-STEP_MS = 50
-RUN_MS_MAX = 300_000
-
-
-class Source:
-    def __init__(self, name, shines):
-        self.name = name
-        self.light = shines
-        self.asked = ()
-
-
-class FakeLink:
-    def __init__(self):
-        self.states = []
-        self.raw = []
-        self.is_gone = False
-
-    def is_up(self):
-        return not self.is_gone
-
-    def publish(self, topic, payload, retain):
-        if self.is_gone:
-            raise LinkError("gone")
-        assert (topic, retain) == ("wattlog/1/cellar/r", False)
-        version, edge, boot, uptime_ms, request, state = msgpack.unpack(bytes(payload))
-        assert (version, edge, boot) == (2, "cellar", BOOT)
-        assert uptime_ms >= 0
-        self.raw.append(bytes(payload))
-        self.states.append((request, state))
-
-
-class FakeLamp:
-    """Stands for the pin and the timer, and shows the meter what it sees."""
-
-    def __init__(self, world, pin, advance):
-        self.world = world
-        self.advance = advance
-        self.pin = pin
-        self.is_open = True
-        self.silence_ms = 0
-        world.lamps.append(self)
-
-    def shine(self, is_on):
-        self.world.is_lit = is_on
-        self.world.edges.append((self.world.now_ms, is_on))
-        self.world.meter.light(is_on, self.world.now_ms)
-
-    def silent_ms(self):
-        return self.silence_ms
-
-    def close(self):
-        self.shine(False)
-        self.is_open = False
-
-
-class World:
-    """A head's job and a meter before it."""
-
-    def __init__(self, meter=None, shines=(17, 0)):
-        self.meter = meter or Button(PIN, 2, 3)
-        self.now_ms = 1_000
-        self.is_lit = False
-        self.edges = []
-        self.lamps = []
-        self.link = FakeLink()
-        self.sources = [Source("uart1", shines), Source("uart2", None)]
-        self.job = Job(self.sources, "cellar", BOOT, self.link)
-        light.open_lamp = lambda pin, advance: FakeLamp(self, pin, advance)
-
-    def ask(self, *rest, **change):
-        message = [2, "pin", change.get("boot", BOOT)]
-        message.extend(rest)
-        self.job.on_command(msgpack.pack(message), self.now_ms)
-
-    def enter(self, request=7, pin=PIN, timings=TIMINGS, port="uart1"):
-        self.ask(request, port, pin, timings)
-
-    def run(self, until_ms=RUN_MS_MAX, tick_ms=TICK_MS):
-        """Step until the job says that all is over, or until then; tell whether it is over."""
-        while self.now_ms < until_ms:
-            if not self.job.step(self.now_ms):
-                return True
-            for _ in range(max(1, STEP_MS // tick_ms)):
-                self.now_ms += tick_ms
-                self.meter.wait(self.now_ms)
-                if self.lamps and self.lamps[-1].is_open:
-                    self.lamps[-1].advance(tick_ms)
-        return False
-
-    def said(self):
-        return [state for _, state in self.link.states]
-
-
-STATES = ["started", "digit 1 of 4", "digit 2 of 4", "digit 3 of 4", "digit 4 of 4"]
-STATES.extend(("menu", "holding", "done"))
-
-
-def changed(index, value):
-    timings = list(TIMINGS)
-    timings[index] = value
-    return timings
 
 
 def test_a_pin_is_entered_inf_is_switched_on_and_all_of_it_is_told():
@@ -174,7 +67,7 @@ def test_one_that_was_refused_while_another_ran_is_not_followed_later():
     world.run(3_000)
     world.enter(2)
     assert world.run()
-    assert (2, "failed: another request is being followed") in world.link.states
+    assert (2, "failed: busy") in world.link.states
     world.job = Job(world.sources, "cellar", BOOT, world.link)
     world.enter(2)
     assert not world.job.step(world.now_ms)
@@ -186,8 +79,8 @@ def test_nobody_may_try_all_pins():
     for request in range(1, REQUESTS_MAX + 2):
         world.enter(request, pin="x")
         assert world.run()
-    assert world.said()[-1] == "failed: too many requests since the head's start"
-    assert set(world.said()[:-1]) == {"failed: a PIN has 4 digits"}
+    assert world.said()[-1] == "failed: requests"
+    assert set(world.said()[:-1]) == {"failed: pin"}
 
 
 IGNORED = (
@@ -227,13 +120,13 @@ WRONG_PINS = (
     None,
     b"1234",
 )
-COUNT = "failed: a count must be 0 to 30"
-TIME = "failed: a time must be 50 to 10000 ms"
-GAP = "failed: the gap must be 1000 ms, and 500 ms more than the pause between flashes"
-HOLD = "failed: the long flash must be 500 ms more than a short one"
+COUNT = "failed: count"
+TIME = "failed: time"
+GAP = "failed: gap"
+HOLD = "failed: hold"
 WRONG_TIMINGS = (
-    (None, "failed: there must be six timings"),
-    (TIMINGS[:5], "failed: there must be six timings"),
+    (None, "failed: timings"),
+    (TIMINGS[:5], "failed: timings"),
     (changed(0, 31), COUNT),
     (changed(0, -1), COUNT),
     (changed(0, None), COUNT),
@@ -246,7 +139,7 @@ WRONG_TIMINGS = (
     (changed(2, 3_001), GAP),
     ([2, 100, 100, 999, 3, 5_500], GAP),
     (changed(1, 5_001), HOLD),
-    ([30, 5_000, 3_000, 3_500, 3, 5_500], "failed: all together would take more than 240 s"),
+    ([30, 5_000, 3_000, 3_500, 3, 5_500], "failed: total"),
 )
 
 
@@ -255,7 +148,7 @@ def test_what_cannot_be_used_is_refused_in_words_and_nothing_flashes():
         world = World()
         world.enter(pin=pin)
         assert world.run()
-        assert world.said() == ["failed: a PIN has 4 digits"], pin
+        assert world.said() == ["failed: pin"], pin
         assert not world.edges
     for timings, state in WRONG_TIMINGS:
         world = World()
@@ -266,7 +159,7 @@ def test_what_cannot_be_used_is_refused_in_words_and_nothing_flashes():
     world = World()
     world.enter(port="uart0")
     assert world.run()
-    assert world.said() == ["failed: there is no such port"]
+    assert world.said() == ["failed: port"]
 
 
 def test_an_abort_at_any_moment_leaves_the_light_off():
@@ -313,7 +206,7 @@ def test_an_edge_that_is_late_is_allowed_for_and_one_that_is_later_ends_it():
             assert shown == [True, False]
             assert (flasher.result is not None) == is_over
             if is_over:
-                assert flasher.state() == "failed: a flash was 251 ms too long or too late"
+                assert flasher.state() == "failed: late"
                 flasher.advance(off_ms)
                 assert not any(shown[1:]), "for good"
 
@@ -351,7 +244,7 @@ def test_a_timer_that_stands_still_ends_it_in_the_dark():
     assert world.is_lit
     world.lamps[0].silence_ms = LATE_MS_MAX + 1
     assert not world.job.step(world.now_ms)
-    assert world.said()[-1] == "failed: the timer stands still"
+    assert world.said()[-1] == "failed: timer"
     assert not world.is_lit and not world.lamps[0].is_open
 
 
@@ -365,8 +258,7 @@ def test_a_pin_or_timer_that_the_chip_has_not_is_told():
         light.open_lamp = refuse
         world.enter()
         assert world.run()
-        words = "failed: the head cannot use this pin or its timer"
-        assert world.said() == ["started", words]
+        assert world.said() == ["started", "failed: lamp"]
 
 
 def test_the_pin_is_in_no_message_and_in_no_error():

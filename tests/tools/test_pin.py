@@ -1,108 +1,18 @@
-"""`wattlog-tools pin` and `head` against a real broker and what a head would answer."""
+"""`wattlog-tools pin` against a real broker and what a head would answer."""
 
-import select
-import threading
+import re
 
-import msgpack
-import paho.mqtt.client
-import paho.mqtt.enums
 import pytest
 
+from fake_head import BOOT, EDGE, METER, PIN, STATES
+from layers import ROOT
 from waiting import wait_until
 from wattlog_esp32 import light
 from wattlog_host.eyes import pack_pin, pack_pin_abort
-from wattlog_tools import head, makers, pin, remote
+from wattlog_tools import makers, pin
 from wattlog_tools.cli import main
 
-EDGE = "cellar"
-BOOT = 0xDEADBEEF
-PIN = "3021"
-STATES = ["started", "digit 1 of 4", "digit 2 of 4", "menu", "holding", "done"]
 INF = ("--set", "menu_count=2")
-STATUS = {"v": 2, "state": "online", "edge": EDGE, "boot": BOOT, "board": {}}
-METER = {"port": "uart1", "full_dataset": False}
-
-
-class FakeStop:
-    """Stands for the signals: a test must not lose its own Ctrl-C."""
-
-    def __init__(self):
-        self.count = 0
-
-    def wait(self, timeout_s):
-        select.select([], [], [], timeout_s)
-
-
-class FakeHead:
-    """Answers a command with the states that it was given, and takes down what it was asked."""
-
-    def __init__(self, port):
-        self.commands = []
-        self.states = STATES
-        self.then = None
-        self.aborted = ["aborted"]
-        self._client = paho.mqtt.client.Client(paho.mqtt.enums.CallbackAPIVersion.VERSION2)
-        self._client.on_message = self._on_command
-        self._client.connect("127.0.0.1", port)
-        self._client.subscribe(f"wattlog/1/{EDGE}/c")
-        self._client.loop_start()
-
-    def say(self, **change):
-        status = {**STATUS, "meters": [METER], **change}
-        message = msgpack.packb(status)
-        sent = self._client.publish(f"wattlog/1/{EDGE}/s", message, 1, retain=True)
-        if threading.current_thread() is threading.main_thread():
-            sent.wait_for_publish(5)
-
-    def answer(self, *rest):
-        message = msgpack.packb([2, EDGE, BOOT, 61_000, *rest])
-        self._client.publish(f"wattlog/1/{EDGE}/r", message)
-
-    def stop(self):
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def _on_command(self, _client, _data, message):
-        assert not message.retain
-        command = msgpack.unpackb(message.payload)
-        self.commands.append(command)
-        if command[1] == "pin":
-            for state in self.states if len(command) == 7 else self.aborted:
-                self.answer(command[3] or 1, state)
-        if self.then is not None:
-            self.then(command)
-
-
-@pytest.fixture
-def stop(monkeypatch):
-    it = FakeStop()
-    for module in (pin, head):
-        monkeypatch.setattr(module, "StopSignal", lambda: it)
-    return it
-
-
-@pytest.fixture
-def fake(mosquitto, stop, monkeypatch):
-    monkeypatch.setattr(remote, "STATUS_S_MAX", 1.0)
-    monkeypatch.setattr(remote, "ANSWER_S_MAX", 2.0)
-    monkeypatch.setenv(pin.PIN_ENVIRONMENT, PIN)
-    it = FakeHead(mosquitto.port)
-    yield it
-    it.stop()
-
-
-@pytest.fixture
-def run(mosquitto, capsys):
-    """run(*arguments): (exit status, what was printed), of stdout and stderr together."""
-
-    def call(command, *arguments):
-        broker = ["--broker", f"127.0.0.1:{mosquitto.port}", "--edge", EDGE]
-        status = main([command, *broker, *arguments])
-        out, err = capsys.readouterr()
-        assert PIN not in out + err
-        return status, out + err
-
-    return call
 
 
 def test_a_pin_is_sent_once_with_the_rows_numbers_and_the_progress_is_shown(fake, run):
@@ -135,8 +45,9 @@ def test_each_time_has_a_number_of_its_own(fake, run):
 ENDS = (
     (["off"], "write allow = true below [pin] into its head.toml"),
     ([], "its wattlog is too old for this"),
-    (["started", "failed: a flash was 251 ms too long or too late"], "251 ms too long"),
-    (["started", "failed: the connection was lost"], "two minutes without light"),
+    (["started", "failed: late"], "a flash or a pause became more than 250 ms too long"),
+    (["started", "failed: connection"], "two minutes without light"),
+    (["failed: what is not known yet"], "what is not known yet; look at the meter's display"),
 )
 
 
@@ -154,7 +65,7 @@ def test_answers_to_somebody_else_are_passed_over(fake, run):
     fake.states = ["started"]
 
     def others(command):
-        fake.answer(command[3] ^ 1, "failed: x")
+        fake.answer(command[3] ^ 1, "failed: late")
         fake.answer("uart1", 0, "1b1b")
         fake.answer(command[3], "done")
 
@@ -248,7 +159,7 @@ MISTAKES = (
     (["pin", "--maker", "nobody"], "--maker nobody: there are default"),
     (["pin", "--set", "on=1"], "--set on=1: not NAME=NUMBER"),
     (["pin", "--no-inf", "--set", "on_ms=1"], "default: a time must be 50 to 10000 ms"),
-    (["pin", "--no-inf", "--set", "gap_ms=900"], "default: the gap must be 1000 ms"),
+    (["pin", "--no-inf", "--set", "gap_ms=900"], "default: gap_ms must be 1000 or more"),
     (["pin", "--no-inf", "--edge", "x", "--broker", "127.0.0.1:9"], "no broker at 127.0.0.1:9"),
     (["pin", "--no-inf", "--edge", "x", "--broker", "h:x"], "not HOST or HOST:PORT"),
     (["head", "raw", "--edge", "x", "--password-file", "/nowhere"], "/nowhere: no such file"),
@@ -283,6 +194,15 @@ def test_every_row_is_one_that_a_head_takes_and_says_who_says_so(maker, capsys):
     assert f"{maker.name}: {maker.title}" in capsys.readouterr().out
 
 
+def test_every_reason_of_a_head_has_words_and_is_in_the_specification():
+    source = (ROOT / "firmware/wattlog_esp32/light.py").read_text()
+    reasons = set(re.findall(r'(?:Refused\(|_FAILED \+ |request, )"(\w+)"', source)) - {"off"}
+    assert reasons == set(makers.REASONS)
+    specification = (ROOT / "agent/SPEC.md").read_text()
+    for reason in reasons:
+        assert f"`{reason}`" in specification, reason
+
+
 class Port:
     name = "uart1"
     light = (17, 0)
@@ -298,66 +218,6 @@ def test_the_firmware_understands_the_command_and_the_abort():
     assert job._flasher.state() == "started"
     job.on_command(pack_pin_abort(BOOT, 7), 0)
     assert job._flasher.result == "aborted"
-
-
-# -- head ------------------------------------------------------------------------------------
-
-
-def raw(fake, *pieces):
-    def send(_command):
-        for port, offset, data in pieces:
-            fake.answer(port, offset, data.hex())
-
-    fake.then = send
-
-
-def test_raw_bytes_are_printed_or_written_as_they_came(fake, run, tmp_path):
-    fake.say()
-    raw(fake, ("uart1", 0, bytes(64)), ("uart1", 64, b"\x1b"))
-    status, printed = run("head", "raw", "--bytes", "65")
-    assert status == 0
-    assert printed.splitlines() == [
-        "uart1 0000 " + " ".join(["00"] * 64),
-        "uart1 0040 1b",
-        "65 of 65 bytes, no hole",
-    ]
-    assert fake.commands == [[2, "raw", 65]]
-    out = tmp_path / "raw.bin"
-    assert run("head", "raw", "--bytes", "65", "--out", str(out))[0] == 0
-    assert out.read_bytes() == bytes(64) + b"\x1b"
-
-
-def test_a_hole_in_the_raw_bytes_and_no_byte_at_all_are_told(fake, run, monkeypatch):
-    fake.say()
-    raw(fake, ("uart1", 0, bytes(64)), ("uart1", 65, b"\x1b"))
-    status, printed = run("head", "raw", "--bytes", "65")
-    assert status == 2 and "uart1: a hole at 64: the next piece is of 65" in printed
-    fake.then = None
-    monkeypatch.setattr(head, "RAW_S_MAX", 0.5)
-    status, printed = run("head", "raw")
-    assert status == 2 and "not a byte came of cellar" in printed
-
-
-def test_bytes_of_two_ports_are_printed_but_do_not_fit_into_one_file(fake, run, tmp_path):
-    fake.say()
-    raw(fake, ("uart1", 0, b"\x01"), ("uart2", 0, b"\x02"))
-    status, printed = run("head", "raw", "--bytes", "2")
-    assert (status, printed.splitlines()[:2]) == (0, ["uart1 0000 01", "uart2 0000 02"])
-    status, printed = run("head", "raw", "--bytes", "2", "--out", str(tmp_path / "x"))
-    assert status == 2 and "bytes came of uart1 and uart2; leave it out" in printed
-
-
-def test_a_restart_is_for_the_present_start_and_waits_for_the_goodbye(fake, run, monkeypatch):
-    fake.say()
-    fake.then = lambda _: fake.say(state="offline")
-    status, printed = run("head", "restart")
-    assert (status, printed) == (0, "cellar has said goodbye and restarts\n")
-    assert fake.commands == [[2, "restart", BOOT]]
-    fake.say()
-    fake.then = None
-    monkeypatch.setattr(head, "RESTART_S_MAX", 0.3)
-    status, printed = run("head", "restart")
-    assert status == 2 and "cellar goes on" in printed
 
 
 def test_the_broker_that_goes_is_told(fake, run, mosquitto):

@@ -45,6 +45,34 @@ _FLASHES_MAX = 9
 _SPARE_MS = 10_000
 
 
+# Why a head did not, or stopped: its reason in a message, and the words for a person.
+_LATE_MS: int = light.LATE_MS_MAX
+REASONS = {
+    "port": "the head has no such port",
+    "requests": f"it was asked {light.REQUESTS_MAX} times since its start: be sure of the PIN, "
+    "then wattlog-tools head restart",
+    "busy": "it enters another PIN just now: wait, or --abort",
+    "memory": "it has no memory left for this: wattlog-tools head restart",
+    "pin": f"a PIN has {light.DIGITS} digits",
+    "timings": "the head wants other timings than this version sends: renew both",
+    "count": f"a count must be 0 to {light.COUNT_MAX}",
+    "time": f"a time must be {light.MS_MIN} to {light.MS_MAX} ms",
+    "gap": f"gap_ms must be {4 * _LATE_MS} or more, and {2 * _LATE_MS} more than off_ms",
+    "hold": f"hold_ms must be {2 * _LATE_MS} more than on_ms",
+    "total": f"all together would take more than {light.TOTAL_MS_MAX // 1000} s",
+    "late": f"a flash or a pause became more than {_LATE_MS} ms too long, as the head was busy "
+    "otherwise: try again",
+    "timer": "the head's timer stood still: try again",
+    "connection": "the head lost its connection, so nobody could have stopped it: try again",
+    "lamp": "the head cannot use the pin of its LED, or its timer",
+}
+
+
+def words(reason: str) -> str:
+    """Return a head's reason for a person; one that we do not know as it is."""
+    return REASONS.get(reason, reason)
+
+
 def by_name(name: str) -> Maker:
     """Return the row of this name; raise ToolError for another."""
     for maker in MAKERS:
@@ -80,12 +108,12 @@ def timings(maker: Maker, is_inf_wanted: bool) -> list[int | None]:
         light.plan("0000", out)
         light.plan("9999", out)
     except light.Refused as err:
-        raise ToolError(f"{maker.name}: {err}") from None
+        raise ToolError(f"{maker.name}: {words(err.reason)}") from None
     return out
 
 
 def silence_ms_max(maker: Maker) -> int:
     """Return the longest time between two words of the head, with room to spare."""
     flashes = max(_FLASHES_MAX, maker.entry_count, maker.menu_count or 0)
-    part_ms = flashes * (maker.on_ms + maker.off_ms + 2 * light.LATE_MS_MAX)
-    return int(part_ms) + maker.gap_ms + maker.hold_ms + _SPARE_MS
+    part_ms = flashes * (maker.on_ms + maker.off_ms + 2 * _LATE_MS)
+    return part_ms + maker.gap_ms + maker.hold_ms + _SPARE_MS

@@ -191,4 +191,4 @@ def _end(state: str) -> int:
     if state == eyes.ABORTED:
         print(f"nothing flashes any more; {_LOOK}")
         return EXIT_ABORTED
-    raise ToolError(f"{state.removeprefix(eyes.FAILED)}; {_LOOK}")
+    raise ToolError(f"{makers.words(state.removeprefix(eyes.FAILED))}; {_LOOK}")
