@@ -180,7 +180,7 @@ class Flasher:
         if self._left_ms > 0:
             return
         if self._left_ms < -LATE_MS_MAX:
-            self.stop(_FAILED + "late")
+            self.stop("failed: late")  # whole: to put it together might want memory, with light on
             return
         self._index += 1
         if self._index < len(self._steps):

@@ -196,7 +196,9 @@ def test_every_row_is_one_that_a_head_takes_and_says_who_says_so(maker, capsys):
 
 def test_every_reason_of_a_head_has_words_and_is_in_the_specification():
     source = (ROOT / "firmware/wattlog_esp32/light.py").read_text()
-    reasons = set(re.findall(r'(?:Refused\(|_FAILED \+ |request, )"(\w+)"', source)) - {"off"}
+    reasons = set(
+        re.findall(r'(?:Refused\("|_FAILED \+ "|request, "|"failed: )(\w+)"', source)
+    ) - {"off"}
     assert reasons == set(makers.REASONS)
     specification = (ROOT / "agent/SPEC.md").read_text()
     for reason in reasons:
