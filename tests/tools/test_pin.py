@@ -161,6 +161,7 @@ MISTAKES = (
     (["pin", "--no-inf", "--set", "on_ms=1"], "default: a time must be 50 to 10000 ms"),
     (["pin", "--no-inf", "--set", "gap_ms=900"], "default: gap_ms must be 1000 or more"),
     (["pin", "--no-inf", "--edge", "x", "--broker", "127.0.0.1:9"], "no broker at 127.0.0.1:9"),
+    (["pin", "--no-inf", "--edge", "+"], "--edge +: an id may hold a-z, 0-9, _ and -"),
     (["pin", "--no-inf", "--edge", "x", "--broker", "h:x"], "not HOST or HOST:PORT"),
     (["head", "raw", "--edge", "x", "--password-file", "/nowhere"], "/nowhere: no such file"),
     (["head", "raw", "--edge", "x", "--bytes", "0"], "--bytes must be 1 to 4096"),

@@ -40,7 +40,7 @@ MAKERS = (
         "leaflets of Stadtwerke Freiberg and Komm.energie; manual of the mMe4.0, page 27",
     ),
 )  # fmt: skip
-COUNTS = ("entry_count", "on_ms", "off_ms", "gap_ms", "menu_count", "hold_ms")
+NUMBERS = ("entry_count", "on_ms", "off_ms", "gap_ms", "menu_count", "hold_ms")
 _FLASHES_MAX = 9
 _SPARE_MS = 10_000
 
@@ -86,8 +86,8 @@ def changed(maker: Maker, settings: Sequence[str]) -> Maker:
     values: dict[str, int] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
-        if name not in COUNTS or not text.isascii() or not text.isdigit():
-            raise ToolError(f"--set {setting}: not NAME=NUMBER with one of {', '.join(COUNTS)}")
+        if name not in NUMBERS or not text.isascii() or not text.isdigit():
+            raise ToolError(f"--set {setting}: not NAME=NUMBER with one of {', '.join(NUMBERS)}")
         values[name] = int(text)
     return maker._replace(**values)  # type: ignore[arg-type]
 
@@ -95,9 +95,9 @@ def changed(maker: Maker, settings: Sequence[str]) -> Maker:
 def timings(maker: Maker, is_inf_wanted: bool) -> list[int | None]:
     """Return what the command carries; raise ToolError for what a head would refuse."""
     row: Mapping[str, int | None] = maker._asdict()
-    out = [row[name] for name in COUNTS]
+    out = [row[name] for name in NUMBERS]
     if not is_inf_wanted:
-        out[COUNTS.index("menu_count")] = None
+        out[NUMBERS.index("menu_count")] = None
     elif maker.menu_count is None:
         raise ToolError(
             f'nobody knows yet how many short flashes "InF" is away in the menu of '

@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=NUMBER",
-        help=f"another number for this kind, one of {', '.join(makers.COUNTS)}",
+        help=f"another number for this kind, one of {', '.join(makers.NUMBERS)}",
     )
     parser.add_argument(
         "--no-inf", dest="inf", action="store_false", help='enter the PIN only, leave "InF" alone'
@@ -86,7 +86,7 @@ def _list_makers() -> None:
     for maker in makers.MAKERS:
         print(f"{maker.name}: {maker.title}")
         row = maker._asdict()
-        print("  " + ", ".join(f"{name} {row[name]}" for name in makers.COUNTS))
+        print("  " + ", ".join(f"{name} {row[name]}" for name in makers.NUMBERS))
         print(f"  {maker.source}")
 
 
@@ -162,8 +162,15 @@ def _follow(head: Remote, boot: int, request: int, silence_s_max: float) -> int:
 
 def _abort(head: Remote, boot: int) -> int:
     head.send(eyes.pack_pin_abort(boot))
-    payload = head.answer(remote.ANSWER_S_MAX)
-    print(f"{head.edge} {'has ended it' if payload else 'says nothing: it was doing nothing'}")
+    while (payload := head.answer(remote.ANSWER_S_MAX)) is not None:
+        try:
+            progress = eyes.decode_progress(payload)
+        except WireError:
+            continue
+        if progress.is_last:
+            _show(progress)
+            return EXIT_OK
+    print(f"{head.edge} says nothing: there was nothing to end")
     return EXIT_OK
 
 

@@ -6,11 +6,12 @@ import os
 import queue
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from wattlog_host.bounds import WireError
+from wattlog_host.bounds import WireError, is_edge
 from wattlog_host.status import Status, decode_status
 from wattlog_host.wire import topic_answer, topic_command, topic_status
 from wattlog_tools.console import StopSignal, ToolError
@@ -64,6 +65,8 @@ class Remote:
     def __init__(self, options: argparse.Namespace) -> None:
         if not options.edge:
             raise ToolError("--edge is missing: the head's id, agent.id in its settings")
+        if not is_edge(options.edge):
+            raise ToolError(f"--edge {options.edge}: an id may hold a-z, 0-9, _ and -")
         if importlib.util.find_spec("paho") is None:
             raise ToolError("paho-mqtt is missing; install it: pip install 'wattlog[tools]'")
         from paho.mqtt.client import Client
@@ -167,7 +170,7 @@ class Remote:
         status = self._status
         return status is not None and (status.state != "online" or status.boot != boot)
 
-    def _wait(self, condition: Any, s_max: float) -> None:
+    def _wait(self, condition: Callable[[], bool], s_max: float) -> None:
         end_s = time.monotonic() + s_max
         while not condition() and time.monotonic() < end_s and not self.is_stopped():
             if self._trouble is not None:
