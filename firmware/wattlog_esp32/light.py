@@ -10,6 +10,7 @@ from array import array
 from wattlog import msgpack, records
 from wattlog.compat import const
 from wattlog.uplink import LinkError
+from wattlog_esp32.start import forget
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,8 +136,10 @@ class Job:
         try:
             self._lamp = open_lamp(self._light, flasher.advance)
             flasher.begin(self._lamp.shine)
-        except (ValueError, OSError, MemoryError):
+        except (ValueError, OSError):
             flasher.stop(_FAILED + "lamp")
+        except MemoryError:
+            flasher.stop("failed: memory")
 
     def _switch_off(self) -> None:
         if self._lamp is not None:
@@ -295,4 +298,8 @@ def open_lamp(light: "tuple[int, int]", advance: "Callable[[int], None]") -> "La
     """Return the light at this pin, dark; advance(passed_ms) is called until it is closed."""
     from wattlog_esp32.lamp import Lamp  # noqa: PLC0415
 
-    return Lamp(light, advance)
+    try:
+        return Lamp(light, advance)
+    except Exception:
+        forget("lamp")
+        raise

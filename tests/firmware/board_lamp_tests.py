@@ -89,5 +89,19 @@ def test_a_closed_lamp_is_not_in_the_heap_any_more():
     assert machine.Timer.kept is None, "nor does the timer know it"
 
 
+def test_a_lamp_that_cannot_be_is_not_left_in_the_heap():
+    timer = machine.Timer
+    machine.Timer = None
+    try:
+        open_lamp(LOW, lambda _: None)
+    except TypeError:
+        pass
+    else:
+        raise AssertionError("it was opened")
+    finally:
+        machine.Timer = timer
+    assert "wattlog_esp32.lamp" not in sys.modules
+
+
 def run(_folder):
     sys.exit(runner.run("board_lamp_tests"))

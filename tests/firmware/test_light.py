@@ -248,8 +248,8 @@ def test_a_timer_that_stands_still_ends_it_in_the_dark():
     assert not world.is_lit and not world.lamps[0].is_open
 
 
-def test_a_pin_or_timer_that_the_chip_has_not_is_told():
-    for error in (ValueError, OSError, MemoryError):
+def test_a_pin_or_timer_that_the_chip_has_not_and_no_memory_are_told():
+    for error, reason in ((ValueError, "lamp"), (OSError, "lamp"), (MemoryError, "memory")):
         world = World()
 
         def refuse(_pin, _advance, error=error):
@@ -258,7 +258,7 @@ def test_a_pin_or_timer_that_the_chip_has_not_is_told():
         light.open_lamp = refuse
         world.enter()
         assert world.run()
-        assert world.said() == ["started", "failed: lamp"]
+        assert world.said() == ["started", "failed: " + reason]
 
 
 def test_the_pin_is_in_no_message_and_in_no_error():

@@ -70,7 +70,7 @@ firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattl
 firmware/wattlog_esp32/eyes.py      wattlog wattlog.compat wattlog.msgpack wattlog.records
                                     wattlog.uplink
 firmware/wattlog_esp32/light.py     array wattlog wattlog.compat wattlog.msgpack wattlog.records
-                                    wattlog.uplink wattlog_esp32.lamp
+                                    wattlog.uplink wattlog_esp32.lamp wattlog_esp32.start
 firmware/wattlog_esp32/lamp.py      machine time wattlog.compat wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
