@@ -41,7 +41,13 @@ _HEAP_STEP_BYTES = const(1_024)  # the heap's low is said once per so much
 _WATCHDOG_MS = const(120_000)
 _CRASH_WAIT_MS = const(1_000)
 # What the host may ask for: a command's name, and the module whose Job does it.
-_JOBS = ((b"raw", "eyes"), (b"restart", "eyes"), (b"update", "update"), (b"chunk", "update"))
+_JOBS = (
+    (b"raw", "eyes"),
+    (b"restart", "eyes"),
+    (b"pin", "light"),
+    (b"update", "update"),
+    (b"chunk", "update"),
+)
 _NAME_AT = const(3)  # behind the array, the format, and the name's length
 _CRASHES_MAX = const(20)  # in a row: then a restart may help
 
@@ -301,6 +307,8 @@ def _job_of(name: str) -> "Callable[..., Any]":
     # Written out: whoever builds the image goes by what is imported.
     if name == "eyes":
         from wattlog_esp32.eyes import Job  # noqa: PLC0415
+    elif name == "light":
+        from wattlog_esp32.light import Job  # type: ignore[assignment]  # noqa: PLC0415
     else:
         from wattlog_esp32.update import Job  # type: ignore[assignment]  # noqa: PLC0415
     return Job

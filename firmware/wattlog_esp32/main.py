@@ -79,4 +79,5 @@ def _open_port(config: "dict[str, Any]", name: str) -> "UartSource":
         config[name + ".rx"],
         config[name + ".tx"],
         config[name + ".invert"],
+        (0 if config["pin.active_low"] else 1) if config["pin.allow"] else None,
     )

@@ -44,6 +44,8 @@ KEYS: "tuple[Any, ...]" = (
     ("led.pin", int, 0, _PIN_MAX, None),
     ("led.active_low", bool, 0, 1, False),
     ("update.key", str, 64, 64, None),
+    ("pin.allow", bool, 0, 1, False),
+    ("pin.active_low", bool, 0, 1, True),
 )
 for _name, _uart in zip(METERS, (1, 2, None)):  # noqa: B905 - MicroPython has no strict=
     KEYS += _meter_rows(_name, _uart)

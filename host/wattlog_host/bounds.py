@@ -51,6 +51,27 @@ def decode(data: bytes, bytes_max: int = MESSAGE_BYTES_MAX) -> Any:
         raise WireError("not MessagePack as we use it") from err
 
 
+def decode_of_agent(
+    data: bytes, bytes_max: int, count: int, name: str
+) -> tuple[str, int, int, list[Any]]:
+    """Return edge, boot and uptime_ms of a message of so many elements, and its others.
+
+    Raises WireError where it does not begin as all but batch and status do; name is what the
+    message is called.
+    """
+    message = decode(data, bytes_max)
+    if not isinstance(message, list) or len(message) != count or not is_format(message[0]):
+        raise WireError(f"{name} is not an array of {count} in format {FORMAT_WIRE}")
+    _, edge, boot, uptime_ms, *others = message
+    if not is_edge(edge):
+        raise WireError("edge is not an id")
+    if not is_uint(boot, UINT32_MAX) or boot == 0:
+        raise WireError("boot is not 1..2^32-1")
+    if not is_uint(uptime_ms, UPTIME_MS_MAX):
+        raise WireError("uptime_ms")
+    return edge, boot, uptime_ms, others
+
+
 def is_edge(value: Any) -> bool:
     """Tell whether the value may name an agent."""
     return isinstance(value, str) and _EDGE.fullmatch(value) is not None

@@ -19,7 +19,6 @@ from wattlog_host.bounds import (
     INT64,
     SEQ_MAX,
     UINT32_MAX,
-    UPTIME_MS_MAX,
     WireError,
     is_edge,
     is_format,
@@ -88,6 +87,16 @@ def parse_topic(topic: str) -> tuple[str, str] | None:
 def topic_ack(edge: str) -> str:
     """Return the topic on which an edge hears what became of its batches."""
     return f"wattlog/1/{edge}/a"
+
+
+def topic_answer(edge: str) -> str:
+    """Return the topic on which an edge answers a person's command."""
+    return f"wattlog/1/{edge}/r"
+
+
+def topic_status(edge: str) -> str:
+    """Return the topic on which an edge says how it is."""
+    return f"wattlog/1/{edge}/s"
 
 
 def topic_command(edge: str) -> str:
@@ -176,16 +185,8 @@ def pack_records(payloads: Sequence[bytes]) -> bytes:
 
 def decode_live(data: bytes) -> Live:
     """Return the live reading in data; raise WireError for anything else."""
-    message = bounds.decode(data, BATCH_BYTES_MAX)
-    if not isinstance(message, list) or len(message) != 7 or not is_format(message[0]):
-        raise WireError("live is not an array of 7 in format 2")
-    _, edge, boot, uptime_ms, server_id, sec_index, flat = message
-    if not is_edge(edge):
-        raise WireError("edge is not an id")
-    if not is_uint(boot, UINT32_MAX) or boot == 0:
-        raise WireError("boot is not 1..2^32-1")
-    if not is_uint(uptime_ms, UPTIME_MS_MAX):
-        raise WireError("uptime_ms")
+    edge, boot, uptime_ms, others = bounds.decode_of_agent(data, BATCH_BYTES_MAX, 7, "live")
+    server_id, sec_index, flat = others
     if not is_server_id(server_id):
         raise WireError("server_id")
     if sec_index is not None and not is_uint(sec_index, UINT32_MAX):

@@ -1,9 +1,9 @@
-"""Runs test_rim.py under MicroPython: run("")."""
+"""Runs a portable module of this folder under MicroPython: run("test_rim")."""
 
 import sys
 
 import run as runner
 
 
-def run(_argument):
-    sys.exit(runner.run("test_rim"))
+def run(module):
+    sys.exit(runner.run(module))

@@ -64,6 +64,7 @@ def test_good_settings_get_their_defaults():
     assert config["meter.uart"] == 1
     assert config["meter.invert"] is False
     assert config["led.pin"] is None
+    assert config["pin.allow"] is False
     assert not [key for key in config if key.startswith("meter2")], "one meter, unless told"
 
 
@@ -101,6 +102,9 @@ WRONG = (
     ("meter3.rx", 25, "meter3.uart is missing; it must be 0 to 2"),
     ("led.pin", 17, "meter.tx: pin 17 is taken by led.pin"),
     ("led.pin", 99, "led.pin must be 0 to 48"),
+    ("pin.allow", 1, "pin.allow must be true or false"),
+    ("pin.active_low", "low", "pin.active_low must be true or false"),
+    ("pin.text", "1234", "unknown key pin.text; there are pin.allow, pin.active_low"),
 )
 
 
@@ -221,6 +225,12 @@ def test_the_uart_gives_what_is_there_and_never_waits():
     assert source._uart.made == (1, 9600, 16, 17, 4096, 0), "rxbuf holds 4.2 s"
     upside_down = UartSource(1, 300, 4, 5, True)
     assert upside_down._uart.made == (1, 300, 4, 5, 4096, 4), "INV_RX"
+    assert (source.light, upside_down.light) == (None, None), "nobody may use the IR head's LED"
+    for shines, invert in ((0, 0), (1, 32)):
+        lit = UartSource(1, 9600, 16, 17, False, shines)
+        assert lit.light == (17, shines) and lit.asked == ()
+        assert lit._uart.made[5] == invert, "INV_TX: an idle line is dark"
+    assert UartSource(1, 9600, 16, 17, True, 1)._uart.made[5] == 36
     assert source.read(0) == b""
     write = ffi.open("libc.so.6").func("i", "write", "ipi")
     assert write(int(os.getenv("BOARD_METER_FD")), b"\x1b\x0a\x0d\xff" * 200, 800) == 800

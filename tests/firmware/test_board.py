@@ -25,13 +25,16 @@ BITTEN = -14
 def board(tmp_path_factory):
     names = (
         "board_tests",
+        "board_lamp_tests",
         "board_log_tests",
         "board_rim_tests",
         "drive_hang",
         "drive_head",
+        "test_light",
         "test_rim",
     )
     programs = [HERE / f"{name}.py" for name in names]
+    programs += [ROOT / f"tests/support/{name}.py" for name in ("button", "light_world")]
     return Board(tmp_path_factory.mktemp("board"), (*programs, ROOT / "tests/portable/run.py"))
 
 
@@ -86,10 +89,20 @@ def test_the_fake_socket_forgets_and_the_fake_watchdog_bites(board, way, status,
 
 
 @pytest.mark.parametrize(
-    ("program", "heap_kib"), [("board_log_tests", 400), ("board_rim_tests", None)]
+    ("program", "argument", "heap_kib"),
+    [
+        ("board_log_tests", "", 400),
+        ("board_rim_tests", "test_rim", None),
+        ("board_rim_tests", "test_light", None),
+        ("board_lamp_tests", "", None),
+    ],
 )
-def test_the_log_the_crash_note_and_the_rest_of_the_rim(board, tmp_path, program, heap_kib):
-    done = run(board, program, str(tmp_path), heap_kib=heap_kib)
+def test_the_log_the_crash_note_and_the_rest_of_the_rim(
+    board, tmp_path, program, argument, heap_kib
+):
+    pins = tmp_path / "pins"
+    argument = argument or str(tmp_path)
+    done = run(board, program, argument, heap_kib=heap_kib, BOARD_PIN_FILE=pins)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.MULTILINE), done.stdout
 

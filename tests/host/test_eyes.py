@@ -5,7 +5,15 @@ import pytest
 
 from wattlog_esp32 import eyes as firmware
 from wattlog_host.bounds import WireError
-from wattlog_host.eyes import RAW_BYTES_MAX, Raw, decode_raw, pack_raw_wish, pack_restart
+from wattlog_host.eyes import (
+    RAW_BYTES_MAX,
+    Progress,
+    Raw,
+    decode_progress,
+    decode_raw,
+    pack_raw_wish,
+    pack_restart,
+)
 
 BOOT = 0xDEADBEEF
 GOOD = [2, "cellar", BOOT, 5_000, "uart1", 128, "1b1b00ff"]
@@ -33,6 +41,39 @@ def test_what_is_no_piece_is_refused(message, reason):
     with pytest.raises(WireError) as caught:
         decode_raw(msgpack.packb(message))
     assert caught.value.reason == reason
+
+
+PROGRESS = [2, "cellar", BOOT, 5_000, 7, "digit 2 of 4"]
+WRONG_PROGRESS = (
+    ("raw bytes", GOOD, "progress is not an array of 6 in format 2"),
+    ("boot 0", [*PROGRESS[:2], 0, *PROGRESS[3:]], "boot is not 1..2^32-1"),
+    ("request 0", [*PROGRESS[:4], 0, "done"], "request is not 1..2^32-1"),
+    ("request in words", [*PROGRESS[:4], "7", "done"], "request is not 1..2^32-1"),
+    ("no state", [*PROGRESS[:5], ""], "state"),
+    ("a state that turns the line", [*PROGRESS[:5], "a\rb"], "state"),
+    ("a state too long", [*PROGRESS[:5], "a" * 121], "state"),
+    ("a number as state", [*PROGRESS[:5], 1], "state"),
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"), [w[1:] for w in WRONG_PROGRESS], ids=[w[0] for w in WRONG_PROGRESS]
+)
+def test_what_is_no_progress_is_refused(message, reason):
+    with pytest.raises(WireError) as caught:
+        decode_progress(msgpack.packb(message))
+    assert caught.value.reason == reason
+
+
+def test_progress_and_which_is_the_last():
+    assert decode_progress(msgpack.packb(PROGRESS)) == Progress(
+        "cellar", BOOT, 5_000, 7, "digit 2 of 4"
+    )
+    for state, is_last in (
+        ("started", False), ("digit 2 of 4", False), ("menu", False), ("holding", False),
+        ("off", True), ("done", True), ("aborted", True), ("failed: late", True),
+    ):  # fmt: skip
+        assert Progress("cellar", BOOT, 1, 7, state).is_last == is_last, state
 
 
 class Port:

@@ -76,15 +76,18 @@ firmware/wattlog_esp32/trial.py     wattlog.compat wattlog_esp32.slots wattlog_e
 firmware/wattlog_esp32/update.py    hashlib json os sys wattlog wattlog.compat wattlog.msgpack
                                     wattlog.records wattlog.uplink wattlog_esp32.slots
                                     wattlog_esp32.start
+firmware/wattlog_esp32/light.py     array wattlog wattlog.compat wattlog.msgpack wattlog.records
+                                    wattlog.uplink wattlog_esp32.lamp wattlog_esp32.start
+firmware/wattlog_esp32/lamp.py      machine time wattlog.compat wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
 firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
-                                    wattlog_esp32.led wattlog_esp32.link wattlog_esp32.pulse
-                                    wattlog_esp32.slots wattlog_esp32.start
-                                    wattlog_esp32.storage wattlog_esp32.trial
-                                    wattlog_esp32.update
+                                    wattlog_esp32.led wattlog_esp32.light wattlog_esp32.link
+                                    wattlog_esp32.pulse wattlog_esp32.slots
+                                    wattlog_esp32.start wattlog_esp32.storage
+                                    wattlog_esp32.trial wattlog_esp32.update
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
                                     wattlog_esp32.head wattlog_esp32.settings
                                     wattlog_esp32.start wattlog_esp32.unset
@@ -114,7 +117,7 @@ tools/wattlog_sim/board/flash/boot_flash.py  esp32 gc os sys vfs
 tools/wattlog_sim/board/flash/esp32.py  errno ffi os struct
 tools/wattlog_sim/board/esp32.py       errno os
 tools/wattlog_sim/board/fakeap.py      fakeserver network os
-tools/wattlog_sim/board/fakepin.py     os sys
+tools/wattlog_sim/board/fakepin.py     ffi micropython os struct sys time
 tools/wattlog_sim/board/fakeserver.py  errno os socket
 tools/wattlog_sim/board/machine.py     ffi io os struct sys termios
 tools/wattlog_sim/board/network.py     os
@@ -304,6 +307,14 @@ tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tool
                                    wattlog_tools.partitions wattlog_tools.shorten
 tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
                                       wattlog_tools.chips wattlog_tools.console
+tools/wattlog_tools/head.py        wattlog_host.bounds wattlog_host.eyes wattlog_tools.console
+                                   wattlog_tools.remote
+tools/wattlog_tools/makers.py      wattlog_esp32.light wattlog_tools.console
+tools/wattlog_tools/pin.py         wattlog_host.bounds wattlog_host.eyes wattlog_host.status
+                                   wattlog_tools.console wattlog_tools.makers
+                                   wattlog_tools.remote
+tools/wattlog_tools/remote.py      paho.* wattlog_host.bounds wattlog_host.status
+                                   wattlog_host.wire wattlog_tools.console
 tools/wattlog_tools/log.py         wattlog.channels wattlog.ramdevice wattlog.recordreader
                                    wattlog.records wattlog.ringlog wattlog.sml
                                    wattlog_tools.console

@@ -10,6 +10,10 @@ import time
 
 import pytest
 
+from fake_head import EDGE, PIN, FakeHead, FakeStop
+from wattlog_tools import head, pin, remote
+from wattlog_tools.cli import main
+
 # Only so that a failure ends: nothing is measured.
 PATIENCE_S = 30
 
@@ -95,3 +99,35 @@ def start():
     yield start_program
     for program in reversed(programs):
         program.close()
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    it = FakeStop()
+    for module in (pin, head):
+        monkeypatch.setattr(module, "StopSignal", lambda: it)
+    return it
+
+
+@pytest.fixture
+def fake(mosquitto, stop, monkeypatch):
+    monkeypatch.setattr(remote, "STATUS_S_MAX", 1.0)
+    monkeypatch.setattr(remote, "ANSWER_S_MAX", 2.0)
+    monkeypatch.setenv(pin.PIN_ENVIRONMENT, PIN)
+    it = FakeHead(mosquitto.port)
+    yield it
+    it.stop()
+
+
+@pytest.fixture
+def run(mosquitto, capsys):
+    """run(*arguments): (exit status, what was printed), of stdout and stderr together."""
+
+    def call(command, *arguments):
+        broker = ["--broker", f"127.0.0.1:{mosquitto.port}", "--edge", EDGE]
+        status = main([command, *broker, *arguments])
+        out, err = capsys.readouterr()
+        assert PIN not in out + err
+        return status, out + err
+
+    return call

@@ -279,6 +279,13 @@ WRONG_SETTINGS = (
     ("one pin for both", "tx = 17", "tx = 16", "line 14: meter.tx: pin 16 is taken by meter.rx"),
     ("no such UART", "rx = 16", "uart = 3\nrx = 16", "line 13: meter.uart must be 0 to 2"),
     ("a nameless password", "[mqtt]\n", '[mqtt]\npassword = "x"\n', "line 10: mqtt.password is g"),
+    ("a PIN", "rx = 16", "rx = 16\npin = 1234", "line 14: unknown key meter.pin"),
+    (
+        "a yes",
+        "[mqtt]\n",
+        '[pin]\nallow = "yes"\n[mqtt]\n',
+        "line 10: pin.allow must be true or false",
+    ),
     ("not TOML", "[mqtt]", "[mqtt", "not valid TOML"),
 )
 

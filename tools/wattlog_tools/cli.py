@@ -29,6 +29,8 @@ TOOLS = (
     Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
     Tool("bundle", "wattlog_tools.bundle:main", "make an update that a host offers to its heads"),
     Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
+    Tool("head", "wattlog_tools.head:main", "ask an IR head for raw bytes, or restart it"),
+    Tool("pin", "wattlog_tools.pin:main", "have an IR head enter the meter's PIN by light"),
     Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
     Tool(
         "manifest",

@@ -29,6 +29,8 @@ ABOUT = {
     "led.pin": "the pin of an LED that tells how the head is",
     "led.active_low": "whether that LED lights where the pin is low",
     "update.key": "what signs updates over the air for this head: 64 hex digits; without it none",
+    "pin.allow": "whether the head may enter the meter's PIN by light when it is told to",
+    "pin.active_low": "whether the IR head's LED lights where its RX is low",
     "uplink.batch_s": "how long readings are gathered in seconds, before they are sent together",
 }
 for _name in settings.METERS[1:]:

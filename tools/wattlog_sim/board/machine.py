@@ -33,6 +33,7 @@ class UART(io.IOBase):
     """A terminal as a UART: read() gives None where nothing is there, as the real one does."""
 
     INV_RX = 4
+    INV_TX = 32
 
     def __init__(
         self,
