@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from wattlog.ports import Randrange
     from wattlog.ringlog import RingLog
-    from wattlog_esp32.board import UartSource
     from wattlog_esp32.filedevice import FileDevice
     from wattlog_esp32.led import Led
+    from wattlog_esp32.uart import UartSource
 
 _CRASH_FILE = "crash.txt"
 _TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again

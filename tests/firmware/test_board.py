@@ -185,13 +185,6 @@ def test_two_meters_an_led_and_a_port_that_is_upside_down(head, tmp_path):
     assert lamp.read_text() == "0"
 
 
-def test_a_uart_that_the_chip_has_not_is_one_line(head):
-    status, printed = head(change={"meter.uart": 0})
-    assert status == 0
-    words = "this chip has no such meter.uart, meter.rx or meter.tx: UART(0) does not exist"
-    assert printed.count("\n") == 1 and printed.endswith(f"wattlog.json: {words}\n"), printed
-
-
 def test_without_a_partition_the_head_meters_into_a_file(head, tmp_path):
     status, printed = head(BOARD_RINGLOG="")
     assert status is None, printed
