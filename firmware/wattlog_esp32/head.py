@@ -154,6 +154,7 @@ class Head:
         self._wifi.step(now_ms)
         if self._wifi.is_up():
             self._clock.step(now_ms)
+        self._link.arm()
         due_ms = self._agent.step(now_ms)
         self._watch(now_ms)
         if now_ms >= self._gc_due_ms:
