@@ -218,8 +218,8 @@ class Head:
 
             write(self._crash_path, self._who[2], now_ms, what)
             forget("crashlog")
-        except MemoryError:
-            say("no memory to keep this crash for the next start")
+        except (MemoryError, OSError) as err:
+            say("this crash cannot be kept for the next start: %s" % err)
 
     def _restart(self) -> None:
         try:

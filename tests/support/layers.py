@@ -64,7 +64,7 @@ firmware/wattlog_esp32/uart.py      machine micropython
 firmware/wattlog_esp32/start.py     gc sys
 firmware/wattlog_esp32/pulse.py     wattlog.compat
 firmware/wattlog_esp32/led.py       wattlog.compat
-firmware/wattlog_esp32/crashlog.py  io sys wattlog.compat
+firmware/wattlog_esp32/crashlog.py  io os sys wattlog.compat
 firmware/wattlog_esp32/filedevice.py  os wattlog.compat
 firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattlog.ringlog
                                     wattlog_esp32.filedevice
