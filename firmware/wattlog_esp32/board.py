@@ -1,8 +1,7 @@
-"""What the board gives: the meter's UART, the Wi-Fi, the time. Nothing here waits for long."""
+"""What the network gives: the Wi-Fi, the time. Nothing here waits for long."""
 
 import time
 
-import machine
 import network
 import ntptime
 from micropython import const
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from wattlog.ports import Randrange, Say
     from wattlog.timebase import Uptime
 
-_RX_BYTES = const(4_096)  # 4.2 s at 9600 baud: longer than the link may block
-_READ_BYTES_MAX = const(512)
 _WIFI_MS_MIN = const(10_000)  # an attempt takes some seconds; a new one would cut it short
 _WIFI_MS_MAX = const(60_000)
 _NTP_MS_MIN = const(5_000)
@@ -25,53 +22,6 @@ _EPOCH_2000_S = const(
     946_684_800
 )  # 2000-01-01 in seconds since 1970, where an ESP32's clock begins
 _EPOCH_S_MIN = const(1_767_225_600)  # 2026-01-01: no answer from before this firmware is true
-
-
-class UartSource:
-    """A ByteSource over one UART, 8N1.
-
-    Raises ValueError or OSError where this chip has no such UART or pin.
-    shines  the level of tx at which the IR head's LED shines; None where nobody may use it
-
-    tap     what the last read has brought, where it is not None
-    light   the pin tx, and the level at which the LED shines; None where nobody may use it
-    asked   the requests to enter a PIN since the start
-    """
-
-    def __init__(
-        self,
-        number: int,
-        baud: int,
-        rx: int,
-        tx: int,
-        invert: bool = False,
-        shines: int | None = None,
-    ) -> None:
-        self.name = "uart%d" % number
-        self.tap: bytes | None = None
-        self.light = None if shines is None else (tx, shines)
-        self.asked: tuple[int, ...] = ()
-        self._uart = machine.UART(
-            number,
-            baud,
-            rx=rx,
-            tx=tx,
-            rxbuf=_RX_BYTES,
-            timeout=0,
-            # An idle line is high, and must be dark.
-            invert=(machine.UART.INV_RX if invert else 0) | (machine.UART.INV_TX if shines else 0),
-        )
-
-    def read(self, _now_ms: int) -> bytes:
-        """Return what has arrived, b"" for nothing; the rest of a full buffer comes next time."""
-        count = self._uart.any()
-        data = self._uart.read(min(count, _READ_BYTES_MAX)) or b"" if count else b""
-        if self.tap is not None:
-            self.tap = data
-        return data
-
-    def trouble(self) -> None:
-        """Return None: a UART cannot be unplugged."""
 
 
 class Wifi:

@@ -6,6 +6,7 @@ version of the port promises that RTC memory outlives the watchdog.
 """
 
 import io
+import os
 import sys
 
 from wattlog.compat import const
@@ -50,7 +51,7 @@ def read(path: str) -> "dict[str, object] | None":
 def write(path: str, boot: int, uptime_ms: int, what: "Exception | str") -> None:
     """Keep this for the next start, unless an earlier one waits for the host.
 
-    What cannot be written is lost, and nothing else.
+    Raises OSError where it cannot be written; then nothing of it is left.
     """
     if read(path) is not None:
         return
@@ -69,7 +70,11 @@ def write(path: str, boot: int, uptime_ms: int, what: "Exception | str") -> None
         with open(path, "w") as file:
             file.write("\n".join(lines + trace[-_FRAMES_MAX:]))
     except OSError:
-        return
+        try:
+            os.remove(path)  # an empty one would be told, and keep the next one out
+        except OSError:
+            pass
+        raise
 
 
 def _trace(err: Exception) -> "list[str]":

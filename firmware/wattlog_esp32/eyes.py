@@ -10,7 +10,7 @@ from wattlog.uplink import LinkError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from wattlog.ports import Link
-    from wattlog_esp32.board import UartSource
+    from wattlog_esp32.uart import UartSource
 
 RAW_BYTES_MAX = const(4_096)
 _PIECE_BYTES = const(64)  # a small heap has to hold it three times: as it is, in hex, packed

@@ -39,6 +39,7 @@ class FileDevice:
         self._say = say
         self._block = -1  # which sector is in memory
         self._is_saved = True
+        self._has_failed = False  # and that was said
         self._due_ms: int | None = None
         self._buf = bytearray(_SECTOR_BYTES)
         self._sectors = self._read_size() or self._make()
@@ -84,13 +85,16 @@ class FileDevice:
             try:
                 self.save()
             except OSError as err:
-                self._say("the log's file cannot be written (error %s)" % err.args[0])
+                if not self._has_failed:
+                    self._say("the log's file cannot be written (error %s)" % err.args[0])
+                self._has_failed = True
 
     def save(self) -> None:
         """Bring what was written into the file."""
         if not self._is_saved:
             self._write(self._block, self._buf)
             self._is_saved = True
+            self._has_failed = False
 
     def _take(self, block: int) -> None:
         """Get this sector into memory."""

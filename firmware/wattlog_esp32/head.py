@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from wattlog.ports import Randrange
     from wattlog.ringlog import RingLog
-    from wattlog_esp32.board import UartSource
     from wattlog_esp32.filedevice import FileDevice
     from wattlog_esp32.led import Led
+    from wattlog_esp32.uart import UartSource
 
 _CRASH_FILE = "crash.txt"
 _TICKS_PERIOD_MS = const(1 << 30)  # 12.4 days, then ticks_ms() starts again
@@ -162,6 +162,7 @@ class Head:
         self._wifi.step(now_ms)
         if self._wifi.is_up():
             self._clock.step(now_ms)
+        self._link.arm()
         due_ms = self._agent.step(now_ms)
         self._watch(now_ms)
         if now_ms >= self._gc_due_ms:
@@ -244,8 +245,8 @@ class Head:
 
             write(self._crash_path, self._who[2], now_ms, what)
             forget("crashlog")
-        except MemoryError:
-            say("no memory to keep this crash for the next start")
+        except (MemoryError, OSError) as err:
+            say("this crash cannot be kept for the next start: %s" % err)
 
     def _restart(self) -> None:
         say("restarting, as it was asked to")

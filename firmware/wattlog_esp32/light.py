@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wattlog.ports import Link
-    from wattlog_esp32.board import UartSource
     from wattlog_esp32.lamp import Lamp
+    from wattlog_esp32.uart import UartSource
 
 MS_MIN = const(50)
 MS_MAX = const(10_000)

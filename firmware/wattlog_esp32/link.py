@@ -231,8 +231,12 @@ class UmqttLink:
         self._guard = Guard(deadline_ms, buffer)
         simple.socket = self._guard
 
+    def arm(self) -> None:
+        """Begin a step: all calls until the next one end within one deadline."""
+        self._guard.arm()
+
     def open(self, will: bytes) -> None:
-        """Connect and subscribe; takes one deadline at most, and the name server's time."""
+        """Connect and subscribe, in what is left of the deadline and the name server's time."""
         self.close()
         if not self._is_online():
             raise LinkError("no Wi-Fi")
@@ -269,7 +273,6 @@ class UmqttLink:
 
     def _guarded(self, act: "Callable[..., None]", *arguments: object) -> None:
         """Call act within the deadline; whatever goes wrong is the end of this connection."""
-        self._guard.arm()
         try:
             act(*arguments)
         except Exception as err:  # noqa: BLE001 - umqtt fails with six kinds, all mean the same

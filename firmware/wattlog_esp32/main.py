@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from wattlog_esp32.board import UartSource
     from wattlog_esp32.head import Head
+    from wattlog_esp32.uart import UartSource
 
 CONFIG_PATH = "/wattlog.json"
 # Of the core, each before what imports it: one import inside the other takes the stack.
@@ -23,19 +23,23 @@ def run(path: str = CONFIG_PATH) -> None:
     """Read the settings and run for ever; ask for them where they cannot be used."""
     # In pieces: what a function has held may stay in the heap for as long as it runs.
     config = _read(path)
-    if config is None:
+    sources: list[UartSource] = []
+    lost = None
+    if config is not None:
+        # Now, because the heap has no room for the agent and the asking side by side.
+        lost = _open_ports(config, path, sources)
+    if config is None or lost is not None:
         # Here, because a head that is set up never needs it.
         from wattlog_esp32 import unset  # noqa: PLC0415
 
-        unset.run(path)
+        unset.run(path, lost)
     else:
         forget("settings")
         for name in _DEEP:
             __import__("wattlog." + name)
-        it = _make(config, path)
+        it = _make(config, path, sources)
         config = None
-        if it is not None:
-            it.loop()
+        it.loop()
 
 
 def _read(path: str) -> "dict[str, Any] | None":
@@ -49,10 +53,8 @@ def _read(path: str) -> "dict[str, Any] | None":
         return None
 
 
-def _make(config: "dict[str, Any]", path: str) -> "Head | None":
-    from wattlog_esp32 import head  # noqa: PLC0415
-
-    sources = []
+def _open_ports(config: "dict[str, Any]", path: str, sources: "list[UartSource]") -> str | None:
+    """Add the port of each meter to sources; return the meter whose port this chip has not."""
     for name in ("meter", "meter2", "meter3"):
         if name + ".uart" in config:
             try:
@@ -60,10 +62,8 @@ def _make(config: "dict[str, Any]", path: str) -> "Head | None":
             except (ValueError, OSError) as err:
                 words = "%s: this chip has no such %s.uart, %s.rx or %s.tx: %s"
                 say(words % (path, name, name, name, err))
-                return None
-    boot = int.from_bytes(os.urandom(4), "big") or 1
-    random.seed(boot)
-    return head.make(config, sources, path.rsplit("/", 1)[0] + "/", boot, random.randrange)
+                return name
+    return None
 
 
 def _open_port(config: "dict[str, Any]", name: str) -> "UartSource":
@@ -71,7 +71,7 @@ def _open_port(config: "dict[str, Any]", name: str) -> "UartSource":
     if number == 0:
         # The console's: a byte 03 of a meter would be Ctrl-C there, and end us.
         micropython.kbd_intr(-1)
-    from wattlog_esp32.board import UartSource  # noqa: PLC0415
+    from wattlog_esp32.uart import UartSource  # noqa: PLC0415
 
     return UartSource(
         number,
@@ -81,3 +81,11 @@ def _open_port(config: "dict[str, Any]", name: str) -> "UartSource":
         config[name + ".invert"],
         (0 if config["pin.active_low"] else 1) if config["pin.allow"] else None,
     )
+
+
+def _make(config: "dict[str, Any]", path: str, sources: "list[UartSource]") -> "Head":
+    from wattlog_esp32 import head  # noqa: PLC0415
+
+    boot = int.from_bytes(os.urandom(4), "big") or 1
+    random.seed(boot)
+    return head.make(config, sources, path.rsplit("/", 1)[0] + "/", boot, random.randrange)

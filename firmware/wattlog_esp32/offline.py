@@ -16,7 +16,7 @@ from wattlog.records import BATCH_BYTES
 from wattlog.ringlog import LogError, RingLog
 from wattlog.timebase import Uptime
 from wattlog.uplink import LinkError
-from wattlog_esp32.board import UartSource
+from wattlog_esp32.uart import UartSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

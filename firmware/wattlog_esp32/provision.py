@@ -46,15 +46,18 @@ _FRAME_BYTES_MAX = const(1_024)  # the longest frame seen has 684
 _PINS = (("C3", 4, 5), ("S3", 4, 5), ("", 16, 17))
 
 
-def run(path: str, say: "Say") -> None:
-    """Wait until somebody gives this head its settings, then restart; return if nobody does."""
-    Provision(path, say).loop()
+def run(path: str, say: "Say", known: "dict[str, Any]") -> None:
+    """Wait until somebody gives this head its settings, then restart; return if nobody does.
+
+    known  of the settings, which stand in the form for whoever has the key
+    """
+    Provision(path, say, known).loop()
 
 
 class Provision:
     """One head that asks for its settings."""
 
-    def __init__(self, path: str, say: "Say") -> None:
+    def __init__(self, path: str, say: "Say", known: "dict[str, Any]") -> None:
         self._path = path
         self._say = say
         self._uptime = Uptime(_TICKS_PERIOD_MS, _ticks_ms())
@@ -79,7 +82,7 @@ class Provision:
             self._key,
             self._is_host,
             proposed,
-            partial.usable(path),
+            known,
             self._meter,
             self._save,
             os.urandom,
@@ -92,7 +95,7 @@ class Provision:
         self._poller.register(sys.stdin, select.POLLIN)
         self._gc_due_ms = 0
         self._crashes = 0
-        say("no settings: join the Wi-Fi %s, password %s" % (self._name, self._key))
+        say("no usable settings: join the Wi-Fi %s, password %s" % (self._name, self._key))
         say("then open http://%s/ there" % self._address(self._ap))
 
     def loop(self) -> None:

@@ -7,27 +7,30 @@ import machine
 from wattlog_esp32 import partial
 from wattlog_esp32.start import say
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 _SLEEP_MS = 3_600_000
 
 
-def run(path: str) -> None:
-    """Ask for the settings and restart with them; else meter without them, or sleep."""
+def run(path: str, lost: str | None = None) -> None:
+    """Ask for the settings and restart with them; else meter without them, or sleep.
+
+    lost  the meter whose UART or pins this chip has not, where the settings are right beside that
+    """
     # Imported where it is needed: the heap does not hold the asking and the agent, and what
     # asking has put into the table of names never leaves it. So a restart is between the two.
     note = path.rpartition("/")[0] + "/nobody.came"
+    known = partial.usable(path)
+    if lost in ("meter2", "meter3"):
+        # The form has no fields for it: left in, it would send us here again after each repair.
+        known = {key: known[key] for key in known if not key.startswith(lost + ".")}
     if _take(note):
         from wattlog_esp32 import offline  # noqa: PLC0415
 
-        offline.run(partial.usable(path), say)
+        offline.run(known, say)
     else:
         from wattlog_esp32 import provision  # noqa: PLC0415
 
-        provision.run(path, say)
-        if _knows_meter(partial.usable(path)):
+        provision.run(path, say, known)
+        if lost != "meter" and "meter.rx" in known and "meter.tx" in known:
             with open(note, "w"):
                 pass
             machine.reset()
@@ -41,7 +44,3 @@ def _take(note: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _knows_meter(known: "dict[str, Any]") -> bool:
-    return "meter.rx" in known and "meter.tx" in known

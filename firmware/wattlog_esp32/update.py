@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from wattlog.ports import Link
-    from wattlog_esp32.board import UartSource
+    from wattlog_esp32.uart import UartSource
 
 CHUNK_BYTES = const(256)
 BYTES_MAX = const(400_000)  # half of what the file system has

@@ -6,12 +6,13 @@ import sys
 import esp32
 
 import run as runner
-from wattlog.ringlog import RingLog
+from wattlog.ringlog import LogError, RingLog
 from wattlog.ringsector import FORMAT_DISK
 from wattlog_esp32 import crashlog, filedevice, storage
 
 FOLDER = [""]
 SAVE_MS = 30_000
+NO_SPACE = 28  # ENOSPC, which MicroPython has no name for
 PARTITION_BYTES = 8 * 4096
 RECORDS = [b"record %d" % number for number in range(20)]
 
@@ -222,6 +223,90 @@ def test_where_there_is_no_room_it_is_memory_and_says_so():
     assert trouble.endswith("readings wait in memory, a power cut loses them")
 
 
+def fill(path):
+    """Write into a new file until the file system takes no more; return how much that was."""
+    count = 0
+    try:
+        with open(path, "wb") as file:
+            while True:
+                file.write(b"\xa5" * 512)
+                file.flush()
+                count += 512
+    except OSError as err:
+        assert err.args[0] == NO_SPACE, err
+    return count
+
+
+def fill_up():
+    """Leave no byte in /lfs: what a full file still has to spare, the next one takes."""
+    number = 0
+    while fill("/lfs/junk%d" % number):
+        number += 1
+
+
+def remove_junk():
+    for name in os.listdir("/lfs"):
+        if name.startswith("junk"):
+            os.remove("/lfs/" + name)
+
+
+def test_a_file_system_that_somebody_else_has_filled_is_said_once_and_tried_again():
+    import vfs
+
+    fresh()
+    on_littlefs(24)
+    try:
+        said = Said()
+        log, _, _, device = storage.open_log("/lfs/", said)
+        fill_up()
+        start = len(said.lines)
+        kept = []
+        lost = 0
+        for number in range(300):
+            device.step(number * 1_000)
+            try:
+                log.append(b"%04d" % number * 10)
+                kept.append(b"%04d" % number * 10)
+            except LogError:
+                lost += 1
+        assert lost > 0, "it is really full"
+        assert said.lines[start:] == ["the log's file cannot be written (error 28)"]
+        remove_junk()
+        device.step(300_000)
+        device.step(300_000 + SAVE_MS)
+        log.append(b"goes on")
+        kept.append(b"goes on")
+        device.save()
+        assert payloads(storage.open_log("/lfs/", Said())[0]) == kept
+        fill_up()
+        log.append(b"lost")
+        device.step(400_000)
+        device.step(400_000 + SAVE_MS)
+        assert len(said.lines) == start + 2, "and once more when it comes again"
+    finally:
+        vfs.umount("/lfs")
+
+
+def test_a_crash_note_that_has_no_room_leaves_nothing_behind():
+    import vfs
+
+    fresh()
+    on_littlefs(8)
+    try:
+        fill_up()
+        try:
+            note_failure("/lfs/crash.txt", 30)
+            raise AssertionError("there was room")
+        except OSError as err:
+            assert err.args[0] == NO_SPACE
+        assert crashlog.read("/lfs/crash.txt") is None, "else it would keep the next one out"
+        remove_junk()
+        note_failure("/lfs/crash.txt", 30)
+        assert crashlog.read("/lfs/crash.txt")["text"].startswith("ValueError: xxx")
+    finally:
+        vfs.umount("/lfs")
+
+
 def crash_path():
     return fresh() + "crash.txt"
 
@@ -287,8 +372,12 @@ def test_a_torn_note_is_told_as_far_as_it_goes():
     crashlog.read(path)
 
 
-def test_a_file_system_that_takes_nothing_costs_no_more_than_the_note():
-    crashlog.write("/nowhere/at/all", 5, 1, "lost")
+def test_a_file_system_that_takes_nothing_says_so():
+    try:
+        crashlog.write("/nowhere/at/all", 5, 1, "lost")
+    except OSError:
+        return
+    raise AssertionError("nobody knows of it")
 
 
 def test_why_the_chip_started_is_a_word():

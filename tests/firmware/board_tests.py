@@ -11,7 +11,8 @@ import ntptime
 import run as runner
 from wattlog.timebase import Uptime
 from wattlog_esp32 import settings
-from wattlog_esp32.board import NtpClock, UartSource, Wifi
+from wattlog_esp32.board import NtpClock, Wifi
+from wattlog_esp32.uart import UartSource
 
 FOLDER = [""]
 GOOD = {

@@ -3,8 +3,8 @@
 Without a trick it is just a head.
 """
 
-import wattlog_esp32.board
 import wattlog_esp32.link
+import wattlog_esp32.uart
 from wattlog_esp32 import main, pulse
 
 
@@ -21,5 +21,5 @@ def run(argument):
     if trick == "stall":
         pulse.Pulse.trouble = stall
     elif trick == "fail":
-        wattlog_esp32.board.UartSource.read = fail
+        wattlog_esp32.uart.UartSource.read = fail
     main.run(path)

@@ -31,6 +31,7 @@ def make_link(port, is_online=True):
 
 def receive(link):
     for _ in range(TRIES):
+        link.arm()
         message = link.receive()
         if message is not None:
             return message
@@ -39,6 +40,7 @@ def receive(link):
 
 
 def connect(link):
+    link.arm()
     link.open(b"the will")
     print("up", link.is_up())
 
@@ -67,6 +69,7 @@ def listen(link):
 def flood(link):
     connect(link)
     for _ in range(TRIES):
+        link.arm()
         link.publish(BATCH_TOPIC, b"x" * 2000, False)
 
 
@@ -82,10 +85,11 @@ def reconnect(link):
 
 def grow_old(link):
     connect(link)
-    time.sleep_ms(DEADLINE_MS + 50)  # the deadline is for one call, not for the connection
+    time.sleep_ms(DEADLINE_MS + 50)  # the deadline is for one step, not for the connection
     guard = link._guard
     for silent_ms in (16_000, 46_000):
         guard.received_ticks = time.ticks_add(time.ticks_ms(), -silent_ms)
+        link.arm()
         print(link.receive())
 
 

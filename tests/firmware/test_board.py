@@ -5,14 +5,22 @@ import re
 import socket
 import subprocess
 import tty
+from binascii import crc32
 from contextlib import closing
+from hashlib import shake_128
 from json import dumps
 from pathlib import Path
 
 import pytest
 
-from boards import Board
+from boards import MAIN, Board
+from portals import BoardHead
 from toolbox import ROOT
+from wattlog.ringlog import RingLog
+from wattlog.ringsector import FORMAT_DISK
+from wattlog_sim.flash import FakeFlash
+from wattlog_sim.meters import MODELS
+from wattlog_tools.frames import seconds_of
 
 HERE = Path(__file__).parent
 RUN_S_MAX = 20
@@ -109,6 +117,15 @@ def test_the_log_the_crash_note_and_the_rest_of_the_rim(
 
 HEAD_S = 3
 HEAD_WATCHDOG_MS = 1_000
+HEAP_KIB = 80  # a log in files takes more than one in its partition
+SETTINGS = {
+    "agent.id": "cellar",
+    "wifi.ssid": "home",
+    "mqtt.host": "127.0.0.1",
+    "mqtt.port": 1,
+    "meter.rx": 16,
+    "meter.tx": 17,
+}
 
 
 @pytest.fixture
@@ -120,15 +137,7 @@ def head(board, tmp_path):
         for number in (1, 2):
             masters.extend(os.openpty())
             environment[f"BOARD_UART{number}"] = os.ttyname(masters[-1])
-        settings = {
-            "agent.id": "cellar",
-            "wifi.ssid": "home",
-            "mqtt.host": "127.0.0.1",
-            "mqtt.port": 1,
-            "meter.rx": 16,
-            "meter.tx": 17,
-        }
-        (tmp_path / "wattlog.json").write_text(dumps({**settings, **dict(change)}))
+        (tmp_path / "wattlog.json").write_text(dumps({**SETTINGS, **dict(change)}))
         flash = tmp_path / "flash"
         if not flash.exists():
             flash.write_bytes(b"\xff" * 65_536)
@@ -137,7 +146,7 @@ def head(board, tmp_path):
             "BOARD_WDT_MS": HEAD_WATCHDOG_MS,
             **environment,
         }
-        command = board.command("drive_head", f"{tmp_path}/wattlog.json {trick}", 80)
+        command = board.command("drive_head", f"{tmp_path}/wattlog.json {trick}", HEAP_KIB)
         try:
             done = subprocess.run(
                 command,
@@ -187,6 +196,13 @@ def test_steps_that_fail_do_not_feed_the_watchdog_and_the_first_failure_is_kept(
     assert len(lines) <= 3 + 5
 
 
+def test_a_crash_that_cannot_be_kept_is_one_line(head, tmp_path):
+    (tmp_path / "crash.txt").mkdir()
+    status, printed = head("fail", BOARD_WDT_MS=2_500)
+    assert status == BITTEN, "it goes on as long as one whose crash was kept"
+    assert printed.count("this crash cannot be kept for the next start: ") == 1, printed
+
+
 def test_two_meters_an_led_and_a_port_that_is_upside_down(head, tmp_path):
     change = {"meter2.rx": 25, "meter2.tx": 26, "meter2.invert": True, "led.pin": 2}
     lamp = tmp_path / "lamp"
@@ -198,11 +214,52 @@ def test_two_meters_an_led_and_a_port_that_is_upside_down(head, tmp_path):
     assert lamp.read_text() == "0"
 
 
-def test_a_uart_that_the_chip_has_not_is_one_line(head):
-    status, printed = head(change={"meter.uart": 0})
-    assert status == 0
-    words = "this chip has no such meter.uart, meter.rx or meter.tx: UART(0) does not exist"
-    assert printed.count("\n") == 1 and printed.endswith(f"wattlog.json: {words}\n"), printed
+def newer_log():
+    """A partition's bytes with a log of the next format: as ours, with the number and its seal."""
+    image = bytearray(b"\xff" * 65_536)
+    RingLog(FakeFlash(len(image) // 4096, 4096, image), lambda: 7)
+    image[1] = FORMAT_DISK + 1
+    seal = bytearray((crc32(image[:29]) & 0xFFFFFF).to_bytes(3, "little"))
+    seal[2] = min(seal[2], 0x7F) if seal[2] == 0xFF else seal[2]
+    image[29:32] = seal
+    return bytes(image)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (shake_128().digest(65_536), r"0 records wait in flash"),
+        (
+            newer_log(),
+            r"partition ringlog: the log has format \d+; this is for \d+: readings wait",
+        ),
+    ],
+    ids=["garbage", "a newer format"],
+)
+def test_what_is_wrong_with_the_log_is_one_line_and_without_a_network_too_the_meter_is_read(
+    board, tmp_path, content, line
+):
+    (tmp_path / "wattlog.json").write_text(dumps(SETTINGS))
+    (tmp_path / "ringlog.bin").write_bytes(content)
+    (tmp_path / "down").touch()
+    head = BoardHead(
+        board,
+        tmp_path,
+        MAIN,
+        command=board.command(MAIN, f"{tmp_path}/wattlog.json", HEAP_KIB),
+        BOARD_RINGLOG=tmp_path / "ringlog.bin",
+        BOARD_WIFI_DOWN=tmp_path / "down",
+        BOARD_WDT_MS=HEAD_WATCHDOG_MS,
+    )
+    try:
+        head.wait_for(rb"bytes of heap free")
+        os.write(head.meter, b"".join(seconds_of(MODELS[0].name, 5)))
+        head.wait_for(rb"this is meter")
+        said = head.said.decode()
+    finally:
+        head.stop()
+    assert len(re.findall(line, said)) == 1, said
+    assert "Traceback" not in said, said
 
 
 def test_without_a_partition_the_head_meters_into_a_file(head, tmp_path):

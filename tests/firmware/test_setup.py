@@ -149,6 +149,82 @@ def test_what_is_known_of_broken_settings_is_in_the_form(new_head, tmp_path):
     assert kept["wifi.password"] == "hush" and kept["meter.baud"] == 300
 
 
+# -- settings that are right, on a chip that has not what they name
+
+MAIN = "wattlog_esp32.main"
+GOOD = {
+    "agent.id": "cellar",
+    "wifi.ssid": "home",
+    "wifi.password": "secret99",
+    "mqtt.host": "127.0.0.1",
+    "mqtt.port": 1,
+    "meter.rx": 16,
+    "meter.tx": 17,
+}
+NO_UART_2 = {"meter.uart": 2}
+NO_SECOND = {"meter2.rx": 25, "meter2.tx": 26}
+
+
+def refuses(head, name):
+    """Wait for the one line that says what this chip has not."""
+    words = f"this chip has no such {name}.uart, {name}.rx or {name}.tx: UART(2) does not exist"
+    line = re.escape(f"wattlog: {head.path}: {words}".encode())
+    head.wait_for(rb"^%s\r?\nwattlog: no usable settings" % line)
+
+
+def test_a_uart_that_the_chip_has_not_is_told_and_can_be_put_right_on_the_page(new_head, tmp_path):
+    (tmp_path / "wattlog.json").write_text(json.dumps({**GOOD, **NO_UART_2}))
+    head = new_head(MAIN).wait_until_open()
+    refuses(head, "meter")
+    answer = get(head, f"/?key={head.key}")
+    assert 'value="cellar"' in answer and "secret99" not in answer
+    assert "UART and pins do not go together" in press(head, "save", **NO_UART_2)
+    assert "Saved" in press(head, "save", **{"wifi.password": ""})
+    head.wait_until_saved()
+    kept = json.loads(head.path.read_text())
+    assert (kept["meter.uart"], kept["wifi.password"]) == (1, "secret99")
+    meters(new_head(MAIN))
+    assert b"Traceback" not in head.said, head.said
+
+
+def test_a_second_meter_that_the_chip_has_no_uart_for_is_left_out_by_the_page(new_head, tmp_path):
+    (tmp_path / "wattlog.json").write_text(json.dumps({**GOOD, **NO_SECOND}))
+    head = new_head(MAIN).wait_until_open()
+    refuses(head, "meter2")
+    assert "Saved" in press(head, "save")
+    head.wait_until_saved()
+    assert "meter2.rx" not in json.loads(head.path.read_text())
+    meters(new_head(MAIN))
+
+
+def meters(head):
+    # It has to read already: a UART that is opened forgets what came before.
+    head.wait_for(rb"bytes of heap free")
+    os.write(head.meter, b"".join(some_frames()))
+    head.wait_for(rb"this is meter")
+
+
+def test_a_meter_whose_port_is_there_is_read_while_nobody_puts_the_other_right(new_head, tmp_path):
+    (tmp_path / "wattlog.json").write_text(json.dumps({**GOOD, **NO_SECOND}))
+    log = tmp_path / "ringlog.bin"
+    log.write_bytes(b"\xff" * 4096 * LOG_SECTORS)
+    asking = new_head(
+        "drive_setup", argument=f"{tmp_path}/wattlog.json {SPEED}", BOARD_RINGLOG=log
+    )
+    assert asking.process.wait(20) == RESET_STATUS
+    head = new_head(MAIN, BOARD_RINGLOG=log)
+    head.wait_for(rb"metering goes on")
+    os.write(head.meter, b"".join(some_frames()))
+    head.wait_for(rb"this is meter")
+
+
+def test_the_only_meter_without_a_port_lets_the_head_sleep(new_head, tmp_path):
+    (tmp_path / "wattlog.json").write_text(json.dumps({**GOOD, **NO_UART_2}))
+    head = new_head("drive_setup", argument=f"{tmp_path}/wattlog.json {SPEED}")
+    assert head.process.wait(20) == ASLEEP_STATUS
+    assert not (tmp_path / "nobody.came").exists()
+
+
 # -- Improv at the serial port
 
 

@@ -13,6 +13,7 @@ from wattlog.uplink import (
     ACK_MS_MAX,
     ACK_MS_MIN,
     BACKOFF_MS_MAX,
+    BACKOFF_MS_MIN,
     BATCH_MS,
     BATCHES_PER_STEP,
     CLAIM_MS,
@@ -655,11 +656,23 @@ def test_after_a_lost_connection_what_was_on_its_way_goes_out_again():
     world.step(10)
     assert world.uplink.state == DOWN
     world.link.up = True
+    world.step()
     world.step(1000)
     world.step(CLAIM_MS)
     assert world.uplink.state == UP
     assert world.link.take(T_BATCH) == sent
     assert world.uplink.connects == 2
+
+
+def test_the_wait_begins_when_a_failure_that_took_its_time_is_over():
+    world = World()
+    world.link.refuse_open = "no answer"
+    assert world.step() == world.now_ms, "come again: only then is known how late it is"
+    world.step(3 * BACKOFF_MS_MIN)
+    world.step(BACKOFF_MS_MIN - 1)
+    assert world.link.opened == 1
+    world.step(1)
+    assert world.link.opened == 2
 
 
 def test_a_connection_that_never_comes_up_is_given_up():

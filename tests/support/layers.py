@@ -59,11 +59,12 @@ agent/wattlog/ports.py  wattlog.ringlog
 [device]
 firmware/wattlog_esp32/__init__.py  gc
 firmware/wattlog_esp32/settings.py  json
-firmware/wattlog_esp32/board.py     machine micropython network ntptime time wattlog.uplink
+firmware/wattlog_esp32/board.py     micropython network ntptime time wattlog.uplink
+firmware/wattlog_esp32/uart.py      machine micropython
 firmware/wattlog_esp32/start.py     gc sys
 firmware/wattlog_esp32/pulse.py     wattlog.compat
 firmware/wattlog_esp32/led.py       wattlog.compat
-firmware/wattlog_esp32/crashlog.py  io sys wattlog.compat
+firmware/wattlog_esp32/crashlog.py  io os sys wattlog.compat
 firmware/wattlog_esp32/filedevice.py  os wattlog.compat
 firmware/wattlog_esp32/storage.py   esp32 micropython os wattlog.ramdevice wattlog.ringlog
                                     wattlog_esp32.filedevice
@@ -88,15 +89,15 @@ firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog w
                                     wattlog_esp32.pulse wattlog_esp32.slots
                                     wattlog_esp32.start wattlog_esp32.storage
                                     wattlog_esp32.trial wattlog_esp32.update
-firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.board
-                                    wattlog_esp32.head wattlog_esp32.settings
-                                    wattlog_esp32.start wattlog_esp32.unset
+firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.head
+                                    wattlog_esp32.settings wattlog_esp32.start
+                                    wattlog_esp32.uart wattlog_esp32.unset
 firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
                                     wattlog_esp32.provision wattlog_esp32.start
 firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
-                                    wattlog.uplink wattlog_esp32.board
+                                    wattlog.uplink wattlog_esp32.uart
 firmware/wattlog_esp32/provision.py  gc machine micropython network os select sys time wattlog
                                     wattlog.compat wattlog.diagnosis wattlog.framing
                                     wattlog.timebase wattlog_esp32.improv wattlog_esp32.partial

@@ -1,0 +1,57 @@
+"""How long a head's longest step takes, in virtual time: run("SETTINGS MOODS"). See test_day.py.
+
+MOODS is what the broker is like, a letter for each minute, the time server's silence by capitals.
+"""
+
+import socket
+import time
+
+import machine
+import ntptime
+from drive_day import Os
+
+from wattlog_esp32 import main
+
+MINUTE_MS = 60_000
+FRAME_MS = 500  # 720 bytes a second: the longest frame that was seen has 684
+MOODS = "ogmds"
+
+
+def run(argument):
+    path, moods = argument.split()
+    longest = [0, 0]
+
+    def mood(now_ms):
+        return MOODS.index(moods[min(now_ms // MINUTE_MS, len(moods) - 1)].lower())
+
+    socket.script[0] = mood
+    main.os = Os
+    make = main._make
+
+    def keep(*given):
+        head = make(*given)
+        step = head.step
+
+        def watched():
+            begin_ms = time.now_ms()
+            wait_ms = step()
+            if time.now_ms() - begin_ms > longest[0]:
+                longest[:] = [time.now_ms() - begin_ms, begin_ms]
+            return wait_ms
+
+        head.step = watched
+        return head
+
+    main._make = keep
+
+    def watch(now_ms):
+        minute = now_ms // MINUTE_MS
+        if minute >= len(moods):
+            print("longest_ms", longest[0], "at", longest[1], "lost", machine.UART.lost_bytes)
+            raise SystemExit
+        ntptime.answers[0] = moods[minute].islower()
+
+    ntptime.answers[0] = moods[0].islower()
+    machine.UART.every_ms = FRAME_MS
+    time.on_sleep.append(watch)
+    main.run(path)
