@@ -19,7 +19,7 @@ from wattlog_tools.chips import by_name
 
 CHIP = by_name("esp32")
 # Byte code in a file system is loaded into the heap. An ESP32 begins with 56 KiB and takes as much
-# once more; with 108 this passes, but not every time.
+# once more; with 108 three of four tests end with a MemoryError.
 HEAP_KIB = 112
 TOML = """\
 [agent]
