@@ -165,6 +165,7 @@ class Head:
         self._link.arm()
         due_ms = self._agent.step(now_ms)
         self._watch(now_ms)
+        self._work(now_ms)
         if now_ms >= self._gc_due_ms:
             self._tidy(now_ms)
         # What the step took has to come off the wait.
@@ -173,7 +174,7 @@ class Head:
         return max(0, wait_ms)
 
     def _watch(self, now_ms: int) -> None:
-        """Look whether we get on, show it, and do what was asked for from afar."""
+        """Look whether we get on, and show it."""
         stalled = None
         has_frames = True
         for pulse in self._pulses:
@@ -189,11 +190,16 @@ class Head:
             self._led.step(now_ms, has_frames, self._wifi.is_up(), self._agent.is_connected())
         if self._file:
             self._file.step(now_ms)
+
+    def _work(self, now_ms: int) -> None:
+        """Go on with what was asked for from afar."""
         for name in list(self._jobs):
             job = self._jobs[name]
             try:
                 is_over = not job.step(now_ms)
             except MemoryError:
+                if name == "trial":
+                    raise  # what cannot even be judged is left in the end: see loader.py
                 say("no memory for what the host asks")
                 is_over = True
             if is_over:

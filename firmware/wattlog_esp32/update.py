@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wattlog.ports import Link
     from wattlog_esp32.uart import UartSource
 
-CHUNK_BYTES = const(256)
 BYTES_MAX = const(400_000)  # half of what the file system has
 ASK_AGAIN_MS = const(5_000)
 GIVE_UP_MS = const(300_000)  # after the last piece
@@ -236,10 +235,11 @@ class Job:
 
     def _tell(self, what: "str | None", now_ms: int) -> None:
         """Ask for what comes next, or say how it ended."""
-        message = (records.FORMAT_WIRE, self._edge, self._boot, self._release, self._at, what)
+        who = (records.FORMAT_WIRE, self._edge, self._boot, now_ms)
         try:
             topic = records.topic(self._edge, records.UPDATE)
-            self._link.publish(topic, msgpack.pack(message), False)
+            message = msgpack.pack(who + (self._release, self._at, what))
+            self._link.publish(topic, message, False)
         except LinkError:
             self._ask_due_ms = now_ms + ASK_AGAIN_MS
 

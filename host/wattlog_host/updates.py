@@ -13,9 +13,9 @@ from pathlib import Path
 import msgpack
 
 from wattlog_host import bounds
-from wattlog_host.bounds import FORMAT_WIRE, UINT32_MAX, WireError, is_edge, is_format, is_uint
+from wattlog_host.bounds import FORMAT_WIRE, WireError, is_uint
 from wattlog_host.status import safe_text
-from wattlog_host.wire import topic_command
+from wattlog_host.wire import parse_topic, topic_command
 
 CHUNK_BYTES = 256
 BUNDLE_BYTES_MAX = 400_000
@@ -28,7 +28,6 @@ _HEAD = re.compile(
     rb"wattlog-update 1 ([0-9]{1,5}(?:\.[0-9]{1,5}){2}\+[0-9]{1,10}) ([0-9]{1,3}) ([0-9]{1,6}) "
     rb"([0-9a-f]{64}) ([0-9a-f]{64})\n"
 )
-_TOPIC = re.compile(r"wattlog/1/([a-z0-9_-]{1,32})/u")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,6 @@ class Request:
     """What a head says: it wants what comes at offset, or (outcome) how it ended."""
 
     edge: str
-    boot: int
     release: str
     offset: int
     outcome: str | None
@@ -91,21 +89,15 @@ def pack_chunk(bundle: Bundle, offset: int) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """Return a head's message about an update; raise WireError for anything else."""
-    message = bounds.decode(data, MESSAGE_BYTES_MAX)
-    if not isinstance(message, list) or len(message) != 6 or not is_format(message[0]):
-        raise WireError("update is not an array of 6 in format 2")
-    _, edge, boot, release, offset, outcome = message
-    if not is_edge(edge):
-        raise WireError("edge is not an id")
-    if not is_uint(boot, UINT32_MAX) or boot == 0:
-        raise WireError("boot is not 1..2^32-1")
+    edge, _, _, others = bounds.decode_of_agent(data, MESSAGE_BYTES_MAX, 7, "update")
+    release, offset, outcome = others
     if not isinstance(release, str) or len(release) > TEXT_MAX:
         raise WireError("release")
     if not is_uint(offset, BUNDLE_BYTES_MAX):
         raise WireError("offset")
     if outcome is not None and not isinstance(outcome, str):
         raise WireError("outcome")
-    return Request(edge, boot, release, offset, None if outcome is None else safe_text(outcome))
+    return Request(edge, release, offset, None if outcome is None else safe_text(outcome))
 
 
 class Updates:
@@ -149,18 +141,16 @@ class Updates:
 
     def on_message(self, topic: str, payload: bytes, now_ms: int) -> tuple[str, bytes] | None:
         """Return the answer to a head's message, None where there is none."""
-        match = _TOPIC.fullmatch(topic)
-        if match is None:
+        known = parse_topic(topic)
+        if known is None or known[1] != "u":
             return None
+        edge = known[0]
         try:
             request = decode_request(payload)
         except WireError as err:
-            text = (
-                f"agent {match[1]}: its message about an update was not understood: {err.reason}"
-            )
-            self._say("update", text, match[1])
+            text = f"agent {edge}: its message about an update was not understood: {err.reason}"
+            self._say("update", text, edge)
             return None
-        edge = match[1]
         bundle = self._bundle(edge)
         if request.edge != edge or bundle is None or bundle.release != request.release:
             return None

@@ -38,7 +38,7 @@ LIVE_S_MAX = 600
 # How recordreader calls what a record was not, where it is missing through no fault of its own.
 HOLE = "hole"
 
-_TOPIC = re.compile(r"wattlog/1/([a-z0-9_-]{1,32})/([bsl])")
+_TOPIC = re.compile(r"wattlog/1/([a-z0-9_-]{1,32})/([bslu])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Live:
 
 
 def parse_topic(topic: str) -> tuple[str, str] | None:
-    """Return (edge, kind) of one of our topics, kind being b, l or s; None for any other."""
+    """Return (edge, kind) of one of our topics, kind being b, l, s or u; None for any other."""
     match = _TOPIC.fullmatch(topic)
     return (match[1], match[2]) if match else None
 

@@ -11,7 +11,7 @@ import paho.mqtt.enums
 import pytest
 
 from boards import MAIN, HeadBoard
-from head_world import EDGE, WATCHDOG_MS, World, sent_by_the_meter
+from head_world import EDGE, WATCHDOG_MS, World, sent_by_the_meter, settings_of
 from stored import stored_losses, stored_readings
 from toolbox import micropython_facts
 from waiting import wait_until
@@ -35,17 +35,8 @@ class RomWorld(World):
 
     def start(self, *meter_arguments):
         self.start_without_head(*meter_arguments)
-        settings = {
-            "agent.id": EDGE,
-            "wifi.ssid": "home",
-            "mqtt.host": "127.0.0.1",
-            "mqtt.port": self.broker.port,
-            "meter.rx": 16,
-            "meter.tx": 17,
-            "uplink.batch_s": 1,
-        }
         self.settings = self.folder / "wattlog.json"
-        self.settings.write_text(dumps(settings))
+        self.settings.write_text(dumps(settings_of(self.broker.port)))
         board = HeadBoard(self.folder / "board")
         flash = self.folder / "flash"
         flash.write_bytes(b"\xff" * FLASH_BYTES)

@@ -13,7 +13,7 @@ import pytest
 
 from boards import MAIN, HeadBoard
 from button import Button, replay
-from head_world import EDGE, WATCHDOG_MS, World
+from head_world import EDGE, WATCHDOG_MS, World, settings_of
 from waiting import wait_until
 from wattlog.framing import START
 
@@ -35,17 +35,8 @@ class PinWorld(World):
 
     def start(self, **settings):
         self.start_without_head("--model", "reduced")
-        settings = {
-            "agent.id": EDGE,
-            "wifi.ssid": "home",
-            "mqtt.host": "127.0.0.1",
-            "mqtt.port": self.broker.port,
-            "meter.rx": 16,
-            "meter.tx": 17,
-            "uplink.batch_s": 1,
-            **settings,
-        }
-        (self.folder / "wattlog.json").write_text(dumps(settings))
+        given = settings_of(self.broker.port, **settings)
+        (self.folder / "wattlog.json").write_text(dumps(given))
         (self.folder / "flash").write_bytes(b"\xff" * FLASH_BYTES)
         environment = self.board.environment(
             BOARD_UART1=self.line,

@@ -133,7 +133,7 @@ def offer_of(body, release="0.1.0+5", mpy=MPY, key=KEY, size=None, digest=None):
     return msgpack.pack([2, "update", release, mpy, size, digest, mac])
 
 
-def take(body, offer=None, chunk_bytes=update.CHUNK_BYTES):
+def take(body, offer=None, chunk_bytes=256):
     """Have a head take this; return the job and what it said last."""
     link = Link()
     job = update.Job([], "cellar", 5, link)
@@ -141,11 +141,11 @@ def take(body, offer=None, chunk_bytes=update.CHUNK_BYTES):
     now_ms = 0
     while job.step(now_ms) and not job.wants_restart:
         asked = link.told[-1]
-        assert asked[:4] == [2, "cellar", 5, "0.1.0+5"], asked
-        piece = body[asked[4] : asked[4] + chunk_bytes]
-        job.on_command(msgpack.pack([2, "chunk", "0.1.0+5", asked[4], piece]), now_ms)
+        assert asked[:5] == [2, "cellar", 5, now_ms, "0.1.0+5"], asked
+        piece = body[asked[5] : asked[5] + chunk_bytes]
+        job.on_command(msgpack.pack([2, "chunk", "0.1.0+5", asked[5], piece]), now_ms)
         now_ms += 1
-    return job, link.told[-1][5]
+    return job, link.told[-1][6]
 
 
 def test_the_mac_is_the_one_that_everybody_has():
@@ -249,7 +249,7 @@ def test_it_asks_again_and_gives_up():
         now_ms += 500
     assert asked[:3] == [1_000, 6_000, 11_000]
     assert now_ms == 1_000 + update.GIVE_UP_MS
-    assert link.told[-1][5] == "nobody answers"
+    assert link.told[-1][6] == "nobody answers"
 
 
 def test_a_power_cut_at_any_write_leaves_one_that_starts():

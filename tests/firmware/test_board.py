@@ -47,17 +47,7 @@ def board(tmp_path_factory):
 
 
 def run(board, program, argument, pass_fds=(), heap_kib=None, **environment):
-    return subprocess.run(
-        board.command(program, argument, heap_kib),
-        env=board.environment(**environment),
-        stdin=subprocess.DEVNULL,
-        pass_fds=pass_fds,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=RUN_S_MAX,
-        check=False,
-        text=True,
-    )
+    return board.run(program, argument, RUN_S_MAX, heap_kib, pass_fds, **environment)
 
 
 def test_settings_clock_wifi_and_uart_on_the_board(board, tmp_path):

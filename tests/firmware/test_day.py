@@ -1,7 +1,6 @@
 """A head in virtual time, whole but for its board: the heap of its day, and its longest step."""
 
 import re
-import subprocess
 from json import dumps
 from pathlib import Path
 
@@ -64,18 +63,9 @@ def run(board, tmp_path):
                 frame = meter.frame(COMMISSIONED_EPOCH_S + sec_index, sec_index)
                 file.write(len(frame).to_bytes(2, "big") + frame)
         heap_kib = HEAP_KIB if micropython_facts()["WORD_BITS"] == "32" else HEAP_KIB * 3 // 2
-        done = subprocess.run(
-            board.command(program, f"{tmp_path}/wattlog.json {argument}", heap_kib),
-            env=board.environment(
-                BOARD_FRAMES=tmp_path / "frames", BOARD_RINGLOG=tmp_path / "flash"
-            ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=RUN_S_MAX,
-            check=False,
-            text=True,
-        )
+        given = {"BOARD_FRAMES": tmp_path / "frames", "BOARD_RINGLOG": tmp_path / "flash"}
+        argument = f"{tmp_path}/wattlog.json {argument}"
+        done = board.run(program, argument, RUN_S_MAX, heap_kib, **given)
         assert done.returncode == 0, done.stdout
         assert "Traceback" not in done.stdout, done.stdout
         return done.stdout

@@ -35,16 +35,7 @@ def board(tmp_path_factory):
 
 
 def run(board, flash, program, argument="", **environment):
-    return subprocess.run(
-        board.command(program, argument),
-        env=board.environment(BOARD_FLASH=flash, **environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=RUN_S_MAX,
-        check=False,
-        text=True,
-    )
+    return board.run(program, argument, RUN_S_MAX, BOARD_FLASH=flash, **environment)
 
 
 def test_the_fake_flash_keeps_the_rules(board, flash):

@@ -1,7 +1,6 @@
 """Updates over the air, on the fake board: see board_update_tests.py."""
 
 import re
-import subprocess
 from pathlib import Path
 
 from boards import Board
@@ -19,16 +18,7 @@ def test_updates_on_the_board(tmp_path):
         ROOT / "firmware/wattlog_esp32/loader.py",
     )
     board = Board(tmp_path, programs)
-    done = subprocess.run(
-        board.command("board_update_tests", "", HEAP_KIB),
-        env=board.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=RUN_S_MAX,
-        check=False,
-        text=True,
-    )
+    done = board.run("board_update_tests", "", RUN_S_MAX, HEAP_KIB)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^[1-9]\d* passed, 0 failed$", done.stdout, re.MULTILINE), done.stdout
     cut = re.search(r"^(\d+) writes cut$", done.stdout, re.MULTILINE)

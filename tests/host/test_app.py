@@ -152,6 +152,32 @@ def test_what_an_agents_log_has_lost_is_a_gap(host, wire):
     assert host.json("/status")["gaps"]["records"] == 19
 
 
+def test_an_update_is_offered_whatever_word_of_it_the_broker_has_kept(
+    make_host, mosquitto, wire, tmp_path
+):
+    async def keep(client):
+        trial = msgpack.packb([2, "cellar", 17, 1_000, "0.1.0+5", 0, "trial"])
+        await client.publish("wattlog/1/cellar/u", trial, retain=True)
+
+    async def act(client):
+        await client.subscribe("wattlog/1/cellar/c")
+        status = wire.status(board={"release": "0.1.0+4"})
+        await client.publish("wattlog/1/cellar/s", status)
+        command = [None, None, None]
+        while command[1] != "update":
+            command = msgpack.unpackb((await anext(client.messages)).payload)
+        return command[2]
+
+    as_agent(mosquitto.port, keep)
+    updates = tmp_path / "data/updates"
+    updates.mkdir(parents=True)
+    head = f"wattlog-update 1 0.1.0+5 6 1 {'0' * 64} {'0' * 64}\n"
+    (updates / "cellar.wlu").write_text(head + "x")
+    host = make_host(mosquitto.port)
+    host.start()
+    assert as_agent(mosquitto.port, act) == "0.1.0+5"
+
+
 def test_poison_is_refused_with_its_reason_and_blocks_nothing(host, wire):
     bad = msgpack.packb([2, "cellar", wire.log, 1, b""])
     good = wire.batch(wire.reading(), first_seq=2)

@@ -51,7 +51,7 @@ class World:
         return {topic: msgpack.unpackb(payload) for topic, payload in found.items()}
 
     def ask(self, offset=0, outcome=None, release="0.1.0+5", edge="cellar", topic=U):
-        message = msgpack.packb([2, edge, 7, release, offset, outcome])
+        message = msgpack.packb([2, edge, 7, 1_000, release, offset, outcome])
         answer = self.updates.on_message(topic, message, self.now_ms)
         return answer and (answer[0], msgpack.unpackb(answer[1]))
 
@@ -155,7 +155,7 @@ def test_a_message_that_is_no_request_is_not_answered(world, change):
 
 def test_garbage_is_said_in_one_line(world):
     world.put(bundle_file())
-    for payload in (b"", b"\xc1", msgpack.packb([1, "cellar", 7, "0.1.0+5", 0, None])):
+    for payload in (b"", b"\xc1", msgpack.packb([1, "cellar", 7, 0, "0.1.0+5", 0, None])):
         assert world.updates.on_message(U, payload, 0) is None
     assert all(text.startswith("agent cellar: its message") for text in world.said)
     assert len(world.said) == 3

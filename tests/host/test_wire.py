@@ -201,6 +201,7 @@ TOPICS = (
     ("wattlog/1/cellar/b", ("cellar", "b")),
     ("wattlog/1/a_b-9/s", ("a_b-9", "s")),
     ("wattlog/1/a/l", ("a", "l")),
+    ("wattlog/1/a/u", ("a", "u")),
     ("wattlog/1/a/a", None),
     ("wattlog/1/a/c", None),
     ("wattlog/2/cellar/b", None),

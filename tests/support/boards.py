@@ -10,6 +10,7 @@ from toolbox import ROOT, micropython_facts, require, unavailable
 from wattlog_tools.head_files import compile_modules, head_files, sources
 
 COMPILE_S_MAX = 20
+RUN_S_MAX = 20
 FAKES = ROOT / "tools/wattlog_sim/board"
 MAIN = "wattlog_esp32.main"
 # What the fakes and umqtt take of the heap, which no board has: 5 KiB, and 4.5 because the table of
@@ -58,6 +59,28 @@ class Board:
         """Return the environment for command(): BOARD_… settings of the fakes."""
         ours = {name: str(value) for name, value in board.items()}
         return {"PATH": os.environ["PATH"], "MICROPYPATH": str(self._folder), **ours}
+
+    def run(
+        self,
+        program: str,
+        argument: str = "",
+        s_max: float = RUN_S_MAX,
+        heap_kib: int | None = None,
+        pass_fds: tuple[int, ...] = (),
+        **board: object,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a module to its end; stdout has all that it printed, errors too."""
+        return subprocess.run(
+            self.command(program, argument, heap_kib),
+            env=self.environment(**board),
+            stdin=subprocess.DEVNULL,
+            pass_fds=pass_fds,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=s_max,
+            check=False,
+            text=True,
+        )
 
 
 class HeadBoard(Board):

@@ -33,6 +33,20 @@ port = {mqtt_port}
 CHANNEL = {channel.key: channel for channel in all_channels()}
 
 
+def settings_of(port, **more):
+    """What is in the file of a head's settings, by key; port is the broker's."""
+    return {
+        "agent.id": EDGE,
+        "wifi.ssid": "home",
+        "mqtt.host": "127.0.0.1",
+        "mqtt.port": port,
+        "meter.rx": 16,
+        "meter.tx": 17,
+        "uplink.batch_s": 1,
+        **more,
+    }
+
+
 class World:
     """Meter, broker and host of one test, and what is known of the head, which the test starts."""
 
