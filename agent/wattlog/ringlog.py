@@ -280,8 +280,17 @@ class RingLog:
         """Read every header; take over the newest; return a gen not above the oldest."""
         first = behind = None
         base_gen = -1
+        # What the two headers behind the newest claim to be, and those where the ring begins.
+        ahead = [-1, -1]
+        start = [-1, -1]
         for block in range(self._sectors.count):
             fields = self._header(block)
+            claim = self._sectors.claimed_gen()
+            distance = block - self._block()
+            if block < len(start):
+                start[block] = claim
+            if 0 < distance <= len(ahead):
+                ahead[distance - 1] = claim
             if fields is None or fields[1] % self._sectors.count != block:
                 continue
             gen = fields[1]
@@ -294,13 +303,28 @@ class RingLog:
                 self._released, self._oldest, self._evicted = fields[3:]
                 self._seam = bytes(self._sectors.header) if self._header_is_sound else None
                 behind = None
+                ahead = [-1, -1]
                 if first is None:
                     first = gen
             elif behind is None:
                 behind = gen
+        self._see_begun(ahead, start)
         # Round the ring from the newest on, the first sector there is the oldest.
         oldest = behind if behind is not None else first or 0
         return max(oldest, self._gen - self._sectors.count + 1)
+
+    def _see_begun(self, ahead: "list[int]", start: "list[int]") -> None:
+        """Close the newest sector where one behind it has got a part of a header.
+
+        What was written there might be hidden by that header, which may read well next time.
+        """
+        if self._gen < 0:
+            return
+        for distance in (1, 2):
+            at = self._block() + distance - self._sectors.count
+            if (ahead[distance - 1] if at < 0 else start[at]) == self._gen + distance:
+                self._seam = None
+                self._skip = distance - 1
 
     def _find_tail(self) -> None:
         """Scan the newest sector: its last record, its last cursor, and where to go on."""
@@ -310,7 +334,7 @@ class RingLog:
         while True:
             size = sectors.item_size(block, offset)
             if not (size and self._look(block, offset, size)):
-                if sectors.is_blank(block, offset):
+                if sectors.is_end(block, offset):
                     break
                 found = _repair().resume(sectors, block, offset, self._next, None)
                 if found is None:
@@ -325,25 +349,13 @@ class RingLog:
                 self.id = self.id + 1 & 0xFFFFFFFF
                 self.base_seq = self._released
             offset += size
-        if self._seam is None or self._is_next_begun():
-            # Its header has a wrong bit, and another one would be one too many; or what is
-            # written here might be hidden by a newer header that reads well the next time.
+        if self._seam is None:
+            # Its header has a wrong bit, and another one would be one too many; or the next
+            # sector is begun.
             offset = sectors.size
-            self._seam = None
         elif offset > HEADER_BYTES:
             self._seam = b""
         self._tail = offset
-
-    def _is_next_begun(self) -> bool:
-        """Tell whether a sector behind the newest has got a part of a header; go there next."""
-        is_begun = False
-        for ahead in (1, 2):
-            gen = self._gen + ahead
-            self._sectors.load_header(gen % self._sectors.count)
-            if self._sectors.header_claims(gen):
-                is_begun = True
-                self._skip = ahead - 1
-        return is_begun
 
     def _look(self, block: int, offset: int, size: int) -> bool:
         """Tell whether the item is complete; take over what a cursor says."""

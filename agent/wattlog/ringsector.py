@@ -39,6 +39,7 @@ _MAGIC = const(0x57)
 _HEADER = "<BBHIIIIIIB3x"
 _CHUNK_BYTES = const(64)
 _ERASED = b"\xff" * _CHUNK_BYTES
+_ERASED_HEAD = b"\xff\xff"
 
 
 class LogError(Exception):
@@ -168,9 +169,10 @@ class Sectors:
         self._device.readblocks(block, self.header, 0)
         return parse_header(self.header, self.count, self.size)
 
-    def header_claims(self, gen: int) -> bool:
-        """Tell whether the header that was loaded says this, complete or not."""
-        return bool(unpack(_HEADER, self.header)[4] == gen)
+    def claimed_gen(self) -> int:
+        """Return what the header that was loaded says it is, complete or not."""
+        gen: int = unpack(_HEADER, self.header)[4]
+        return gen
 
     def item_size(self, block: int, offset: int) -> int:
         """Load the head of what stands there; return the size it announces, 0 if it is none."""
@@ -240,6 +242,14 @@ class Sectors:
                 return False
             offset += len(part)
         return True
+
+    def is_end(self, block: int, offset: int) -> bool:
+        """Tell whether nothing is written from here on, where item_size() has looked just now."""
+        if self.size - offset >= ITEM_BYTES_MIN:
+            if self.head != _ERASED_HEAD:
+                return False
+            offset += 2
+        return self.is_blank(block, offset)
 
     def program(self, block: int, offset: int, data: "bytes | bytearray") -> bool:
         """Write, and tell whether it reads back as written."""

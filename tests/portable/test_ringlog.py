@@ -163,6 +163,14 @@ def test_a_reader_finds_its_sector_by_bisection():
         assert flash.read_bytes <= 8 * 32 + 256, flash.read_bytes
 
 
+def test_a_mount_reads_every_header_and_one_sector():
+    for count in range(3, 90):  # the newest sector anywhere in the ring, filled to any byte
+        flash, _ = filled(count)
+        flash.read_bytes = 0
+        RingLog(flash)
+        assert flash.read_bytes <= 4 * 32 + 256, (count, flash.read_bytes)
+
+
 def test_fits_says_no_before_the_first_record_of_a_sector_that_a_release_opened():
     flash, log = filled(1)
     while flash.erases[1] == 0:

@@ -106,7 +106,7 @@ MUTATIONS = (
     ("a cursor runs ahead", replaced(ringlog, "cursor", cursor_ahead), "cuts"),
     (
         "a tail is always taken for blank",
-        replaced(ringsector.Sectors, "is_blank", lambda *_: True),
+        replaced(ringsector.Sectors, "is_end", lambda *_: True),
         "cuts",
     ),
     (

@@ -221,8 +221,12 @@ class Day:
             for seq in range(run.first_seq, run.last_seq + 1)
         }
         lost_seqs = {seq for _, seq in gaps}
+        # What was noted after the log was empty may wait in it.
+        first_kept = edge.log.stats().first_seq
         knows_time = {
-            boot for boot, seqs in edge.told_time.items() if not lost_seqs.issuperset(seqs)
+            boot
+            for boot, seqs in edge.told_time.items()
+            if any(seq < first_kept and seq not in lost_seqs for seq in seqs)
         }
         if {"clock", "copy"} & set(self.faults.names):
             knows_time = set()  # the time may be wrong, or under another log than the reading
