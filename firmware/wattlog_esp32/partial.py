@@ -38,4 +38,4 @@ def mistake(row: "tuple[Any, ...]", given: "dict[str, Any]") -> str | None:
         return "bytes" if kind is str else "range"
     if key == "agent.id" and any(letter not in settings.EDGE_CHARACTERS for letter in value):
         return "letters"
-    return "tls" if key == "mqtt.tls" and value else None
+    return None

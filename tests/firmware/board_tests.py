@@ -91,7 +91,6 @@ WRONG = (
     ("mqtt.port", True, "mqtt.port must be a whole number"),
     ("mqtt.port", "1883", "mqtt.port must be a whole number"),
     ("mqtt.tls", 1, "mqtt.tls must be true or false"),
-    ("mqtt.tls", True, "this firmware has no TLS"),
     ("mqtt.user", "me", "unknown key mqtt.user; there are mqtt.host, mqtt.port, mqtt.username"),
     ("motor.rx", 1, "unknown key motor.rx; there are agent.*, "),
     ("meter.rx", None, "meter.rx is missing; it must be 0 to 48"),
@@ -122,6 +121,14 @@ def test_as_many_meters_as_there_are_uarts_but_the_consoles_only_when_asked_for(
     assert "meter3.uart: UART 2 is taken by meter2.uart; give each its own" in text
     given["meter3.uart"] = 0
     assert settings.check(given, "file")["meter3.uart"] == 0
+
+
+def test_tls_has_a_port_of_its_own_unless_one_is_given():
+    given = dict(GOOD)
+    given["mqtt.tls"] = True
+    assert settings.check(given, "file")["mqtt.port"] == 8883
+    given["mqtt.port"] = 1883
+    assert settings.check(given, "file")["mqtt.port"] == 1883
 
 
 def test_a_wrong_setting_is_one_line_that_names_it():
