@@ -60,6 +60,7 @@ class Tls:
         except ValueError:
             words = "%s is not the certificate of a CA; flash it again, with mqtt.ca_file"
             raise LinkError(words % self._path) from None
+        assert context.verify_mode == tls.CERT_REQUIRED
         self._context = context
 
     def wrap(self, sock: "Any") -> "Any":
