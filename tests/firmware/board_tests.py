@@ -10,7 +10,7 @@ import ntptime
 
 import run as runner
 from wattlog.timebase import Uptime
-from wattlog_esp32 import settings
+from wattlog_esp32 import partial, settings
 from wattlog_esp32.board import NtpClock, Wifi
 from wattlog_esp32.uart import UartSource
 
@@ -140,6 +140,19 @@ def test_a_wrong_setting_is_one_line_that_names_it():
             given[key] = value
         text = complaint(lambda given: settings.check(given, "file"), given)
         assert text is not None and words in text, (key, value, text)
+
+
+def test_a_head_that_has_a_ca_keeps_tls_whatever_becomes_of_its_settings():
+    path = FOLDER[0] + "/settings.json"
+    ca = FOLDER[0] + "/ca.der"
+    for text in ("", WHOLE[:-20], WHOLE[:-1] + ', "mqtt.tls": "yes"}', WHOLE):
+        with open(path, "w") as file:
+            file.write(text)
+        assert "mqtt.tls" not in partial.usable(path), text
+        with open(ca, "w"):
+            pass
+        assert partial.usable(path)["mqtt.tls"] is True, text
+        os.remove(ca)
 
 
 def make_clock(said):

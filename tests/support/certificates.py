@@ -18,6 +18,17 @@ PAST = (2000, 2010)
 PRESENT = (2000, 2090)
 FUTURE = (2080, 2090)
 HERE = ("localhost", "127.0.0.1")
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Signed(NamedTuple):
@@ -78,6 +89,14 @@ def make(
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(not names, None), critical=True)
     )
+    # Newer versions of OpenSSL's users want all of these.
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = builder.add_extension(own, critical=False)
+    if not names:
+        builder = builder.add_extension(_SIGNS, critical=True)
+    if signer is not None:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
     if names:
         alternatives = x509.SubjectAlternativeName([_name(name) for name in names])
         builder = builder.add_extension(alternatives, critical=False)

@@ -96,7 +96,7 @@ firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.head
                                     wattlog_esp32.uart wattlog_esp32.unset
 firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
                                     wattlog_esp32.provision wattlog_esp32.start
-firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
+firmware/wattlog_esp32/partial.py   json os wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
                                     wattlog.uplink wattlog_esp32.uart
