@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from certificates import the_ca
 from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
@@ -40,7 +41,7 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
-        (tmp_path / secret).write_text("x\n")
+        (tmp_path / secret).write_bytes(b"x\n" if secret != "ca.pem" else the_ca().pem)
     command = {
         "agent.toml": ["wattlog_pi"],
         "host.toml": ["wattlog_host"],

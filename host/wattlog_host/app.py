@@ -23,7 +23,7 @@ from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
-from wattlog_host.updates import Updates
+from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
 from wattlog_host.wire import pack_live_wish, topic_command
@@ -246,7 +246,8 @@ async def _update(
 ) -> None:
     """Offer heads what lies there for them, and hand out what they ask for."""
     while True:
-        for topic, payload in updates.offers(view.releases(), monotonic_ms()).items():
+        unproven = view.updates_left_for(UNPROVEN)
+        for topic, payload in updates.offers(view.releases(), unproven, monotonic_ms()).items():
             await link.publish(topic, payload)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UPDATE_LOOK_S):

@@ -82,19 +82,21 @@ firmware/wattlog_esp32/light.py     array wattlog wattlog.compat wattlog.msgpack
 firmware/wattlog_esp32/lamp.py      machine time wattlog.compat wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
+firmware/wattlog_esp32/secure.py    errno micropython tls wattlog.uplink
 firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
                                     wattlog_esp32.led wattlog_esp32.light wattlog_esp32.link
-                                    wattlog_esp32.pulse wattlog_esp32.slots
-                                    wattlog_esp32.start wattlog_esp32.storage
-                                    wattlog_esp32.trial wattlog_esp32.update
+                                    wattlog_esp32.pulse wattlog_esp32.secure
+                                    wattlog_esp32.slots wattlog_esp32.start
+                                    wattlog_esp32.storage wattlog_esp32.trial
+                                    wattlog_esp32.update
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.head
                                     wattlog_esp32.settings wattlog_esp32.start
                                     wattlog_esp32.uart wattlog_esp32.unset
 firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
                                     wattlog_esp32.provision wattlog_esp32.start
-firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
+firmware/wattlog_esp32/partial.py   json os wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
                                     wattlog.uplink wattlog_esp32.uart
@@ -297,6 +299,7 @@ tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
 tools/wattlog_tools/bundle.py       wattlog wattlog_host.clock wattlog_tools
                                     wattlog_tools.chips wattlog_tools.console
                                     wattlog_tools.head_files wattlog_tools.head_settings
+tools/wattlog_tools/ca_file.py
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
@@ -307,7 +310,9 @@ tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
 tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
                                    wattlog_tools.partitions wattlog_tools.shorten
 tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
-                                      wattlog_tools.chips wattlog_tools.console
+                                      wattlog_host.clock wattlog_tools
+                                      wattlog_tools.ca_file wattlog_tools.chips
+                                      wattlog_tools.console
 tools/wattlog_tools/head.py        wattlog_host.bounds wattlog_host.eyes wattlog_tools.console
                                    wattlog_tools.remote
 tools/wattlog_tools/makers.py      wattlog_esp32.light wattlog_tools.console
