@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from wattlog_host.store import database, lookup, tables
+from wattlog_host.store import database, lookup, rollups, tables
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.records import (
@@ -106,6 +106,11 @@ class Writer:
             losses = writing.losses()
         self.counters.update(counts)
         return Committed(counts=counts, losses=losses, lost=writing.lost)
+
+    def roll(self, hours_max: int = rollups.HOURS_MAX) -> int:
+        """Make the buckets of the newest hours that are due; return how many, 0 when none is."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return rollups.roll(connection, hours_max)
 
     def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""
