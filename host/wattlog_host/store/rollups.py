@@ -70,6 +70,8 @@ _BLOCKS = sa.select(_ROLLUP.channel, _ROLLUP.packed).where(
     _ROLLUP.step_s == sa.bindparam("step_s"),
     _ROLLUP.start_ms == sa.bindparam("start_ms"),
 )
+_ALL_SPANS = sa.select(_SERIES.meter_id, _SERIES.first_ms, _SERIES.last_ms)
+_ALL_BLOCKS = sa.select(_ROLLUP.meter_id, _ROLLUP.start_ms).where(_ROLLUP.step_s == 60)
 _WATERMARK = sa.select(tables.watermark.c.value).where(
     tables.watermark.c.name == sa.bindparam("name")
 )
@@ -130,6 +132,25 @@ def mark(connection: sa.Connection, spans: Iterable[Span]) -> None:
     ]
     if rows:
         connection.execute(_NEW_DUE, rows)
+
+
+def mark_all(connection: sa.Connection) -> int:
+    """Note all hours that have batches, or buckets, as due, to be made anew; return how many."""
+    raw_from_ms = watermark(connection, RAW_FROM)
+    hours: set[tuple[int, int]] = set()
+    for meter_id, first_ms, last_ms in connection.execute(_ALL_SPANS):
+        last = (last_ms + HOLD_MS) // HOUR_MS
+        hours.update((meter_id, hour) for hour in range((first_ms - HOLD_MS) // HOUR_MS, last + 1))
+    for meter_id, start_ms in connection.execute(_ALL_BLOCKS):
+        hours.add((meter_id, start_ms // HOUR_MS))
+    rows = [
+        {"meter_id": meter_id, "hour_ms": hour * HOUR_MS, "from_ms": 0}
+        for meter_id, hour in sorted(hours)
+        if hour * HOUR_MS >= raw_from_ms
+    ]
+    if rows:
+        connection.execute(_NEW_DUE, rows)
+    return len(rows)
 
 
 def due_count(connection: sa.Connection) -> int:

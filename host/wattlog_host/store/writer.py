@@ -112,6 +112,11 @@ class Writer:
         with self._guarded(), self._write_engine.begin() as connection:
             return rollups.roll(connection, hours_max)
 
+    def rebuild_begin(self) -> int:
+        """Note every hour that has readings as due; return how many. roll() does the work."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return rollups.mark_all(connection)
+
     def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""
         query = sa.select(tables.event).order_by(tables.event.c.id.desc()).limit(count_max)
