@@ -1,12 +1,11 @@
 """Buckets say what the readings say, whichever way these came."""
 
-import random
 from collections import defaultdict
 
 import pytest
 import sqlalchemy as sa
 
-from past import HOUR_MS, counter_buckets, gauge_buckets
+from past import HOUR_MS, Rng, counter_buckets, gauge_buckets
 from wattlog_host.history.columns import STEPS_S
 from wattlog_host.store import rollups, tables
 from wattlog_host.store.history import SqlHistory
@@ -34,8 +33,8 @@ def commit(writer, payload, received_ms=NOW_MS):
     return writer.commit([Incoming("t", batch, received_ms, payload)])
 
 
-def roll_all(writer, hours_max=24):
-    while writer.roll(hours_max):
+def roll_all(writer, readings_max=4_000):
+    while writer.roll(readings_max):
         pass
 
 
@@ -81,23 +80,23 @@ class Life:
         self.wire, self.rng, self.edge = wire, rng, edge
         self.seq, self.uptime_ms = 1, 1_000
         self.import_e1 = rng.randrange(10**6)
-        self.boot = rng.randrange(1, 1 << 30)
+        self.boot = 1 + rng.randrange(1 << 30)
 
     def batch(self, count=None):
         rng = self.rng
         records = [self.wire.sync(self.uptime_ms, T0_MS + self.uptime_ms)]
         for _ in range(count or rng.choice((1, 3, 12, 40))):
             self.uptime_ms += rng.choice((1_000, 10_000, 10_000, 59_999, 60_000, 300_000, 300_001))
-            if rng.random() < 0.03:
+            if rng.chance(3):
                 self.uptime_ms += rng.randrange(3 * HOUR_MS)
             self.import_e1 += rng.randrange(40)
-            if rng.random() < 0.01:
+            if rng.chance(1):
                 self.import_e1 = rng.randrange(1000)
             values = []
-            if rng.random() < 0.95:
+            if rng.chance(95):
                 values += [1, self.import_e1, -1]
-            if rng.random() < 0.9:
-                values += [10, rng.randrange(-30_000, 90_000), -1]
+            if rng.chance(90):
+                values += [10, rng.randrange(120_000) - 30_000, -1]
             records.append(self.wire.reading(self.uptime_ms, values, rng.choice((METER, OTHER))))
         payload = self.wire.batch(*records, boot=self.boot, edge=self.edge, first_seq=self.seq)
         self.seq += len(records)
@@ -106,14 +105,14 @@ class Life:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_buckets_are_what_the_readings_say(writer, wire, seed):
-    rng = random.Random(seed)
+    rng = Rng(seed)
     life = Life(wire, rng)
     batches = [life.batch() for _ in range(40)]
     late = [batches.pop(rng.randrange(len(batches))) for _ in range(6)]
     for payload in batches + late:
         commit(writer, payload)
-        if rng.random() < 0.3:
-            writer.roll(rng.choice((1, 3, 24)))
+        if rng.chance(30):
+            writer.roll(rng.choice((1, 30, 4000)))
     roll_all(writer)
     judge(writer)
     judge(writer, OTHER)
@@ -121,7 +120,7 @@ def test_buckets_are_what_the_readings_say(writer, wire, seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_made_again_they_are_the_same_bytes(writer, wire, seed):
-    rng = random.Random(100 + seed)
+    rng = Rng(100 + seed)
     heads = [Life(wire, rng), Life(wire, rng, "attic")]
     for _ in range(50):
         commit(writer, rng.choice(heads).batch())
@@ -152,7 +151,7 @@ def test_a_clock_that_turns_out_late_takes_the_buckets_along(writer, wire):
 
 
 def test_a_rotten_block_is_made_again(writer, wire):
-    life = Life(wire, random.Random(7))
+    life = Life(wire, Rng(7))
     for _ in range(30):
         commit(writer, life.batch())
     roll_all(writer)
@@ -186,7 +185,7 @@ def test_neighbours_are_found_however_far(writer, wire):
 
 
 def test_readings_come_in_order_and_across_long_silence(writer, wire):
-    life = Life(wire, random.Random(3))
+    life = Life(wire, Rng(3))
     for _ in range(25):
         commit(writer, life.batch())
     wanted = defaultdict(list)
@@ -196,8 +195,51 @@ def test_readings_come_in_order_and_across_long_silence(writer, wire):
         history = SqlHistory(connection)
         roll_all(writer)
         for meter in history.meters():
-            every = [(one.time_ms, one.values) for one in history.readings(meter.id, 0, 2**62, 10**6)]
+            every = [
+                (one.time_ms, one.values) for one in history.readings(meter.id, 0, 2**62, 10**6)
+            ]
             assert every == sorted(wanted[meter.server_id], key=lambda one: one[0])
             few = history.readings(meter.id, every[3][0], 2**62, 5)
             assert [(one.time_ms, one.values) for one in few] == every[3:8]
-            assert (meter.first_ms // HOUR_MS, meter.last_ms) == (every[0][0] // HOUR_MS, every[-1][0])
+            assert (meter.first_ms // HOUR_MS, meter.last_ms) == (
+                every[0][0] // HOUR_MS,
+                every[-1][0],
+            )
+
+
+def test_what_is_let_go_leaves_its_buckets(writer, wire):
+    life = Life(wire, Rng(11))
+    for _ in range(40):
+        commit(writer, life.batch())
+    assert writer.let_go_before(NOW_MS) == 0, "nothing goes before its buckets are made"
+    roll_all(writer)
+    good = all_rollups(writer)
+    times = sorted(row.time_ms for row in writer.readings())
+    middle_ms = times[len(times) // 2]
+    with writer._reading() as connection:
+        meters = SqlHistory(connection).meters()
+    while writer.let_go_before(middle_ms):
+        pass
+    left = sorted(row.time_ms for row in writer.readings())
+    assert 0 < len(left) < len(times)
+    assert [at for at in times if at >= middle_ms] == [at for at in left if at >= middle_ms]
+    assert all_rollups(writer) == good
+    writer.rebuild_begin()
+    late = wire.batch(wire.sync(1, T0_MS), wire.reading(5_000, (10, 1, 0)), first_seq=5000)
+    commit(writer, late)
+    roll_all(writer)
+    before = middle_ms - middle_ms % HOUR_MS
+    assert [row for row in all_rollups(writer) if row[3] < before and row[2] == 60] == [
+        row for row in good if row[3] < before and row[2] == 60
+    ]
+    with writer._reading() as connection:
+        assert SqlHistory(connection).meters() == meters
+    while writer.let_go_before(NOW_MS):
+        pass
+    assert not list(writer.readings())
+    with writer._reading() as connection:
+        history = SqlHistory(connection)
+        ends = [
+            one.last_ms - old.last_ms for one, old in zip(history.meters(), meters, strict=True)
+        ]
+        assert all(0 <= end < HOUR_MS for end in ends), "to the hour, where readings are gone"

@@ -1,11 +1,30 @@
 """What buckets must say, worked out the slow way, one ms range at a time, from all readings."""
 
 from collections import defaultdict
+from itertools import pairwise
 
 from wattlog_host.history.columns import HOLD_MS
+from wattlog_sim.lcg import Lcg
 
 HOUR_MS = 3_600_000
 WOBBLE = 50 * 10**5
+
+
+class Rng:
+    """Chance, the same for the same seed."""
+
+    def __init__(self, seed):
+        self._lcg = Lcg(seed, 1)
+
+    def randrange(self, end):
+        number = self._lcg.below(1 << 16) << 16 | self._lcg.below(1 << 16)
+        return number % end
+
+    def choice(self, some):
+        return some[self._lcg.below(len(some))]
+
+    def chance(self, percent):
+        return self._lcg.below(100) < percent
 
 
 def gauge_buckets(points, step_ms):
@@ -22,7 +41,7 @@ def gauge_buckets(points, step_ms):
     for time_ms, value in points:
         if before is not None and time_ms - before <= HOLD_MS:
             edges = [before, *range((before // step_ms + 1) * step_ms, time_ms, step_ms), time_ms]
-            for low, high in zip(edges, edges[1:], strict=False):
+            for low, high in pairwise(edges):
                 one = speak(low // step_ms * step_ms, value)
                 one[2] += value * (high - low)
                 one[3] += high - low

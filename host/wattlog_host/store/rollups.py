@@ -20,8 +20,9 @@ from wattlog_host.store import tables
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, rows_of
 from wattlog_host.units import BY_ID
 
-HOURS_MAX = 24
-"""So many hours are made in one transaction: the batches that come meanwhile wait for it."""
+READINGS_MAX = 4_000
+"""No further hour is begun in a transaction after so many: batches that come wait for it."""
+_HOURS_MAX = 200
 QUARTERS = 4
 RAW_FROM = "raw_from_ms"
 """Name of the watermark: batches that end before it were let go."""
@@ -158,24 +159,27 @@ def due_count(connection: sa.Connection) -> int:
     return int(connection.execute(_COUNT_DUE).scalar_one())
 
 
-def roll(connection: sa.Connection, hours_max: int = HOURS_MAX) -> int:
+def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
     """Make the buckets of the newest due hours; return how many hours that were, 0 for none due.
 
     Where batches were let go, buckets stay as they are.
     """
     raw_from_ms = watermark(connection, RAW_FROM)
-    rows = connection.execute(_NEXT_DUE, {"count_max": hours_max}).all()
     longer = _Longer(connection)
-    for meter_id, hour_ms, from_ms, _ in sorted(rows, key=lambda row: (row[0], row[1])):
+    done = []
+    readings = 0
+    for meter_id, hour_ms, from_ms, up_to in connection.execute(
+        _NEXT_DUE, {"count_max": _HOURS_MAX}
+    ).all():
+        if readings > readings_max:
+            break
         if hour_ms >= raw_from_ms:
-            _roll_hour(connection, longer, meter_id, hour_ms, from_ms)
+            readings += _roll_hour(connection, longer, meter_id, hour_ms, from_ms)
+        done.append({"of_meter": meter_id, "of_hour": hour_ms, "up_to": up_to})
     longer.write()
-    if rows:
-        names = ("of_meter", "of_hour", "up_to")
-        connection.execute(
-            _DONE, [dict(zip(names, (r[0], r[1], r[3]), strict=True)) for r in rows]
-        )
-    return len(rows)
+    if done:
+        connection.execute(_DONE, done)
+    return len(done)
 
 
 def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> list[Sample]:
@@ -202,8 +206,8 @@ def _samples_of(row: Any, start_ms: int, end_ms: int) -> Iterator[Sample]:
 
 def _roll_hour(
     connection: sa.Connection, longer: "_Longer", meter_id: int, hour_ms: int, from_ms: int
-) -> None:
-    """Make one hour's blocks: go on with them, or make them anew."""
+) -> int:
+    """Make one hour's blocks: go on with them, or anew; return how many readings it took."""
     stored = {
         row.channel: row.packed
         for row in connection.execute(
@@ -230,7 +234,7 @@ def _roll_hour(
         if all(channel in blocks for one in news for channel in one.values):
             _fold(blocks, news, hour_ms)
             longer.put(meter_id, hour_ms, blocks, stored)
-            return
+            return len(news)
     blocks = {}
     news = samples(connection, meter_id, hour_ms - HOLD_MS, end_ms)
     for channel in sorted({channel for one in news for channel in one.values}):
@@ -238,6 +242,7 @@ def _roll_hour(
     _fold(blocks, news, hour_ms)
     blocks = {channel: block for channel, block in blocks.items() if block.used()}
     longer.put(meter_id, hour_ms, blocks, stored)
+    return len(news)
 
 
 def _fold(blocks: dict[int, Block], news: Sequence[Sample], hour_ms: int) -> None:
