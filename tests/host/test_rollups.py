@@ -16,7 +16,7 @@ from wattlog_host.wire import decode_batch
 
 POWER, IMPORT = BY_KEY["power_w"].id, BY_KEY["import_wh"].id
 T0_MS = 1_760_000_400_000 // HOUR_MS * HOUR_MS
-NOW_MS = T0_MS + 40 * HOUR_MS
+NOW_MS = T0_MS + 400 * HOUR_MS
 METER = bytes.fromhex("0a0149534b0003382939")
 OTHER = b"\x06other"
 
