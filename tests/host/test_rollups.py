@@ -248,14 +248,16 @@ def test_what_is_let_go_leaves_its_buckets(writer, wire):
 def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
     for hours in (0, 200):
         at_ms = T0_MS + hours * HOUR_MS
-        commit(writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=hours))
+        commit(
+            writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=9_000 * hours)
+        )
     roll_all(writer)
     while writer.let_go_before(T0_MS + 100 * HOUR_MS):
         pass
     assert len(list(writer.readings())) == 1
     for first_seq, at_ms in ((5, T0_MS + 50 * HOUR_MS), (9, T0_MS + 60_000)):
         late = [wire.sync(0, at_ms), wire.reading(9, (10, 8, 0))]
-        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=7))
+        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=9_000))
     roll_all(writer)
     with writer._reading() as connection:
         found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)

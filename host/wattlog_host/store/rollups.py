@@ -160,7 +160,7 @@ def due_count(connection: sa.Connection) -> int:
 
 
 def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
-    """Make the buckets of the newest due hours; return how many hours that were, 0 for none due."""
+    """Make the buckets of the newest due hours; return how many hours that were."""
     raw_from_ms = watermark(connection, RAW_FROM)
     longer = _Longer(connection)
     done = []
