@@ -263,3 +263,17 @@ def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
         found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)
         assert [(at - T0_MS) // HOUR_MS for at in found.start_ms] == [0, 50, 200]
         assert list(found.readings) == [2, 1, 1]
+
+
+def test_of_two_readings_in_one_ms_the_same_one_counts_whichever_came_first(writer, wire):
+    sync = wire.sync(0, T0_MS)
+    commit(writer, wire.batch(sync, wire.reading(5_000, (10, 3, 0)), edge="attic"))
+    commit(writer, wire.batch(sync, wire.reading(9_000, (10, 1, 0)), edge="cellar"))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(9_000, (10, 2, 0)), edge="attic", first_seq=3))
+    roll_all(writer)
+    grown = all_rollups(writer)
+    judge(writer)
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == grown
