@@ -281,3 +281,16 @@ def test_of_two_readings_in_one_ms_the_same_one_counts_whichever_came_first(writ
     writer.rebuild_begin()
     roll_all(writer)
     assert all_rollups(writer) == grown
+
+
+def test_a_channel_that_comes_late_in_an_hour_speaks_since_the_hour_before(writer, wire):
+    hour = HOUR_MS
+    power, counter = (10, 3, 0), (1, 100, 0)
+    commit(writer, wire.batch(wire.sync(0, T0_MS), wire.reading(hour - 60_000, counter + power)))
+    commit(writer, wire.batch(wire.reading(hour + 10_000, power), first_seq=3))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(hour + 30_000, counter), first_seq=4))
+    roll_all(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).registers(1, IMPORT, 0, 2**62, 3600)
+        assert found.covered_ms == [60_000, 30_000]
