@@ -1,0 +1,1 @@
+"""What was: years of readings, asked by time; energy, days and cost that add up."""
