@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.dess import config as dess_config
+from wattlog_host.dess.config import DessSettings
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -24,6 +26,7 @@ SCHEMA = (
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    *dess_config.SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -47,6 +50,7 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    dess: DessSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -61,7 +65,8 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        return [*shown, "", "[store]", f'url = "{_SQLITE}{self.database}"']
+        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
+        return [*shown, *self.dess.lines()]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -131,13 +136,16 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     database = data / "wattlog.db"
     if url is not None:
         database = place("store.url", url.removeprefix(_SQLITE))
+    dess = dess_config.read(
+        values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
+    )
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file,
+        mqtt["tls"], ca_file, dess,
     )  # fmt: skip
 
 

@@ -141,7 +141,7 @@ def key_parameters(client: Client, device: Device) -> list[str]:
 
 
 def series_of_day(client: Client, device: Device, parameter: str, date: str) -> list[Row]:
-    """Return one series of one day on the spot: rows of ts (local time) and val, without a unit."""
+    """Return one series of one day on the spot: rows of ts (local) and val, without a unit."""
     dat = client.call(
         ("action", "querySPDeviceKeyParameterOneDay"),
         *device.pairs(),

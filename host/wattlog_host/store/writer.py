@@ -6,9 +6,10 @@ nothing was written and the agents will send again.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -29,6 +30,8 @@ from wattlog_host.store.records import (
     StoredReading,
     StoreError,
 )
+
+T = TypeVar("T")
 
 DEAD_LETTERS_MAX = 1_000
 EVENTS_MAX = 1_000
@@ -106,6 +109,16 @@ class Writer:
             losses = writing.losses()
         self.counters.update(counts)
         return Committed(counts=counts, losses=losses, lost=writing.lost)
+
+    def transact(self, act: Callable[[sa.Connection], T]) -> T:
+        """Run what has tables of its own in one transaction; durable on return."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return act(connection)
+
+    def consult(self, act: Callable[[sa.Connection], T]) -> T:
+        """Run what only reads."""
+        with self._reading() as connection:
+            return act(connection)
 
     def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""
