@@ -4,9 +4,12 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -14,6 +17,7 @@ import uvicorn
 import wattlog
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
+from wattlog_host.dess.parts import solar_of
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -96,9 +100,16 @@ async def _serve(
             answers.put_nowait(answer)
         hub.changed()
 
+    solar = panel = None
+    if settings.dess.is_enabled:
+        # It speaks from a thread of its own.
+        say = partial(asyncio.get_running_loop().call_soon_threadsafe, intake.say, "solar")
+        solar, panel = solar_of(
+            settings.dess, settings.data, store, os.environ, say, random.random
+        )
     server = _Server(
         uvicorn.Config(
-            make_app(view, hub, store, now_ms, settings.http_hostnames),
+            make_app(view, hub, store, now_ms, settings.http_hostnames, panel),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
@@ -116,6 +127,8 @@ async def _serve(
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
     }
+    if solar is not None:
+        acts["solar"] = solar.run
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wattlog.config import ConfigError, Key
+from wattlog_host.dess import devcodes
 from wattlog_host.dess.client import COMPANY_KEY, PLATFORMS, Account
 
 PASSWORD_VARIABLE = "WATTLOG_DESS_PASSWORD"
@@ -85,11 +86,12 @@ def read(
         require_secret(token_file, "dessmonitor.write_token_file", refuse)
     if values["enabled"] and values["username"] is None:
         raise refuse("dessmonitor.enabled", "needs dessmonitor.username, the name of the account")
-    folder = place("dessmonitor.devcodes", values["devcodes"])
-    if not folder.is_dir():
+    folder: Path | None = place("dessmonitor.devcodes", values["devcodes"])
+    if folder is not None and not folder.is_dir():
         if values["devcodes"] != "devcodes":
             raise refuse("dessmonitor.devcodes", f"is not a folder: {folder}")
         folder = None
+    devcodes.load(folder)
     return DessSettings(
         values["enabled"],
         values["username"],

@@ -5,13 +5,10 @@ for the cloud and SQLite has one writer.
 """
 
 import asyncio
-import contextlib
 import functools
-import logging
 import threading
-import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -21,12 +18,10 @@ from wattlog_host.dess.ledger import Delivery, KnownDevice, Stored
 from wattlog_host.dess.worker import SinkError, Worker
 from wattlog_host.store.records import StoreError
 
-LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STORE_WAIT_S = 30.0
 STOP_WAIT_S = 5.0
-FAILED_WAIT_S = 30.0
 HISTORY_CHUNK = 50
 
 
@@ -87,49 +82,25 @@ class Service:
         self._stop.wait(pause_s)
 
     async def run(self) -> None:
-        """Run until cancelled; a thread that waits for the cloud is not waited for."""
-        ended = asyncio.get_running_loop().create_future()
-        loop = asyncio.get_running_loop()
-
-        def tell() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        def work() -> None:
-            try:
-                self._work()
-            finally:
-                with contextlib.suppress(RuntimeError):  # the loop may be gone
-                    loop.call_soon_threadsafe(tell)
-
-        thread = threading.Thread(target=work, name="solar", daemon=True)
-        thread.start()
+        """Run until cancelled, or until something unforeseen, which the supervisor handles."""
+        executor = ThreadPoolExecutor(1, "solar")
+        working = asyncio.get_running_loop().run_in_executor(executor, self._work)
         try:
-            await asyncio.shield(ended)
+            await asyncio.shield(working)
         except asyncio.CancelledError:
             self._stop.set()
             self._abort()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_WAIT_S):
-                    await asyncio.shield(ended)
+            # Its last record still goes to the store, which is closed after us.
+            await asyncio.wait({working}, timeout=STOP_WAIT_S)
             raise
+        finally:
+            executor.shutdown(wait=False)
 
     def _work(self) -> None:
-        is_prepared = False
+        self._sink.prepare()
         poller = self._worker.poller
         while not self._stop.is_set():
-            try:
-                if not is_prepared:
-                    self._sink.prepare()
-                    is_prepared = True
-                self._worker.step()
-            except Exception as err:
-                # Not the traceback's last line: what an error quotes may be the cloud's or ours.
-                text = self._worker.client.hide(f"{type(err).__name__}: {err}")
-                LOG.error("solar failed and goes on in a while: %.300s", text)
-                LOG.debug("%s", "".join(traceback.format_tb(err.__traceback__)))
-                self._stop.wait(FAILED_WAIT_S)
-                continue
+            self._worker.step()
             due_ms = poller.due_mono_ms or self._mono_ms()
             self._stop.wait(max(1.0, (due_ms - self._mono_ms()) / 1000))
 

@@ -23,10 +23,10 @@ from wattlog_host.dess.errors import (
 )
 from wattlog_host.dess.ledger import Delivery, KnownDevice, Stored
 from wattlog_host.dess.mapping import Mapped, Reading, readings_of
-from wattlog_host.dess.model import Device, Record
+from wattlog_host.dess.model import Collector, Device, Record
 from wattlog_host.dess.parsing import Point
 from wattlog_host.dess.poller import Poller
-from wattlog_host.dess.topology import STOPS, discover
+from wattlog_host.dess.topology import STOPS, Topology, discover
 
 State = Literal["starting", "ok", "trouble", "login", "busy", "stopped"]
 WARNED_MAX = 500
@@ -120,10 +120,16 @@ class Worker:
         """Take over what the ledger knows, so that nothing is stored or shown as new twice."""
         if self._has_loaded:
             return
+        topology = Topology()
         for one in self._sink.known():
-            state = self.poller.state(one.device)
+            state, pn = self.poller.state(one.device), one.device.pn
             state.identity, state.record_ms = one.identity, one.record_ms
             self.view.readings[one.device.key] = dict(one.readings)
+            topology = topology.with_device(one.device)
+            collector = Collector(pn, "", one.device.pid, None, "", None, one.offset_s)
+            topology.collectors[pn] = collector
+        # Until the cloud has told what there is, what there was is asked for and shown.
+        self.poller.topology = topology
         self._has_loaded = True
 
     def _cycle(self) -> None:
