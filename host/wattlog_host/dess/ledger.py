@@ -27,6 +27,29 @@ _E6 = 1_000_000
 
 _DEVICE, _CHANNEL, _RECORD = tables.device, tables.channel, tables.record
 
+# Built once: building a statement takes longer than running it.
+_DEVICE_ID = sa.select(_DEVICE.c.id).where(_DEVICE.c.key == sa.bindparam("of_key"))
+_CHANNELS = sa.select(_CHANNEL.c.id, _CHANNEL.c.key, _CHANNEL.c.unit).where(
+    _CHANNEL.c.device_id == sa.bindparam("of_device")
+)
+_PLACE = (_RECORD.c.device_id == sa.bindparam("of_device")) & (
+    _RECORD.c.time_ms == sa.bindparam("of_time")
+)
+_PACKED = sa.select(_RECORD.c.packed).where(_PLACE)
+_NEW_RECORD = sa.insert(_RECORD)
+_FILL_RECORD = sa.update(_RECORD).where(_PLACE).values(packed=sa.bindparam("filled"))
+_COUNTERS = sa.select(tables.counter).where(
+    tables.counter.c.channel_id.in_(sa.bindparam("ids", expanding=True))
+)
+_FORGET_LATEST = sa.delete(tables.latest).where(
+    tables.latest.c.channel_id == sa.bindparam("of_channel")
+)
+_NEW_LATEST = sa.insert(tables.latest)
+_FORGET_COUNTER = sa.delete(tables.counter).where(
+    tables.counter.c.channel_id == sa.bindparam("of_channel")
+)
+_NEW_COUNTER = sa.insert(tables.counter)
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -76,10 +99,8 @@ def put(connection: sa.Connection, deliveries: Sequence[Delivery]) -> Stored:
         channels = _channels(connection, device_id, delivery.readings, out.counts)
         _store_record(connection, device_id, delivery, channels, out.counts)
         if delivery.origin != BY_HISTORY:
-            for reading in delivery.readings:
-                if reading.key in channels:
-                    _store_latest(connection, channels[reading.key], reading, delivery)
-                    _store_counter(connection, channels[reading.key], reading, delivery, out)
+            _store_latest(connection, channels, delivery)
+            _store_counters(connection, channels, delivery, out.counts)
     return out
 
 
@@ -175,8 +196,7 @@ def _device_id(connection: sa.Connection, delivery: Delivery) -> int | None:
             "arrived_ms": delivery.arrived_ms,
             "offset_s": delivery.offset_s,
         }
-    query = sa.select(_DEVICE.c.id).where(_DEVICE.c.key == device.key)
-    found = connection.execute(query).scalar_one_or_none()
+    found = connection.execute(_DEVICE_ID, {"of_key": device.key}).scalar_one_or_none()
     if found is not None:
         connection.execute(sa.update(_DEVICE).where(_DEVICE.c.id == found).values(**values))
         return int(found)
@@ -193,8 +213,7 @@ def _channels(
     connection: sa.Connection, device_id: int, readings: Sequence[Reading], counts: Counter[str]
 ) -> dict[str, int]:
     """Return the ids of the readings' channels; made where they are new."""
-    query = sa.select(_CHANNEL).where(_CHANNEL.c.device_id == device_id)
-    known_rows = {row.key: row for row in connection.execute(query)}
+    known_rows = {row.key: row for row in connection.execute(_CHANNELS, {"of_device": device_id})}
     out: dict[str, int] = {}
     room = CHANNELS_MAX - len(known_rows)
     for reading in readings:
@@ -242,75 +261,91 @@ def _store_record(
             values[channels[reading.key]] = _e6(reading.value)
         elif reading.text is not None:
             values[channels[reading.key]] = reading.text
-    place = (_RECORD.c.device_id == device_id) & (_RECORD.c.time_ms == delivery.time_ms)
-    found = connection.execute(sa.select(_RECORD.c.packed).where(place)).scalar_one_or_none()
+    place = {"of_device": device_id, "of_time": delivery.time_ms}
+    found = connection.execute(_PACKED, place).scalar_one_or_none()
     if found is None:
         counts["records"] += 1
-        connection.execute(
-            sa.insert(_RECORD).values(
-                device_id=device_id,
-                time_ms=delivery.time_ms,
-                arrived_ms=delivery.arrived_ms,
-                origin=delivery.origin,
-                packed=msgpack.packb(values),
-            )
-        )
+        row = {
+            "device_id": device_id,
+            "time_ms": delivery.time_ms,
+            "packed": msgpack.packb(values),
+        }
+        row |= {"arrived_ms": delivery.arrived_ms, "origin": delivery.origin}
+        connection.execute(_NEW_RECORD, row)
         return
     there = _unpack(found)
     counts["repeated"] += 1
     if values.keys() - there.keys():
-        connection.execute(
-            sa.update(_RECORD).where(place).values(packed=msgpack.packb({**values, **there}))
-        )
+        filled = msgpack.packb({**values, **there})
+        connection.execute(_FILL_RECORD, {**place, "filled": filled})
 
 
 def _store_latest(
-    connection: sa.Connection, channel_id: int, reading: Reading, delivery: Delivery
+    connection: sa.Connection, channels: Mapping[str, int], delivery: Delivery
 ) -> None:
-    values = {
-        "time_ms": delivery.time_ms,
-        "value_e6": None if reading.value is None else _e6(reading.value),
-        "text": reading.text,
-        "text_class": reading.text_class,
-        "source": reading.source,
-    }
-    _upsert(connection, tables.latest, channel_id, values)
+    rows = [
+        {
+            "channel_id": channels[reading.key],
+            "time_ms": delivery.time_ms,
+            "value_e6": None if reading.value is None else _e6(reading.value),
+            "text": reading.text,
+            "text_class": reading.text_class,
+            "source": reading.source,
+        }
+        for reading in delivery.readings
+        if reading.key in channels
+    ]
+    _replace(connection, _FORGET_LATEST, _NEW_LATEST, rows)
 
 
-def _store_counter(
+def _store_counters(
     connection: sa.Connection,
-    channel_id: int,
-    reading: Reading,
+    channels: Mapping[str, int],
     delivery: Delivery,
-    out: Stored,
+    counts: Counter[str],
 ) -> None:
-    if not reading.period or reading.value is None:
-        return
-    table = tables.counter
-    query = sa.select(table).where(table.c.channel_id == channel_id)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        counter = counters.start(reading.source, reading.value, delivery.time_ms)
-    else:
-        counter, verdict = counters.step(
-            _counter_of(row),
-            reading.source,
-            reading.value,
-            delivery.time_ms,
-            may_restart=_has_begun(reading.period, row.raw_ms, delivery),
-            unit=reading.unit,
-        )
-        if verdict not in ("gain", "same"):
-            out.counts[f"counter {verdict}"] += 1
-    values = {
-        "source": counter.source,
-        "raw_e6": _e6(counter.raw),
-        "raw_ms": counter.raw_ms,
-        "total_e6": _e6(counter.total),
-        "held_e6": None if counter.held is None else _e6(counter.held),
-        "resets": counter.resets,
+    counting = {
+        channels[reading.key]: (reading, reading.value)
+        for reading in delivery.readings
+        if reading.key in channels and reading.period and reading.value is not None
     }
-    _upsert(connection, table, channel_id, values)
+    there = {row.channel_id: row for row in connection.execute(_COUNTERS, {"ids": list(counting)})}
+    rows = []
+    for channel_id, (reading, value) in counting.items():
+        row = there.get(channel_id)
+        if row is None:
+            counter = counters.start(reading.source, value, delivery.time_ms)
+        else:
+            counter, verdict = counters.step(
+                _counter_of(row),
+                reading.source,
+                value,
+                delivery.time_ms,
+                may_restart=_has_begun(reading.period, row.raw_ms, delivery),
+                unit=reading.unit,
+            )
+            if verdict not in ("gain", "same"):
+                counts[f"counter {verdict}"] += 1
+        rows.append(
+            {
+                "channel_id": channel_id,
+                "source": counter.source,
+                "raw_e6": _e6(counter.raw),
+                "raw_ms": counter.raw_ms,
+                "total_e6": _e6(counter.total),
+                "held_e6": None if counter.held is None else _e6(counter.held),
+                "resets": counter.resets,
+            }
+        )
+    _replace(connection, _FORGET_COUNTER, _NEW_COUNTER, rows)
+
+
+def _replace(
+    connection: sa.Connection, forget: sa.Delete, new: sa.Insert, rows: list[dict[str, Any]]
+) -> None:
+    if rows:
+        connection.execute(forget, [{"of_channel": row["channel_id"]} for row in rows])
+        connection.execute(new, rows)
 
 
 def _has_begun(period: str, since_ms: int, delivery: Delivery) -> bool:
@@ -334,14 +369,6 @@ def _counter_of(row: Any) -> counters.Counter:
         None if row.held_e6 is None else Decimal(row.held_e6) / _E6,
         row.resets,
     )
-
-
-def _upsert(
-    connection: sa.Connection, table: sa.Table, channel_id: int, values: dict[str, Any]
-) -> None:
-    update = sa.update(table).where(table.c.channel_id == channel_id).values(**values)
-    if connection.execute(update).rowcount == 0:
-        connection.execute(sa.insert(table).values(channel_id=channel_id, **values))
 
 
 def _e6(value: Decimal) -> int:
