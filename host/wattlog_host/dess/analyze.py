@@ -13,7 +13,6 @@ from typing import Any
 from wattlog_host.dess import mapping
 from wattlog_host.dess.controls import Control
 from wattlog_host.dess.devcodes import Devcode
-from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device
 from wattlog_host.dess.parsing import Point, text_of
 from wattlog_host.dess.sensors import NEVER
@@ -35,15 +34,14 @@ def capture(
     """Return the capture of a device, checksum included."""
     mapped = mapping.readings_of(devcode, points, parameters)
     secrets = [text for text in (device.sn, device.pn, device.alias) if len(text) > 3]
-    texts = [one for one in mapped.readings.values() if one.text is not None]
     out = {
         "analysis_version": VERSION,
         "devcode": device.devcode,
         "devcode_known": devcode.is_known,
         "titles": [_title(point, devcode, secrets) for point in points],
         "unknown_titles": mapped.unknown,
-        "modes": _seen(texts, "mode"),
-        "priorities": _seen(texts, "priority"),
+        "modes": _seen(points, devcode, "mode"),
+        "priorities": _seen(points, devcode, "priority"),
         "units": sorted({point.unit for point in points if point.unit}),
         "parameters": [_title(point, devcode, secrets) for point in parameters],
         "settings": [
@@ -113,15 +111,15 @@ def _redacted(point: Point, secrets: Sequence[str]) -> str | None:
     return text
 
 
-def _seen(texts: Sequence[Reading], word: str) -> list[str]:
-    """Return the texts of what is a mode or a priority; a clock of one is neither."""
+def _seen(points: Sequence[Point], devcode: Devcode, word: str) -> list[str]:
+    """Return the raw texts of what is a mode or a priority; a clock of one is neither."""
     return sorted(
         {
-            one.text
-            for one in texts
-            if one.text is not None
-            and (word in one.source.lower() or word in one.key)
-            and not re.fullmatch(r"[\d:. -]+", one.text)
+            text
+            for point in points
+            if word in f"{point.title} {mapping.sensor_of(point.title, devcode)}".lower()
+            and (text := text_of(point.value)) is not None
+            and not re.fullmatch(r"[\d:. -]+", text)
         }
     )
 

@@ -241,13 +241,15 @@ def _settings(session: Session) -> int:
 
 def _set(session: Session) -> int:
     _, device = session.device()
+    writable = frozenset(session.settings.writable)
+    controls.require_writable(device, writable)
     control = controls.find(session.client, device, session.options.setting)
     made = controls.change(
         session.client,
         device,
         control,
         session.options.value,
-        writable=frozenset(session.settings.writable),
+        writable=writable,
         audit=parts.audit_of(session.data),
         wait_s=session.wait_s,
         by="command line",

@@ -32,6 +32,7 @@ RENEW_EVERY_MS = 120_000
 """A renewal ahead of time that failed is tried again after so long."""
 HIDDEN = "***"
 _HIDDEN_MIN = 6
+_HIDDEN_MAX = 20
 
 # Login: action, source.
 PLATFORMS = {
@@ -268,5 +269,7 @@ class Client:
     def _hide_also(self, *more: str) -> None:
         token = self._token
         secrets = [*more, *((token.token, token.secret) if token is not None else ())]
-        # A shorter one would hide half the words of a page.
-        self._hidden = tuple({text for text in secrets if len(text) >= _HIDDEN_MIN})
+        # A shorter one would hide half the words of a page. Former tokens may still count.
+        new = [text for text in dict.fromkeys(secrets) if len(text) >= _HIDDEN_MIN]
+        kept = [text for text in self._hidden if text not in new]
+        self._hidden = tuple([*new, *kept][:_HIDDEN_MAX])

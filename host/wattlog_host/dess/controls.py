@@ -214,6 +214,15 @@ class Audit:
         return out
 
 
+def require_writable(device: Device, writable: frozenset[str]) -> None:
+    """Raise ControlRefused where the configuration does not allow to change the device."""
+    if device.key not in writable:
+        raise ControlRefused(
+            f"settings of {device.key} may not be changed; to allow it, add it to "
+            "dessmonitor.writable"
+        )
+
+
 def find(client: Client, device: Device, wanted: str) -> Control:
     """Return a device's setting by id or name; raise ControlRefused with what there is."""
     found = controls_of(api.control_fields(client, device))
@@ -244,11 +253,7 @@ def change(
 
     by is who wished it, for the audit. Sent once, whatever happens.
     """
-    if device.key not in writable:
-        raise ControlRefused(
-            f"settings of {device.key} may not be changed; to allow it, add it to "
-            "dessmonitor.writable"
-        )
+    require_writable(device, writable)
     live = api.control_value(client, device, control.id)
     key = key_for(control, wanted, live)
     before, label = control.shown(live), control.options.get(key, key)

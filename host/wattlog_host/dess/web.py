@@ -220,6 +220,7 @@ async def _change(panel: Panel, request: Request) -> Any:
     wish = await _body(request)
     device = _device(panel, wish["device"])
     client = panel.worker.client
+    controls.require_writable(device, panel.writable)
 
     def act() -> controls.Change:
         control = controls.find(client, device, wish["id"])
