@@ -13,7 +13,7 @@ from wattlog_host.dess.model import Device, Record
 from wattlog_host.dess.parsing import integer
 from wattlog_host.dess.topology import DEVICES_MAX, Topology
 
-DISCOVER_MS = 6 * 3_600_000
+DISCOVER_MS = 12 * 3_600_000
 DISCOVER_SOON_MS = 900_000
 PAUSE_MS_MAX = 3_600_000
 BUSY_MS_MIN = 60_000
