@@ -7,7 +7,7 @@ import pytest
 from dess_world import START_MS, world
 from wattlog_host.dess import model
 from wattlog_sim.dess_cloud import FakeDevice
-from wattlog_sim.solar import Roof
+from wattlog_sim.solar import roof
 
 DAYS = 30
 INTERVAL_MIN = 60
@@ -35,7 +35,7 @@ TROUBLE = (
     (560, "duplicate titles", lambda w: w.cloud.order("double", action="queryDeviceLastData"), 10),
     (590, "hangs", lambda w: w.cloud.order("hang", action="queryDeviceLastData", sn=w.cloud.devices[0].sn, count=4)),
     (620, "a login while in maintenance", lambda w: (w.cloud.revoke(), w.cloud.order("err", 3, action="authSource", count=3))),
-    (650, "a device more", lambda w: w.cloud.devices.append(FakeDevice("W0042000200202", 4711, 3, "W0042000200202471103", "Loft", Roof(9)))),
+    (650, "a device more", lambda w: w.cloud.devices.append(FakeDevice("W0042000200202", 4711, 3, "W0042000200202471103", "Loft", roof(9)))),
 )  # fmt: skip
 
 

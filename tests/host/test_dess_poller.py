@@ -9,7 +9,7 @@ from wattlog_host.dess.model import Collector, Device, Plant, Record
 from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.topology import Topology
 from wattlog_sim.dess_cloud import FakeDevice
-from wattlog_sim.solar import Roof
+from wattlog_sim.solar import roof
 
 MINUTE_MS = 60_000
 ONE = Device("P1", 2376, 1, "S1", "One", "7")
@@ -272,7 +272,7 @@ def test_one_failing_device_never_touches_the_others(w):
 
 def test_a_device_that_appears_later_is_found_at_the_next_look(w):
     w.cycle()
-    w.cloud.devices.append(FakeDevice("W0042000200202", 518, 4, "NEW1", "Roof", Roof(7)))
+    w.cloud.devices.append(FakeDevice("W0042000200202", 518, 4, "NEW1", "Roof", roof(7)))
     w.cycle()
     w.cycle()
     assert "NEW1" in w.poller.topology.devices

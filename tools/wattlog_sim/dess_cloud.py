@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from wattlog_sim.dess_points import rows_of
-from wattlog_sim.solar import Roof
+from wattlog_sim.solar import Roof, roof
 
 LIFE_S = 604_800
 PATH = "/public/"
@@ -356,9 +356,9 @@ def demo_devices() -> list[FakeDevice]:
     """Return three inverters of three protocols behind two collectors."""
     first, second = "Q0045000100101", "W0042000200202"
     return [
-        FakeDevice(first, 2376, 1, first + "094801", "Garage", Roof(1)),
-        FakeDevice(first, 6515, 2, first + "651502", "Barn", Roof(2, 8_000.0)),
-        FakeDevice(second, 2452, 1, second + "245201", "Shed", Roof(3, 4_000.0)),
+        FakeDevice(first, 2376, 1, first + "094801", "Garage", roof(1)),
+        FakeDevice(first, 6515, 2, first + "651502", "Barn", roof(2, 8_000.0)),
+        FakeDevice(second, 2452, 1, second + "245201", "Shed", roof(3, 4_000.0)),
     ]
 
 

@@ -7,6 +7,7 @@ be worked out alone, in steps of five minutes, and days add up.
 
 import math
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 STEP_S = 300
@@ -110,6 +111,12 @@ class Roof:
 
     def _chance(self, day: int, number: int) -> float:
         return zlib.crc32(b"%d %d %d" % (self._seed, day, number)) / 2**32
+
+
+@lru_cache(64)
+def roof(seed: int, peak_w: float = 6_000.0) -> Roof:
+    """Return the world of this inverter; worked out once, for it never changes."""
+    return Roof(seed, peak_w)
 
 
 def _battery(surplus_w: float, soc_wh: float) -> tuple[float, float]:
