@@ -92,7 +92,7 @@ def test_err_10_that_a_login_does_not_cure_is_no_storm_of_logins(w):
     assert w.cloud.calls["authSource"] == 3
 
 
-@pytest.mark.parametrize("code", [15, 16, 25, 261, 7, 1, 9999])
+@pytest.mark.parametrize("code", [15, 16, 17, 25, 261])
 def test_a_login_that_is_refused_is_not_tried_again(w, code):
     w.cloud.order("err", code, action="authSource")
     for _ in range(5):
@@ -100,6 +100,16 @@ def test_a_login_that_is_refused_is_not_tried_again(w, code):
             api.plants(w.client)
     assert w.cloud.calls["authSource"] == 1
     assert str(code) in str(raised.value)
+
+
+@pytest.mark.parametrize("code", [1, 7, 12, 10, 9999])
+def test_a_login_that_fails_otherwise_is_one_try_and_comes_back(w, code):
+    w.cloud.order("err", code, action="authSource", count=1)
+    w.cycle()
+    assert w.cloud.calls["authSource"] == 1
+    assert w.view.state == "login"
+    w.cycle()
+    assert w.view.state == "ok"
 
 
 def test_another_password_is_tried(w):

@@ -82,6 +82,12 @@ MENU: list[dict[str, Any]] = [
     {"id": "bat_eybond_ctrl_70", "name": "Max Charging Current", "unit": "A"},
     {"id": "sys_eybond_ctrl_75", "name": "Clear Record", "item": [{"key": "1", "val": "Clear"}]},
 ]  # fmt: skip
+# Powers come in kW, and the cloud names no unit.
+_SERIES = {
+    "PV_OUTPUT_POWER": ("solar_w", 1000.0),
+    "LOAD_ACTIVE_POWER": ("load_w", 1000.0),
+    "BT_BATTERY_CAPACITY": ("soc_percent", 1.0),
+}
 _SETTINGS = {
     "bse_eybond_ctrl_49": "2",
     "bat_eybond_ctrl_68": "56.4",
@@ -277,17 +283,19 @@ class Cloud:
         return 0, {**_paged("row", rows, values), "title": titles}
 
     def _do_querySPKeyParameters(self, _: dict[str, str], one: FakeDevice) -> tuple[int, Any]:
-        return 0, {"keys": ["PV_OUTPUT_POWER", "LOAD_ACTIVE_POWER"]}
+        return 0, {"keys": list(_SERIES)}
 
     def _do_querySPDeviceKeyParameterOneDay(
         self, values: dict[str, str], one: FakeDevice
     ) -> tuple[int, Any]:
         first_s = calendar.timegm(time.strptime(values["date"], "%Y-%m-%d"))
         last_s = min(first_s + 86_399, self._record_s(one))
-        which = 1 if values["parameter"] == "LOAD_ACTIVE_POWER" else 0
+        name, scale = _SERIES.get(values["parameter"], ("", 1.0))
+        if not name:
+            return 12, None
         return 0, {
             "option": [
-                {"ts": _text(at_s), "val": "%.4f" % (one.roof.at(at_s)[0][which] / 1000)}
+                {"ts": _text(at_s), "val": "%.4f" % (getattr(one.roof.at(at_s)[0], name) / scale)}
                 for at_s in range(first_s + 18, last_s + 1, self.fetch_s)
             ]
         }

@@ -36,7 +36,7 @@ def plants(client: Client) -> list[Plant]:
 def collectors(client: Client, pid: str) -> list[Collector]:
     """Return the collectors of a plant."""
     pairs = (("action", "webQueryCollectorsEs"), ("pid", pid))
-    found = _pages(client, pairs, "collector")
+    found = _pages_or_none(client, pairs, "collector")
     return [one for row in found if (one := model.collector_of(row, pid)) is not None]
 
 
@@ -56,14 +56,18 @@ def collector_info(client: Client, pns: list[str]) -> dict[str, Row]:
 
 def devices(client: Client, pn: str, pid: str) -> list[Device]:
     """Return the devices behind a collector."""
-    dat = client.call(("action", "queryCollectorDevices"), ("pn", pn))
+    try:
+        dat = client.call(("action", "queryCollectorDevices"), ("pn", pn))
+    except NothingThere:
+        return []
     found = parsing.rows(dat, "dev")
     return [one for row in found if (one := model.device_of(row, pn, pid)) is not None]
 
 
 def summary(client: Client, pid: str) -> list[Row]:
     """Return every device of a plant with status, output and energy, one call for fifty."""
-    return list(_pages(client, (("action", "webQueryDeviceEs"), ("pid", pid)), "device"))
+    pairs = (("action", "webQueryDeviceEs"), ("pid", pid))
+    return _pages_or_none(client, pairs, "device")
 
 
 def last_data(client: Client, device: Device) -> Record:
@@ -198,6 +202,14 @@ def _table(dat: Any) -> list[Record]:
         ]
         out.append(model.record_of(points))
     return out
+
+
+def _pages_or_none(client: Client, pairs: tuple[tuple[str, str], ...], name: str) -> list[Row]:
+    """Return all rows; none where the cloud calls that an error."""
+    try:
+        return list(_pages(client, pairs, name))
+    except NothingThere:
+        return []
 
 
 def _pages(client: Client, pairs: tuple[tuple[str, str], ...], name: str) -> Iterator[Row]:

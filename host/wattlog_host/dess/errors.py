@@ -56,6 +56,12 @@ class LoginRefused(DessError):
     reason = "login"
 
 
+class LoginFailed(DessError):
+    """The login did not work for a reason that may pass; it is tried again at the next look."""
+
+    reason = "login"
+
+
 class LoginMissing(DessError):
     """There is neither a token that counts nor a password to get one."""
 
@@ -165,7 +171,6 @@ def of_code(number: int, desc: str, *, is_login: bool = False) -> DessError:
     said = desc or (row.name if row else "no description")
     advice = row.advice if row else "a code that is not documented"
     kind: Kind = row.kind if row else "refused"
-    if is_login and kind == "refused":
-        # Whatever it is, sending the same login again and again cannot help.
-        kind = "login"
+    if is_login and kind not in ("login", "again", "busy"):
+        return LoginFailed(f"login: the cloud says {number} {said}: {advice}", number)
     return _CLASSES[kind](f"the cloud says {number} {said}: {advice}", number)

@@ -49,6 +49,7 @@ class DeviceState:
     trouble: str | None = None
     history_tries: int = 0
     has_history: bool = True
+    wants_series: bool = False
     gaps: list[tuple[int, int]] = field(default_factory=list)
 
 

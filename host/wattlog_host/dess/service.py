@@ -9,6 +9,7 @@ import functools
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from decimal import Decimal
 from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -59,6 +60,13 @@ class StoreSink:
         """Return every device as it was left."""
         return _result(self._store.consult(ledger.known))
 
+    def series(
+        self, device_key: str, channel_key: str, from_ms: int, to_ms: int
+    ) -> list[tuple[int, Decimal | str | None]]:
+        """Return what is stored of a channel."""
+        question = functools.partial(_series, device_key, channel_key, from_ms, to_ms)
+        return _result(self._store.consult(question))
+
 
 class Service:
     """Runs a worker in a thread of its own until the host stops."""
@@ -107,6 +115,12 @@ class Service:
 
 def _put(deliveries: Sequence[Delivery], connection: sa.Connection) -> Stored:
     return ledger.put(connection, deliveries)
+
+
+def _series(
+    device_key: str, channel_key: str, from_ms: int, to_ms: int, connection: sa.Connection
+) -> list[tuple[int, Decimal | str | None]]:
+    return ledger.series(connection, device_key, channel_key, from_ms, to_ms)
 
 
 def _result(future: Future[T]) -> T:

@@ -2,16 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from wattlog_host.dess import api, model
 from wattlog_host.dess.client import Client
-from wattlog_host.dess.errors import Busy, DessError, LoginMissing, LoginRefused, SessionEnded
+from wattlog_host.dess.errors import (
+    Again,
+    Busy,
+    DessError,
+    LoginFailed,
+    LoginMissing,
+    LoginRefused,
+    Rejected,
+    SessionEnded,
+)
 from wattlog_host.dess.model import Collector, Device, Plant
 
 DEVICES_MAX = 100
 """Of all plants together; what comes after is passed over."""
-STOPS = (Busy, LoginMissing, LoginRefused, SessionEnded)
+STOPS = (Busy, LoginFailed, LoginMissing, LoginRefused, SessionEnded)
 """After these no other call has a chance."""
 
 Asked = TypeVar("Asked")
@@ -51,14 +61,18 @@ def discover(client: Client, old: Topology, say: Callable[[str], None]) -> Topol
     """
     is_whole = True
 
-    def ask(what: str, question: Callable[[], Asked], else_: Asked) -> Asked:
+    def ask(
+        what: str, question: Callable[[], Asked], else_: Asked, *, is_extra: bool = False
+    ) -> Asked:
         nonlocal is_whole
         try:
             return question()
         except STOPS:
             raise
         except DessError as err:
-            is_whole = False
+            # A cloud that does not offer an extra will not offer it in a quarter of an hour.
+            is_final = isinstance(err, Rejected) and not isinstance(err, Again)
+            is_whole = is_whole and is_extra and is_final
             say(f"{what}: {err}")
             return else_
 
@@ -66,20 +80,18 @@ def discover(client: Client, old: Topology, say: Callable[[str], None]) -> Topol
     collectors: dict[str, Collector] = {}
     for pid in plants:
         kept = [one for one in old.collectors.values() if one.pid == pid]
-        found = ask(f"collectors of plant {pid}", lambda: api.collectors(client, pid), kept)  # noqa: B023
+        found = ask(f"collectors of plant {pid}", partial(api.collectors, client, pid), kept)
         collectors |= {one.pn: one for one in found}
     no_infos: dict[str, api.Row] = {}
-    infos = ask("collectors", lambda: api.collector_info(client, list(collectors)), no_infos)
+    wanted = partial(api.collector_info, client, list(collectors))
+    infos = ask("collectors", wanted, no_infos, is_extra=True)
     for pn, one in collectors.items():
         collectors[pn] = _informed(one, infos.get(pn), old.collectors.get(pn))
     devices: dict[str, Device] = {}
     for pn, one in collectors.items():
         there = [device for device in old.devices.values() if device.pn == pn]
-        names = ask(
-            f"devices of collector {pn}",
-            lambda: api.devices(client, pn, one.pid),  # noqa: B023
-            there,
-        )
+        question = partial(api.devices, client, pn, one.pid)
+        names = ask(f"devices of collector {pn}", question, there)
         devices |= {device.key: device for device in names}
     kept_devices = dict(list(devices.items())[:DEVICES_MAX])
     return Topology(plants, collectors, kept_devices, is_whole)

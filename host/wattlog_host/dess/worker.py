@@ -8,17 +8,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Literal, Protocol
 
-from wattlog_host.dess import api, ledger, model
+from wattlog_host.dess import api, history, ledger, model
 from wattlog_host.dess.client import Client
 from wattlog_host.dess.devcodes import Catalogue, Devcode
 from wattlog_host.dess.errors import (
+    Again,
     Busy,
     DessError,
     DeviceOffline,
+    LoginFailed,
     LoginMissing,
     LoginRefused,
+    Rejected,
     Unreachable,
 )
 from wattlog_host.dess.ledger import Delivery, KnownDevice, Stored
@@ -30,6 +34,7 @@ from wattlog_host.dess.topology import STOPS, Topology, discover
 
 State = Literal["starting", "ok", "trouble", "login", "busy", "stopped"]
 WARNED_MAX = 500
+DAY_MS = 86_400_000
 
 
 class Sink(Protocol):
@@ -40,6 +45,11 @@ class Sink(Protocol):
 
     def known(self) -> list[KnownDevice]:
         """Return every device as it was left."""
+
+    def series(
+        self, device_key: str, channel_key: str, from_ms: int, to_ms: int
+    ) -> list[tuple[int, Decimal | str | None]]:
+        """Return what is stored of a channel."""
 
 
 class SinkError(Exception):
@@ -94,6 +104,7 @@ class Worker:
         self._mono_ms = mono_ms
         self._say = say
         self._warned: set[str] = set()
+        self._factors: dict[tuple[str, str], Decimal] = {}
         self._has_loaded = False
         self._fetched: list[_Fetched] = []
         self._summaries: dict[str, Mapping[str, Any]] = {}
@@ -267,48 +278,74 @@ class Worker:
         """Ask for one missed day of one device; the rest in the next cycles."""
         for device in self.poller.topology.devices.values():
             date = self.poller.history_due(device, self._now_ms())
-            if date is None:
-                continue
-            try:
-                records = api.records_of_day(self.client, device, date)
-            except STOPS:
-                raise
-            except DessError as err:
-                none = not isinstance(err, (Unreachable, DeviceOffline))
-                if not self.poller.on_history(device, date, done=False, none=none):
-                    self._say(f"{device.label}: what was missed on {date} is not to be had: {err}")
+            if date is not None:
+                self._catch_up_day(device, date)
                 return
-            self._store_history(device, records)
-            self.poller.on_history(device, date, done=True)
-            return
 
-    def _store_history(self, device: Device, records: list[Record]) -> None:
-        devcode, offset_s = (
-            self._catalogue.of(device.devcode),
-            self.poller.topology.offset_s(device),
-        )
-        now_ms = self._now_ms()
-        deliveries = []
-        for record in records:
-            at_ms = model.utc_ms(record.local_time, offset_s)
-            if at_ms is None or at_ms > now_ms:
-                self.view.counts["history without a time"] += 1
-                continue
-            mapped = readings_of(devcode, record.points)
-            deliveries.append(
-                Delivery(device, at_ms, now_ms, ledger.BY_HISTORY, tuple(mapped.readings.values()))
-            )
-        if deliveries:
-            stored = self._sink.put(deliveries)
+    def _catch_up_day(self, device: Device, date: str) -> None:
+        offset_s = self.poller.topology.offset_s(device)
+        assert offset_s is not None, "without a zone no day is due"
+        state, devcode = self.poller.state(device), self._catalogue.of(device.devcode)
+        from_ms, to_ms = state.gaps[0]
+        problem: DessError | None = None
+        records: list[Record] = []
+        try:
+            if not state.wants_series:
+                records = api.records_of_day(self.client, device, date)
+        except STOPS:
+            raise
+        except DessError as err:
+            problem = err
+        found = history.of_records(device, devcode, records, offset_s, self._now_ms())
+        if not records:
+            found = self._series_of_day(device, date, offset_s)
+            state.wants_series = bool(found)
+        found = [one for one in found if from_ms <= one.time_ms <= to_ms]
+        if found:
+            stored = self._sink.put(found)
             with self.view.lock:
                 self.view.counts["history records"] += stored.counts["records"]
+        is_final = isinstance(problem, Rejected) and not isinstance(
+            problem, (Again, DeviceOffline)
+        )
+        if not self.poller.on_history(
+            device, date, done=bool(found) or problem is None, none=is_final and not found
+        ):
+            self._say(f"{device.label}: what was missed on {date} is not to be had: {problem}")
+
+    def _series_of_day(self, device: Device, date: str, offset_s: int) -> list[Delivery]:
+        """Return what the cloud's own series have, as far as their units can be proven."""
+        start_ms = model.utc_ms(f"{date} 00:00:00", offset_s) or 0
+        series: dict[str, list[history.Sample]] = {}
+        for parameter, sensor_id in history.SERIES:
+            with self.view.lock:
+                is_there = sensor_id in self.view.readings.get(device.key, {})
+            if not is_there:
+                continue
+            try:
+                rows = api.series_of_day(self.client, device, parameter, date)
+            except STOPS:
+                raise
+            except DessError:
+                continue
+            samples = history.of_series(rows, offset_s, self._now_ms())
+            known = self._sink.series(device.key, sensor_id, start_ms, start_ms + DAY_MS)
+            name = (device.key, parameter)
+            factor = history.factor_of(parameter, samples, known) or self._factors.get(name)
+            if factor is None:
+                with self.view.lock:
+                    self.view.counts["history without a unit"] += 1
+                continue
+            self._factors[name] = factor
+            series[sensor_id] = [(at_ms, value * factor) for at_ms, value in samples]
+        return history.of_all_series(device, series, self._now_ms())
 
     # --- what is said -----------------------------------------------------------------------
 
     def _note(self, err: DessError | None) -> None:
         """Tell how the cycle ended, when that is news."""
         state: State = "ok"
-        if isinstance(err, (LoginRefused, LoginMissing)):
+        if isinstance(err, (LoginFailed, LoginRefused, LoginMissing)):
             state = "login"
         elif err is not None:
             state = "busy" if isinstance(err, Busy) else "trouble"
