@@ -80,10 +80,10 @@ def test_without_an_overlap_no_unit_is_guessed(w):
     w.run(2)
     del w.sink.series
     # Between the days before and those after, nothing was proven and so nothing is stored.
-    inside = [
-        one for one in stored(w, 0) if START_MS + 2 * HOUR_MS < one < START_MS + 80 * HOUR_MS
-    ]
-    assert inside == []
+    found = stored(w, 0)
+    inside = [one for one in found if START_MS + 2 * HOUR_MS < one < START_MS + 80 * HOUR_MS]
+    assert {found[one] for one in inside} == {None}
+    assert all(0 <= value <= 100 for value in stored(w, 0, "state_of_charge").values() if value)
     assert w.view.counts["history without a unit"] > 0
 
 

@@ -317,10 +317,15 @@ host/wattlog_host/dess/web.py  sqlalchemy.* starlette.* wattlog_host.clock wattl
                                      wattlog_host.dess.powers wattlog_host.dess.worker
                                      wattlog_host.store.records
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
+                                     wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
                                      wattlog_host.dess.ledger wattlog_host.dess.mapping
                                      wattlog_host.dess.model wattlog_host.dess.parsing
                                      wattlog_host.dess.poller wattlog_host.dess.topology
+host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.ledger
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.parsing wattlog_host.dess.sensors
+                                     wattlog_host.dess.units
 host/wattlog_host/house.py
 
 tools/setup/fetch_umqtt.py
