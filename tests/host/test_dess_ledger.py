@@ -52,6 +52,14 @@ def test_what_was_missing_in_a_record_is_filled_in(connection):
     assert series(connection, "state_of_charge") == [(T0_MS, Decimal(80))]
 
 
+def test_what_is_filled_in_never_changes_what_is_there(connection):
+    ledger.put(connection, [delivery(reading(value="5"))])
+    more = delivery(reading(value="6"), reading("state_of_charge", "80", "%"), origin=BY_HISTORY)
+    ledger.put(connection, [more])
+    assert series(connection) == [(T0_MS, Decimal(5))]
+    assert series(connection, "state_of_charge") == [(T0_MS, Decimal(80))]
+
+
 def test_late_records_find_their_place_and_change_nothing_newer(connection):
     ledger.put(
         connection, [delivery(reading(value="9"), reading("energy_total", "10", "kWh", "life"))]
