@@ -10,7 +10,7 @@ from wattlog_sim.dess_cloud import FakeDevice
 from wattlog_sim.solar import roof
 
 DAYS = 30
-INTERVAL_MIN = 60
+INTERVAL_MIN = 120
 CALLS_MAX = 5
 
 # The hour at which each begins, and for how many hours or how many times.
@@ -79,7 +79,8 @@ def test_the_usual_cycle_has_few_calls(month, capsys):
         print(f"\nsolar: {len(calls)} cycles in {DAYS} days, {usual} calls each "
               f"({sum(calls) / len(calls):.2f} on average, {max(calls)} at most)")  # fmt: skip
     assert usual <= CALLS_MAX
-    assert sum(calls) / len(calls) <= CALLS_MAX + 1
+    # The rest: repeats in trouble, and twice a day what there is.
+    assert sum(calls) / len(calls) <= CALLS_MAX + 2
 
 
 def test_it_ends_well(month):
@@ -120,7 +121,7 @@ def test_every_value_stored_is_one_that_was_told(month):
             else:
                 # Its own clock was not believed, or ours was another hour.
                 assert value in values, (device.alias, time_ms, value)
-    assert stored > 1500
+    assert stored > 1000
 
 
 def test_no_record_lies_in_the_future_or_before_the_beginning(month):

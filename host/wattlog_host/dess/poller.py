@@ -126,7 +126,7 @@ class Poller:
     def on_discovered(self, topology: Topology, mono_ms: int) -> None:
         """Take what there is; where it is incomplete or nothing, ask again sooner."""
         self.topology = topology
-        for state in self.states.values():
+        for state in list(self.states.values()):
             state.has_parameters = None  # an update of its firmware may have brought some
         is_done = topology.is_whole and topology.devices
         self._discover_mono_ms = mono_ms + (DISCOVER_MS if is_done else DISCOVER_SOON_MS)
