@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -14,6 +16,9 @@ import uvicorn
 import wattlog
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
+from wattlog_host.dess.parts import solar_of
+from wattlog_host.dess.service import Service
+from wattlog_host.dess.web import Panel
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -98,9 +103,10 @@ async def _serve(
             answers.put_nowait(answer)
         hub.changed()
 
+    solar, panel = _solar(settings, store, intake)
     server = _Server(
         uvicorn.Config(
-            make_app(view, hub, store, now_ms, settings.http_hostnames),
+            make_app(view, hub, store, now_ms, settings.http_hostnames, panel),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
@@ -120,6 +126,7 @@ async def _serve(
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
     }
+    acts |= {"solar": solar.run} if solar is not None else {}
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()
@@ -138,6 +145,21 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+def _solar(
+    settings: Settings, store: Store, intake: Intake
+) -> tuple[Service | None, Panel | None]:
+    """Return the poller of the solar cloud and its pages, None for both where it is off."""
+    if not settings.dess.is_enabled:
+        return None, None
+    loop = asyncio.get_running_loop()
+
+    def say(text: str) -> None:
+        # It speaks from a thread of its own.
+        loop.call_soon_threadsafe(intake.say, "solar", text)
+
+    return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
 
 
 class _Outage:

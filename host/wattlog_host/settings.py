@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.dess import config as dess_config
+from wattlog_host.dess.config import DessSettings
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -25,6 +27,7 @@ SCHEMA = (
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    *dess_config.SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -49,6 +52,7 @@ class Settings:
     mqtt_tls: bool
     mqtt_ca_file: Path | None
     store_raw_days: int
+    dess: DessSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -64,7 +68,8 @@ class Settings:
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
         shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
-        return [*shown, f"raw_days = {self.store_raw_days}"]
+        shown.append(f"raw_days = {self.store_raw_days}")
+        return [*shown, *self.dess.lines()]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -134,13 +139,16 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     database = data / "wattlog.db"
     if url is not None:
         database = place("store.url", url.removeprefix(_SQLITE))
+    dess = dess_config.read(
+        values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
+    )
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file, values["store"]["raw_days"],
+        mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
     )  # fmt: skip
 
 

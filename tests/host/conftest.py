@@ -15,6 +15,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from toolbox import find_facts, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
 from wattlog_host.wire import pack_records
@@ -107,6 +108,16 @@ class Wire:
             "quarantine": {"held": 0},
             **more,
         }
+
+
+@pytest.fixture(scope="session")
+def facts() -> Path:
+    """The folder with what is known of the solar cloud, as data; WATTLOG_FACTS names another."""
+    folder = find_facts()
+    if folder is None:
+        unavailable("no facts: set WATTLOG_FACTS to a folder with dessmonitor-devcodes.json")
+    assert folder is not None
+    return folder
 
 
 @pytest.fixture(scope="session")
