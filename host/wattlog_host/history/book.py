@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Protocol
 
-from wattlog_host.history.columns import History, MeterInfo, Registers
+from wattlog_host.history.columns import MeterInfo
 from wattlog_host.history.energy import Climb, Load, Point, moved, points
 from wattlog_host.history.tariff import Price, Tariffs
 from wattlog_host.history.zone import Zone
@@ -28,16 +28,23 @@ _HOUR_S = 3600
 class Changes(Protocol):
     """Who knows from when on a meter's past is no longer what it was."""
 
-    def since(self, mark: int, meter_id: int) -> tuple[int, int | None]:
-        """Return the mark of now, and the earliest time that changed after that mark."""
+    def mark(self) -> int:
+        """Return a mark for all that has changed up to now."""
+
+    def since(self, mark: int, meter_id: int) -> int | None:
+        """Return the earliest time that changed after the mark, None where nothing did."""
 
 
 class Unwatched:
     """For a store that tells nothing: after every look all may have changed."""
 
-    def since(self, mark: int, meter_id: int) -> tuple[int, int | None]:
+    def mark(self) -> int:
+        """Return a mark that says nothing."""
+        return 0
+
+    def since(self, mark: int, meter_id: int) -> int | None:
         """Return that everything may have changed."""
-        return 0, 0
+        return 0
 
 
 class Column:
@@ -58,9 +65,13 @@ class Column:
         silence = self._silent.get(index, (None, 0, 0))
         return Point(self._climb[index], self._covered[index], self._falls[index], *silence)
 
-    def climbs(self, start: int, end: int) -> "array[int]":
-        """Return the climb at the lines start <= index < end."""
-        return self._climb[start:end]
+    def climbs(self) -> "array[int]":
+        """Return the climb at all lines; not to be changed."""
+        return self._climb
+
+    def covered(self) -> "array[int]":
+        """Return what is covered until each line; not to be changed."""
+        return self._covered
 
     def cut(self, count: int) -> "Column":
         """Return a copy of the first lines."""
@@ -112,15 +123,20 @@ class Lines:
 class Book:
     """All counters by lines; one at a time may look, from any thread."""
 
-    def __init__(
-        self, history: History, zone: Zone, tariffs: Tariffs, changes: Changes | None = None
-    ) -> None:
-        """Take the store, and who tells what changed in it."""
-        self._history, self._zone, self._tariffs = history, zone, tariffs
+    def __init__(self, zone: Zone, tariffs: Tariffs, changes: Changes | None = None) -> None:
+        """Take who tells what changed in the store."""
+        self._zone, self._tariffs = zone, tariffs
         self._changes = changes or Unwatched()
         self._lock = threading.Lock()
         self._lines: Lines | None = None
         self._columns: OrderedDict[tuple[int, int], Column] = OrderedDict()
+
+    def mark(self) -> int:
+        """Return the mark to hand to column(), taken before the store is asked anything.
+
+        What changes between the two is then looked at once more, and never missed.
+        """
+        return self._changes.mark()
 
     def lines(self, meters: Sequence[MeterInfo], now_ms: int) -> Lines:
         """Return the lines from the first reading's day to today; meters may not be empty."""
@@ -128,45 +144,30 @@ class Book:
         last = self._zone.date(max(now_ms, *(meter.last_ms for meter in meters)))
         with self._lock:
             lines = self._lines
-            if lines is None or first < lines.days[0] or last > lines.days[-1]:
-                kept_first = lines is not None and first >= lines.days[0]
-                made = Lines(
-                    self._zone,
-                    self._tariffs,
-                    lines.days[0] if lines is not None and kept_first else first,
-                    max(last, lines.days[-1]) if lines is not None else last,
-                )
-                if not kept_first:
-                    self._columns.clear()
-                self._lines = lines = made
+            if lines is None or first < lines.days[0]:
+                self._columns.clear()
+                self._lines = lines = Lines(self._zone, self._tariffs, first, last)
+            elif last > lines.days[-1]:
+                # The lines that are there stay where they are, and so do the columns.
+                self._lines = lines = Lines(self._zone, self._tariffs, lines.days[0], last)
             return lines
 
-    def column(self, lines: Lines, meter_id: int, channel: int) -> Column:
-        """Return a counter's points at these lines, up to date."""
-        name = (meter_id, channel)
+    def column(self, load: Load, lines: Lines, name: tuple[int, int], mark: int) -> Column:
+        """Return the points at these lines of the counter with this (meter id, channel)."""
         with self._lock:
-            column = self._columns.pop(name, None) or Column()
-            mark, since_ms = self._changes.since(column.mark, meter_id)
-            load = self.load(meter_id, channel)
+            column = self._columns.pop(name, None) if lines is self._lines else None
+            column = column or Column()
+            since_ms = self._changes.since(column.mark, name[0])
             if since_ms is not None and len(column):
                 column = column.cut(_unchanged(load, lines, since_ms))
             if len(column) < len(lines.at):
-                column = _written(load, lines, column.cut(len(column)))
-            column.mark = mark
-            # Of an older layout of lines (another request's) nothing is kept.
+                column = _written(load, lines, column)
+                column.mark = mark
             if lines is self._lines:
                 self._columns[name] = column
                 while len(self._columns) > COLUMNS_MAX:
                     self._columns.popitem(last=False)
             return column
-
-    def load(self, meter_id: int, channel: int) -> Load:
-        """Return how to ask the store for this counter's buckets."""
-
-        def of(start_ms: int, end_ms: int, step_s: int) -> Registers:
-            return self._history.registers(meter_id, channel, start_ms, end_ms, step_s)
-
-        return of
 
 
 def _unchanged(load: Load, lines: Lines, since_ms: int) -> int:
@@ -182,6 +183,8 @@ def _unchanged(load: Load, lines: Lines, since_ms: int) -> int:
 
 def _written(load: Load, lines: Lines, column: Column) -> Column:
     """Return the column with the lines that are missing."""
+    # The one that others read meanwhile stays as it is.
+    column = column.cut(len(column))
     if not len(column):
         column.add(Point())
     while (done := len(column)) < len(lines.at):

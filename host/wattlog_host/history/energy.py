@@ -82,49 +82,78 @@ class Climb:
         self._step_ms = 1000 * step_s
         self._of = registers
         first, last = registers.first, registers.last
+        # From the last reading of each bucket to the first one of the next.
         steps = [after - before for before, after in zip(last, first[1:], strict=False)]
-        # The climb and the falls at the first reading of each bucket, and after the last bucket.
-        rises = zip(registers.rise, [max(0, step) for step in steps] + [0], strict=True)
-        falls = zip(registers.falls, [step < 0 for step in steps] + [0], strict=True)
+        silent_ms = [
+            after - before
+            for before, after in zip(registers.last_ms, registers.first_ms[1:], strict=False)
+        ]
+        # What adds up until the first reading of each bucket, and at the end until the last one.
+        rises = zip(registers.rise, [max(0, step) for step in steps] + [0], strict=False)
+        falls = zip(registers.falls, [step < 0 for step in steps] + [0], strict=False)
+        spoken = [ms if ms <= HOLD_MS else 0 for ms in silent_ms] + [0]
+        self._within_ms = self._spoken_within(spoken)
+        covered = zip(self._within_ms, spoken, strict=False)
         self._climb = [0, *accumulate(within + after for within, after in rises)]
         self._falls = [0, *accumulate(within + after for within, after in falls)]
-        self._covered = [0, *accumulate(registers.covered_ms)]
+        self._covered = [0, *accumulate(within + after for within, after in covered)]
+
+    def _spoken_within(self, spoken: Sequence[int]) -> list[int]:
+        """Return for how long readings speak from each bucket's first to its last.
+
+        What is covered before and after them, these times tell themselves: a bucket without a
+        reading is absent, covered or not.
+        """
+        of, step_ms = self._of, self._step_ms
+        found = []
+        before_ms = 0
+        for start_ms, first_ms, last_ms, covered_ms, after_ms in zip(
+            of.start_ms, of.first_ms, of.last_ms, of.covered_ms, spoken, strict=False
+        ):
+            outside = min(before_ms, first_ms - start_ms)
+            outside += min(after_ms, start_ms + step_ms - last_ms)
+            # Of the first bucket nobody knows what was before it; it does not matter there.
+            found.append(max(0, min(covered_ms - outside, last_ms - first_ms)))
+            before_ms = after_ms
+        return found
 
     def at(self, time_ms: int) -> Point:
         """Return what there was until then; within a bucket it is spread by time."""
         of = self._of
-        count = bisect_left(of.start_ms, time_ms)
-        if not count:
+        index = bisect_left(of.start_ms, time_ms) - 1
+        if index < 0:
             return Point()
-        index = count - 1
-        covered = self._covered[count]
-        within_ms = time_ms - of.start_ms[index]
-        if within_ms < self._step_ms:
-            covered = self._covered[index] + of.covered_ms[index] * within_ms // self._step_ms
-            first_ms, last_ms = of.first_ms[index], of.last_ms[index]
-            if time_ms < first_ms:
-                return self._beside(index - 1, time_ms, covered)
-            if time_ms < last_ms:
-                part = of.rise[index] * (time_ms - first_ms) // (last_ms - first_ms)
-                return Point(self._climb[index] + part, covered, self._falls[index])
-        return self._beside(index, time_ms, covered)
+        first_ms, last_ms = of.first_ms[index], of.last_ms[index]
+        if time_ms < first_ms:
+            return self._beside(index - 1, time_ms)
+        if time_ms >= last_ms:
+            return self._beside(index, time_ms)
+        elapsed_ms, length_ms = time_ms - first_ms, last_ms - first_ms
+        return Point(
+            self._climb[index] + of.rise[index] * elapsed_ms // length_ms,
+            self._covered[index] + self._within_ms[index] * elapsed_ms // length_ms,
+            self._falls[index],
+        )
 
-    def _beside(self, index: int, time_ms: int, covered: int) -> Point:
+    def _beside(self, index: int, time_ms: int) -> Point:
         """Return the point between the last reading of this bucket and the first of the next."""
         of = self._of
         if index < 0:
-            return Point(0, covered)
+            return Point()
         climb = self._climb[index] + of.rise[index]
+        covered = self._covered[index] + self._within_ms[index]
         falls = self._falls[index] + of.falls[index]
         if index + 1 == len(of.start_ms):
             return Point(climb, covered, falls)
         before_ms, after_ms = of.last_ms[index], of.first_ms[index + 1]
         if time_ms >= after_ms:
-            return Point(self._climb[index + 1], covered, self._falls[index + 1])
+            return Point(self._climb[index + 1], self._covered[index + 1], self._falls[index + 1])
         rise = self._climb[index + 1] - climb
         part = rise * (time_ms - before_ms) // (after_ms - before_ms)
-        if after_ms - before_ms <= HOLD_MS or time_ms == before_ms:
-            return Point(climb + part, covered, falls)
+        if after_ms - before_ms <= HOLD_MS:
+            return Point(climb + part, covered + time_ms - before_ms, falls)
+        if time_ms == before_ms:
+            return Point(climb, covered, falls)
         return Point(climb + part, covered, falls, before_ms, part, rise - part)
 
     def last_ms_before(self, time_ms: int) -> int | None:
@@ -203,7 +232,7 @@ def power(gauges: Gauges, step_s: int, start_ms: int, end_ms: int) -> Power:
         integral -= gauges.integral[index] * outside // step_ms
         covered_ms -= gauges.covered_ms[index] * outside // step_ms
     return Power(
-        min(gauges.minimum), max(gauges.maximum), integral, covered_ms, sum(gauges.count)
+        min(gauges.minimum), max(gauges.maximum), integral, covered_ms, sum(gauges.readings)
     )
 
 

@@ -44,6 +44,10 @@ class Zone:
         assert offset is not None, "made with a zone"
         return offset // timedelta(milliseconds=1)
 
+    def local_ms(self, time_ms: int) -> int:
+        """Return what the wall clock shows, as ms since it showed 1970."""
+        return time_ms + self.offset_ms(time_ms)
+
     def iso(self, time_ms: int) -> str:
         """Return the time as ISO-8601 with its offset, to the second where it is a whole one."""
         exact = "milliseconds" if time_ms % 1000 else "seconds"
