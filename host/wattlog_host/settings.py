@@ -23,6 +23,7 @@ SCHEMA = (
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
+    Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
 )
 
@@ -47,6 +48,7 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    store_raw_days: int
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -61,7 +63,8 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        return [*shown, "", "[store]", f'url = "{_SQLITE}{self.database}"']
+        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
+        return [*shown, f"raw_days = {self.store_raw_days}"]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -137,7 +140,7 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file,
+        mqtt["tls"], ca_file, values["store"]["raw_days"],
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from wattlog_host.wire import decode_batch
 
 POWER, IMPORT = BY_KEY["power_w"].id, BY_KEY["import_wh"].id
 T0_MS = 1_760_000_400_000 // HOUR_MS * HOUR_MS
-NOW_MS = T0_MS + 40 * HOUR_MS
+NOW_MS = T0_MS + 400 * HOUR_MS
 METER = bytes.fromhex("0a0149534b0003382939")
 OTHER = b"\x06other"
 
@@ -243,3 +243,23 @@ def test_what_is_let_go_leaves_its_buckets(writer, wire):
             one.last_ms - old.last_ms for one, old in zip(history.meters(), meters, strict=True)
         ]
         assert all(0 <= end < HOUR_MS for end in ends), "to the hour, where readings are gone"
+
+
+def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
+    for hours in (0, 200):
+        at_ms = T0_MS + hours * HOUR_MS
+        commit(
+            writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=9_000 * hours)
+        )
+    roll_all(writer)
+    while writer.let_go_before(T0_MS + 100 * HOUR_MS):
+        pass
+    assert len(list(writer.readings())) == 1
+    for first_seq, at_ms in ((5, T0_MS + 50 * HOUR_MS), (9, T0_MS + 60_000)):
+        late = [wire.sync(0, at_ms), wire.reading(9, (10, 8, 0))]
+        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=9_000))
+    roll_all(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)
+        assert [(at - T0_MS) // HOUR_MS for at in found.start_ms] == [0, 50, 200]
+        assert list(found.readings) == [2, 1, 1]

@@ -1,7 +1,8 @@
 """SQL for letting go of old readings; what was made of them, the buckets, stays for ever.
 
-Hours whose batches are gone are never made again: the watermark says so before the first batch
-goes, in the same transaction.
+Hours whose batches are gone are never made anew: the watermark says so before the first batch
+goes, in the same transaction. What comes late for a time before it still counts, where the hour
+has nothing yet, or goes on.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS
 from wattlog_host.store import rollups, tables
 
@@ -55,7 +57,9 @@ def let_go(connection: sa.Connection, before_ms: int) -> int:
         return 0
     parts: list[dict[str, Any]] = []
     for meter_id in connection.execute(_METERS).scalars().all():
-        bounds = {"meter_id": meter_id, "before_ms": before_ms, "count_max": BATCHES_MAX}
+        # The first hour that is kept needs to know who spoke when it began.
+        bounds = {"meter_id": meter_id, "before_ms": before_ms - HOLD_MS}
+        bounds |= {"count_max": BATCHES_MAX}
         for row in connection.execute(_OLD, bounds):
             name = {"of_log": row.log_id, "of_seq": row.first_seq}
             parts.append(name | {"of_meter": meter_id})

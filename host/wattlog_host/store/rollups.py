@@ -160,10 +160,7 @@ def due_count(connection: sa.Connection) -> int:
 
 
 def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
-    """Make the buckets of the newest due hours; return how many hours that were, 0 for none due.
-
-    Where batches were let go, buckets stay as they are.
-    """
+    """Make the buckets of the newest due hours; return how many hours that were."""
     raw_from_ms = watermark(connection, RAW_FROM)
     longer = _Longer(connection)
     done = []
@@ -173,8 +170,8 @@ def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
     ).all():
         if readings > readings_max:
             break
-        if hour_ms >= raw_from_ms:
-            readings += _roll_hour(connection, longer, meter_id, hour_ms, from_ms)
+        is_whole = hour_ms >= raw_from_ms
+        readings += _roll_hour(connection, longer, meter_id, hour_ms, from_ms, is_whole)
         done.append({"of_meter": meter_id, "of_hour": hour_ms, "up_to": up_to})
     longer.write()
     if done:
@@ -205,9 +202,17 @@ def _samples_of(row: Any, start_ms: int, end_ms: int) -> Iterator[Sample]:
 
 
 def _roll_hour(
-    connection: sa.Connection, longer: "_Longer", meter_id: int, hour_ms: int, from_ms: int
+    connection: sa.Connection,
+    longer: "_Longer",
+    meter_id: int,
+    hour_ms: int,
+    from_ms: int,
+    is_whole: bool,
 ) -> int:
-    """Make one hour's blocks: go on with them, or anew; return how many readings it took."""
+    """Make one hour's blocks: go on with them, or anew; return how many readings it took.
+
+    One that is not whole has lost batches since its blocks were made, if it has any.
+    """
     stored = {
         row.channel: row.packed
         for row in connection.execute(
@@ -235,6 +240,8 @@ def _roll_hour(
             _fold(blocks, news, hour_ms)
             longer.put(meter_id, hour_ms, blocks, stored)
             return len(news)
+    if stored and not is_whole:
+        return 0
     blocks = {}
     news = samples(connection, meter_id, hour_ms - HOLD_MS, end_ms)
     for channel in sorted({channel for one in news for channel in one.values}):
