@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 from wattlog_host.history import gauge
@@ -166,7 +167,7 @@ class Answers:
         if len(bounds) > BUCKETS_MAX + 1:
             raise Unanswerable(f"more than {BUCKETS_MAX} rows: ask for less time, or a longer per")
         first, last = zone.start(unit, start_ms), zone.next(unit, bounds[-2])
-        frames = [Frame(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        frames = [Frame(*pair) for pair in pairwise(bounds)]
         frames[0] = frames[0]._replace(start_ms=first)
         frames[-1] = frames[-1]._replace(end_ms=last)
         rows = counts.figures(bounds, [*frames, Frame(start_ms, end_ms)])
@@ -200,7 +201,7 @@ class Answers:
         if not indexes:
             return Usual([], daily)
         bounds = starts[indexes[0] : indexes[-1] + 2]
-        frames = [Frame(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        frames = [Frame(*pair) for pair in pairwise(bounds)]
         rows = counts.figures(bounds, [*frames, Frame(bounds[0], bounds[-1])])[:-1]
         return Usual(
             [
@@ -341,7 +342,7 @@ class Answers:
             )
             for name, span in spans.items()
         ]
-        start_ms = zone.day_start(zone.date(now_ms) - timedelta(days=PEAK_DAYS))
+        start_ms = zone.day_start(zone.day(now_ms) - timedelta(days=PEAK_DAYS))
         found = gauge.quarters(
             gauge.gauges_of(
                 self._history, chosen, gauge.POWER_KEY, (start_ms, now_ms), gauge.QUARTER_S
@@ -363,7 +364,7 @@ class Answers:
         bounds = zone.cuts(unit, *span, BUCKETS_MAX + 2)
         if len(bounds) > BUCKETS_MAX + 1:
             raise Unanswerable("these periods are too long to compare")
-        frames = [Frame(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        frames = [Frame(*pair) for pair in pairwise(bounds)]
         rows = counts.figures(bounds, [*frames, Frame(*span)])
         began_ms = zone.local_ms(span.start_ms)
         return Compared(
@@ -401,4 +402,3 @@ def _plus(one: Energy | None, other: Energy | None) -> Energy | None:
         one.amount + other.amount, one.estimated + other.estimated, one.covered_ms,
         one.falls + other.falls,
     )  # fmt: skip
-

@@ -140,8 +140,8 @@ class Book:
 
     def lines(self, meters: Sequence[MeterInfo], now_ms: int) -> Lines:
         """Return the lines from the first reading's day to today; meters may not be empty."""
-        first = self._zone.date(min(meter.first_ms for meter in meters))
-        last = self._zone.date(max(now_ms, *(meter.last_ms for meter in meters)))
+        first = self._zone.day(min(meter.first_ms for meter in meters))
+        last = self._zone.day(max(now_ms, *(meter.last_ms for meter in meters)))
         with self._lock:
             lines = self._lines
             if lines is None or first < lines.days[0]:

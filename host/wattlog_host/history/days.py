@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.figures import Counts
@@ -52,7 +52,7 @@ def days_of(counts: Counts) -> Days:
         for channel in member.channels(IMPORT):
             column = counts.column(member.meter.id, channel)
             climbs, spoken = column.climbs(), column.covered()
-            for index, (place, after) in enumerate(zip(places, places[1:], strict=False)):
+            for index, (place, after) in enumerate(pairwise(places)):
                 imported[index] += climbs[after] - climbs[place]
                 covered[index] += spoken[after] - spoken[place]
         first_ms, last_ms = member.meter.first_ms, member.meter.last_ms

@@ -60,9 +60,7 @@ def between(start: Point, end: Point) -> Energy:
         estimated = amount
     else:
         estimated = start.until + end.since
-    return Energy(
-        amount, estimated, end.covered_ms - start.covered_ms, end.falls - start.falls
-    )
+    return Energy(amount, estimated, end.covered_ms - start.covered_ms, end.falls - start.falls)
 
 
 def moved(point: Point, start: Point, base: Point) -> Point:
@@ -197,9 +195,7 @@ def points(load: Load, times: Sequence[int]) -> list[Point]:
         if climb.has_within(time_ms):
             border_ms = time_ms - time_ms % (1000 * step_s)
             minutes = Climb(load(border_ms, time_ms + 1, FINEST_S), FINEST_S)
-            found[index] = moved(
-                minutes.at(time_ms), minutes.at(border_ms), climb.at(border_ms)
-            )
+            found[index] = moved(minutes.at(time_ms), minutes.at(border_ms), climb.at(border_ms))
     return found
 
 
@@ -210,7 +206,7 @@ class Power(NamedTuple):
     maximum: int | None = None
     integral: int = 0
     covered_ms: int = 0
-    count: int = 0
+    readings: int = 0
 
     def mean(self) -> float | None:
         """Return the mean weighted by time; of a lone reading nobody knows for how long."""
@@ -243,5 +239,5 @@ def joined(parts: Sequence[Power]) -> Power:
         max((part.maximum for part in parts if part.maximum is not None), default=None),
         sum(part.integral for part in parts),
         sum(part.covered_ms for part in parts),
-        sum(part.count for part in parts),
+        sum(part.readings for part in parts),
     )

@@ -1,8 +1,9 @@
 """Energy, coverage and cost of times, for one meter or the house: sums of what the book holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import pairwise
 from typing import NamedTuple
 
 from wattlog_host.history.book import Book, Column, Lines
@@ -13,7 +14,7 @@ from wattlog_host.history.tariff import Price, Tariffs, money
 from wattlog_host.history.zone import Zone
 
 FULL_COVERAGE = 23 / 24
-"""A time of which less is covered by readings is partial: more than an hour of a day is missing."""
+"""A time of which readings cover less is partial: more than an hour of a day is missing."""
 NONE_BEFORE = Price(0, None, None)
 
 
@@ -101,7 +102,9 @@ class Counts:
         lines, at = self.lines, self.lines.at
         indexes = [lines.before(time_ms) for time_ms in times]
         pairs = list(zip(times, indexes, strict=True))
-        if any(0 <= index < len(at) - 1 and at[index] != time_ms for time_ms, index in pairs[1:-1]):
+        if any(
+            0 <= index < len(at) - 1 and at[index] != time_ms for time_ms, index in pairs[1:-1]
+        ):
             return points(self._load(meter_id, channel), times)
         column = self.column(meter_id, channel)
         return [self._point(meter_id, channel, column, *pair) for pair in pairs]
@@ -137,7 +140,7 @@ class Counts:
             for energy in (IMPORT, EXPORT)
         }
         places = {time_ms: index for index, time_ms in enumerate(times)}
-        spans = [*zip(bounds, bounds[1:], strict=False), (bounds[0], bounds[-1])]
+        spans = [*pairwise(bounds), (bounds[0], bounds[-1])]
         return [
             self._figures(counted, prices, times, (places[start_ms], places[end_ms]), frame)
             for (start_ms, end_ms), frame in zip(spans, frames, strict=True)
@@ -213,9 +216,13 @@ class Counts:
         for price, amount in zip(prices, amounts[EXPORT], strict=True):
             sold[price.export_ct] = sold.get(price.export_ct, 0) + amount
         unpriced = bought.pop(None, 0)
-        sold.pop(None, None)
-        credit = sum((money(amount, ct) for ct, amount in sold.items()), Decimal(0))
+        credit = _sum(sold)
         # Nobody pays before the first reading for what nobody knows, nor for what is to come.
         standing = self.tariffs.standing(max(span[0], self.first_ms), min(span[1], self.now_ms))
-        cost = sum((money(amount, ct) for ct, amount in bought.items()), standing - credit)
+        cost = _sum(bought) + standing - credit
         return Bill(None if unpriced or not bought else cost, standing, credit, unpriced)
+
+
+def _sum(amounts: Mapping[Decimal | None, int]) -> Decimal:
+    """Return what amounts cost by their prices; one without a price counts for nothing."""
+    return sum((money(amount, ct) for ct, amount in amounts.items() if ct is not None), Decimal(0))

@@ -54,8 +54,9 @@ class Curve(NamedTuple):
 def channel_of(member: Member, key: str) -> int | None:
     """Return the channel of this key that the meter has; None for none."""
     for one in POWER_KEYS if key == POWER_KEY else (key,):
-        if BY_KEY[one].id in member.meter.channels:
-            return BY_KEY[one].id
+        channel: int = BY_KEY[one].id
+        if channel in member.meter.channels:
+            return channel
     return None
 
 
@@ -188,9 +189,7 @@ def quarters(gauges: Gauges) -> list[Quarter]:
 
 def base_load(found: Sequence[Quarter], zone: Zone) -> float | None:
     """Return what is always on: the tenth percentile of the means from 1 to 5 o'clock at night."""
-    nights = sorted(
-        one.mean for one in found if zone.local(one.start_ms).hour in NIGHT_HOURS
-    )
+    nights = sorted(one.mean for one in found if zone.local(one.start_ms).hour in NIGHT_HOURS)
     if len(nights) < BASE_QUARTERS_MIN:
         return None
     return nights[(len(nights) - 1) * BASE_PERCENT // 100]

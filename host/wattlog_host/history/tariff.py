@@ -149,7 +149,7 @@ class Tariffs:
     def _standing_until(self, time_ms: int) -> Fraction:
         """Return the charge of all that was before, exactly, so that parts add up."""
         zone = self._zone
-        today = zone.date(time_ms)
+        today = zone.day(time_ms)
         total = Fraction(0)
         for tariff in self.tariffs:
             if tariff.valid_from > today or not tariff.standing_per_year:

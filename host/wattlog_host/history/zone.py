@@ -34,7 +34,7 @@ class Zone:
         moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
         return moment.astimezone(self._info)
 
-    def date(self, time_ms: int) -> date:
+    def day(self, time_ms: int) -> date:
         """Return the local date."""
         return self.local(time_ms).date()
 
@@ -78,14 +78,14 @@ class Zone:
         if unit == "hour":
             # Full hours as the wall clock shows them; half-hour zones have them at :30 UTC.
             return time_ms - (time_ms + self.offset_ms(time_ms)) % HOUR_MS
-        return self.day_start(_first_day(unit, self.date(time_ms)))
+        return self.day_start(_first_day(unit, self.day(time_ms)))
 
     def next(self, unit: str, time_ms: int) -> int:
         """Return when the unit after that of this instant begins."""
         if unit == "hour":
             start = self.start("hour", time_ms)
             return min(start + HOUR_MS, self._clock_change(start, start + HOUR_MS))
-        first = _first_day(unit, self.date(time_ms))
+        first = _first_day(unit, self.day(time_ms))
         return self.day_start(_next_first_day(unit, first))
 
     def cuts(self, unit: str, start_ms: int, end_ms: int, count_max: int) -> list[int]:
@@ -103,8 +103,15 @@ class Zone:
         return cuts
 
     def shifted(self, time_ms: int, days: int) -> int:
-        """Return the instant so many days later at the same local time, in the clock's gap later."""
-        moment = self.local(time_ms).replace(tzinfo=None) + timedelta(days=days)
+        """Return the instant so many days later that the clock shows the same."""
+        return self.later(time_ms, 24 * HOUR_MS * days)
+
+    def later(self, time_ms: int, shown_ms: int) -> int:
+        """Return the instant at which the wall clock has moved on by so much.
+
+        Where it skips that time it is as much later, where it comes twice it is the first.
+        """
+        moment = self.local(time_ms).replace(tzinfo=None) + timedelta(milliseconds=shown_ms)
         return self._instant(moment, 0)
 
     def noon(self, day: date) -> int:

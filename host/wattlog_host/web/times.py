@@ -1,4 +1,4 @@
-"""Points in time as a visitor writes them: one meaning, or an error that says what would be right."""
+"""Points in time as a visitor writes them: one meaning, or an error that says what is wrong."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
