@@ -3,13 +3,18 @@
 import ipaddress
 import os
 import ssl
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.house_settings import (
+    HOUSE_SCHEMA,
+    HouseSettings,
+    house_settings,
+    without_tariffs,
+)
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -25,6 +30,7 @@ SCHEMA = (
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    *HOUSE_SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -49,6 +55,7 @@ class Settings:
     mqtt_tls: bool
     mqtt_ca_file: Path | None
     store_raw_days: int
+    house: HouseSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -64,7 +71,7 @@ class Settings:
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
         shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
-        return [*shown, f"raw_days = {self.store_raw_days}"]
+        return [*shown, f"raw_days = {self.store_raw_days}", "", *self.house.lines()]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -100,7 +107,7 @@ def _read(path: Path, what: str) -> str:
 
 
 def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
-    values = parse(name, text, tomllib.loads, SCHEMA)
+    values = parse(name, text, without_tariffs, SCHEMA)
     http, mqtt = values["http"], values["mqtt"]
 
     def refuse(key: str, why: str) -> ConfigError:
@@ -141,6 +148,7 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"],
+        house_settings(name, text, values["house"], environ),
     )  # fmt: skip
 
 

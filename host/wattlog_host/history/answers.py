@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from wattlog_host.history import gauge
 from wattlog_host.history.book import Book
-from wattlog_host.history.columns import History, MeterInfo, Reading
+from wattlog_host.history.columns import STEPS_S, History, MeterInfo, Reading
 from wattlog_host.history.days import MONTH_DAYS, YEAR_DAYS, days_of
 from wattlog_host.history.energy import Climb, Energy, Power, between
 from wattlog_host.history.figures import Counts, Figures, Frame
@@ -21,8 +21,10 @@ BUCKETS_MAX = 10_000
 METERS_SUM_MAX = 100
 DAY_MS = 24 * HOUR_MS
 PEAK_DAYS = 30
-CURVE_HOURS_MS = 3 * DAY_MS
-"""A longer time is compared day by day, a shorter one hour by hour."""
+COURSES = ((2 * DAY_MS, 900), (10 * DAY_MS, 3600), (62 * DAY_MS, 6 * 3600))
+"""For how long a time its course is told by how many seconds."""
+COURSE_S_ELSE = 24 * 3600
+COURSE_MS_MAX = 3660 * DAY_MS
 
 
 class Unanswerable(Exception):
@@ -107,14 +109,15 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One side of a comparison: figures, power, days as the clock counts them, and its course."""
+    """One side of a comparison: figures, power, days as the clock counts them, and its course.
+
+    course is the mean power by what the wall clock has moved on since the start.
+    """
 
     figures: Figures
     power: Power
     days: float
-    unit: str
-    offset_ms: list[int]
-    course: list[Figures]
+    course: dict[int, float]
 
 
 class Answers:
@@ -151,7 +154,7 @@ class Answers:
     # --- energy ------------------------------------------------------------------------------
 
     def energy(self, chosen: Sequence[Member], span: Span, unit: str) -> EnergyAnswer:
-        """Return the energy by units of the calendar; of those at the ends what is asked for.
+        """Return the energy of the whole units of the calendar that this time touches.
 
         Before the unit of the first reading and after that of now there are none.
         """
@@ -159,17 +162,15 @@ class Answers:
         if not chosen:
             return EnergyAnswer([], None)
         counts = self.counts(chosen)
-        start_ms = max(span.start_ms, zone.start(unit, counts.first_ms))
-        end_ms = min(span.end_ms, zone.next(unit, max(self._now_ms, counts.last_ms)))
+        start_ms = max(span.start_ms, counts.first_ms)
+        end_ms = min(span.end_ms, 1 + max(self._now_ms, counts.last_ms))
         if start_ms >= end_ms:
             return EnergyAnswer([], None)
+        start_ms, end_ms = zone.start(unit, start_ms), zone.next(unit, end_ms - 1)
         bounds = zone.cuts(unit, start_ms, end_ms, BUCKETS_MAX + 2)
         if len(bounds) > BUCKETS_MAX + 1:
             raise Unanswerable(f"more than {BUCKETS_MAX} rows: ask for less time, or a longer per")
-        first, last = zone.start(unit, start_ms), zone.next(unit, bounds[-2])
         frames = [Frame(*pair) for pair in pairwise(bounds)]
-        frames[0] = frames[0]._replace(start_ms=first)
-        frames[-1] = frames[-1]._replace(end_ms=last)
         rows = counts.figures(bounds, [*frames, Frame(start_ms, end_ms)])
         return EnergyAnswer(rows[:-1], rows[-1])
 
@@ -183,6 +184,17 @@ class Answers:
         return gauge.power_of(self._history, chosen, gauge.POWER_KEY, *span)
 
     # --- days --------------------------------------------------------------------------------
+
+    def months(self, chosen: Sequence[Member], year: Span) -> Usual:
+        """Return the months of a year, each beside what is usual for as many days up to now."""
+        found = self.energy(chosen, year, "month")
+        daily = self.days(chosen, Span(self._now_ms, self._now_ms + 1)).daily
+        rows = []
+        for row in found.rows:
+            span = Span(row.start_ms, max(row.start_ms, min(row.end_ms, self._now_ms)))
+            usual = None if daily is None else daily * self._local_days(span)
+            rows.append(DayRow(self._zone.day(row.start_ms), row, usual, not row.is_partial))
+        return Usual(rows, daily)
 
     def days(self, chosen: Sequence[Member], span: Span) -> Usual:
         """Return the local days that this time touches, from the first reading's to today."""
@@ -236,7 +248,7 @@ class Answers:
         points: int,
         after_ms: int | None = None,
     ) -> CurveAnswer:
-        """Return a gauge by at most so many buckets; only those that end behind after_ms."""
+        """Return a gauge by about so many buckets; only those that begin behind after_ms."""
         width_s, step_s = gauge.width_for(span.end_ms - span.start_ms, points)
         low_ms, high_ms = self._aligned(chosen, span, width_s, after_ms)
         if low_ms >= high_ms:
@@ -287,7 +299,9 @@ class Answers:
             return Span(0, 0)
         first_ms = min(member.meter.first_ms for member in chosen)
         last_ms = max(member.meter.last_ms for member in chosen)
-        low_ms = max(span.start_ms, first_ms, 0 if after_ms is None else after_ms)
+        # The first bucket that begins behind it.
+        later_ms = 0 if after_ms is None else after_ms + width_ms
+        low_ms = max(span.start_ms, first_ms, later_ms)
         high_ms = min(span.end_ms, last_ms + 1)
         return Span(low_ms - low_ms % width_ms, -(-high_ms // width_ms) * width_ms)
 
@@ -359,22 +373,35 @@ class Answers:
 
     def compared(self, chosen: Sequence[Member], span: Span) -> Compared:
         """Return one side of a comparison; there must be a member."""
-        zone, counts = self._zone, self.counts(chosen)
-        unit = "hour" if span.end_ms - span.start_ms <= CURVE_HOURS_MS else "day"
-        bounds = zone.cuts(unit, *span, BUCKETS_MAX + 2)
-        if len(bounds) > BUCKETS_MAX + 1:
-            raise Unanswerable("these periods are too long to compare")
-        frames = [Frame(*pair) for pair in pairwise(bounds)]
-        rows = counts.figures(bounds, [*frames, Frame(*span)])
-        began_ms = zone.local_ms(span.start_ms)
+        total = self.counts(chosen).total(*span)
         return Compared(
-            rows[-1],
-            self._power(chosen, span),
-            self._local_days(span),
-            unit,
-            [zone.local_ms(row.start_ms) - began_ms for row in rows[:-1]],
-            rows[:-1],
+            total, self._power(chosen, span), self._local_days(span), self._course(chosen, span)
         )
+
+    def _course(self, chosen: Sequence[Member], span: Span) -> dict[int, float]:
+        """Return the mean power by local time since the start; an hour that comes twice is one."""
+        length_ms = span.end_ms - span.start_ms
+        if length_ms > COURSE_MS_MAX:
+            raise Unanswerable("more than ten years are not compared: ask for less time")
+        width_s = next((one for most, one in COURSES if length_ms <= most), COURSE_S_ELSE)
+        found = gauge.gauges_of(
+            self._history, chosen, gauge.POWER_KEY, span, min(width_s, STEPS_S[-1])
+        )
+        began_ms, local_ms, width_ms = (
+            self._zone.local_ms(span.start_ms), self._zone.local_ms, 1000 * width_s,
+        )  # fmt: skip
+        sums: dict[int, tuple[int, int]] = {}
+        for start_ms, integral, covered_ms in zip(
+            found.start_ms, found.integral, found.covered_ms, strict=True
+        ):
+            offset_ms = max(0, local_ms(start_ms) - began_ms) // width_ms * width_ms
+            before = sums.get(offset_ms, (0, 0))
+            sums[offset_ms] = before[0] + integral, before[1] + covered_ms
+        return {
+            offset_ms: integral / covered_ms
+            for offset_ms, (integral, covered_ms) in sorted(sums.items())
+            if covered_ms
+        }
 
 
 _RUNNING = (

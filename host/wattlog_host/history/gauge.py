@@ -61,9 +61,11 @@ def channel_of(member: Member, key: str) -> int | None:
 
 
 def width_for(span_ms: int, points_max: int) -> tuple[int, int]:
-    """Return (bucket of the curve, bucket to ask for) in seconds, for at most so many points."""
-    # Ends within buckets make one more of them.
-    least_s = -(-span_ms // (1000 * max(1, points_max - 1)))
+    """Return (bucket of the curve, bucket to ask for) in seconds, for at most so many points.
+
+    Ends that lie within buckets make one more of them.
+    """
+    least_s = -(-span_ms // (1000 * points_max))
     day_s = WIDTHS_S[-1]
     width_s = next((one for one in WIDTHS_S if one >= least_s), -(-least_s // day_s) * day_s)
     return width_s, max(step for step in STEPS_S if width_s % step == 0)

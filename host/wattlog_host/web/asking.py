@@ -13,7 +13,7 @@ TEXT_MAX = 100
 
 
 class BadQuestion(Exception):
-    """What was asked cannot be; str() names the parameter, what is wrong, and what would be right."""
+    """A question that cannot be; str() names the parameter, what is wrong and what is right."""
 
 
 class Parameter(NamedTuple):

@@ -136,9 +136,10 @@ def _energy(asked: Asked) -> Answer:
     )
     found = asked.answers.energy(asked.chosen(), asked.span(default), unit)
     total = found.total
+    body = shapes.energy(found, zone, asked.house.currency)
     if total is None:
-        return Answer(shapes.energy(found, zone))
-    return Answer(shapes.energy(found, zone), total.end_ms, not total.is_partial)
+        return Answer(body)
+    return Answer(body, total.end_ms, not total.is_partial)
 
 
 def _energy_summary(asked: Asked) -> Answer:
@@ -165,7 +166,7 @@ def _summary(asked: Asked) -> Answer:
         if total.bill and total.bill.cost is not None and total.imported:
             bought = total.bill.cost - total.bill.standing + total.bill.credit
             price = bought * (UNITS_PER_KWH * CT_PER_EUR) / Decimal(total.imported)
-    return Answer(shapes.summary(found, price))
+    return Answer(shapes.summary(found, price, asked.house.currency))
 
 
 def _compare(asked: Asked) -> Answer:
@@ -183,8 +184,8 @@ def _compare(asked: Asked) -> Answer:
         a, b = _up_to_now(asked.house.zone, a, b, asked.now_ms)
     if not chosen:
         raise UnknownMeter("there is no reading yet")
-    sides = [asked.answers.compared(chosen, span) for span in (a, b)]
-    return Answer(shapes.compare(*sides))
+    one, other = (asked.answers.compared(chosen, span) for span in (a, b))
+    return Answer(shapes.compare(one, other, asked.house.currency, asked.now_ms))
 
 
 def _preset(zone: Zone, name: str, now_ms: int) -> tuple[Span, Span]:
@@ -222,8 +223,12 @@ def _days(asked: Asked) -> Answer:
     first: date = of["year"] or of["month"] or zone.day(asked.now_ms).replace(day=1)
     unit = "year" if of["year"] else "month"
     start_ms = zone.day_start(first)
-    found = asked.answers.days(asked.chosen(), Span(start_ms, zone.next(unit, start_ms)))
-    return Answer(shapes.days(found))
+    span, chosen = Span(start_ms, zone.next(unit, start_ms)), asked.chosen()
+    if unit == "year":
+        found, letters = asked.answers.months(chosen, span), len("2026-11")
+    else:
+        found, letters = asked.answers.days(chosen, span), len("2026-11-27")
+    return Answer(shapes.days(found, asked.house.currency, letters))
 
 
 def _tariffs(asked: Asked) -> Answer:
@@ -232,12 +237,15 @@ def _tariffs(asked: Asked) -> Answer:
 
 
 _POINTS = Parameter(
-    "points", "integer", "At most so many buckets, which tell minimum, mean and maximum; the "
-    "server chooses how long they are. Without it: raw readings.", "1000", POINTS_MIN, POINTS_MAX,
+    "points", "integer", "At most so many buckets, and one more where start or end lie within "
+    "one; the server chooses how long they are. Without it: raw readings.",
+    "1000", POINTS_MIN, POINTS_MAX,
 )  # fmt: skip
 _AFTER = Parameter("after", "time", "Only what is newer, to go on with.", "1795000000000")
 _CHANNEL = Parameter("channel", "text", "The key of a channel, of /api/meters.", POWER_KEY)
-_PER = Parameter("per", "choice", "The unit of the calendar; day by default.", "day", choices=UNITS)
+_PER = Parameter(
+    "per", "choice", "The unit of the calendar; day by default.", "day", choices=UNITS
+)
 _MONTH = Parameter("month", "month", "A month of the calendar; this one by default.", "2026-11")
 _YEAR = Parameter("year", "year", "A year of the calendar.", "2026")
 _PRESET = Parameter(
@@ -277,7 +285,7 @@ QUESTIONS = (
         (_PRESET, *_SIDES, METER), _compare, schemas.COMPARE,
     ),
     Question(
-        "/api/days", "The days of a month or a year, each beside what is usual",
+        "/api/days", "The days of a month, or the months of a year, each beside what is usual",
         (_MONTH, _YEAR, METER), _days, schemas.DAYS,
     ),
     Question("/api/tariffs", "The tariffs that costs are worked out with", (), _tariffs,

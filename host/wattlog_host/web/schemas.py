@@ -57,7 +57,7 @@ _ROW = shaped(t=TIME, end=TIME, **_FIGURES)
 METERS = shaped(
     meters=listed(
         shaped(
-            id=INTEGER, server_id=TEXT, label=TEXT, name=TEXT, first_ms=TIME, last_ms=TIME,
+            id=INTEGER, server_id=TEXT, label=TEXT, name=maybe(TEXT), first_ms=TIME, last_ms=TIME,
             channels=listed(
                 shaped(
                     key=TEXT, label=TEXT, unit=TEXT, kind={"enum": ["counter", "gauge"]},
@@ -96,9 +96,10 @@ READINGS: Schema = {
 }  # fmt: skip
 
 ENERGY = shaped(
-    zone=TEXT, buckets=listed(_ROW), total={"oneOf": [_ROW, {"type": "null"}]}
+    zone=TEXT, currency=TEXT, buckets=listed(_ROW), total={"oneOf": [_ROW, {"type": "null"}]}
 )
 ENERGY_SUMMARY = shaped(
+    currency=TEXT,
     avg_daily=maybe(NUMBER),
     daily=listed(shaped(t=TIME, kwh=maybe(NUMBER), is_partial=FLAG)),
     moving_avg_30d=listed(shaped(t=TIME, kwh=NUMBER)),
@@ -113,6 +114,7 @@ STATS = shaped(
     ),
 )
 SUMMARY = shaped(
+    currency=TEXT,
     periods={
         "type": "object",
         "additionalProperties": shaped(
@@ -126,19 +128,16 @@ _SIDE = shaped(
     start=TIME,
     end=TIME,
     **_FIGURES,
-    **_POWER,
+    min_power_w=maybe(NUMBER),
+    avg_power_w=maybe(NUMBER),
+    max_power_w=maybe(NUMBER),
     days=NUMBER,
     daily_kwh=maybe(NUMBER),
     daily_cost=maybe(NUMBER),
-    curve=shaped(
-        per={"enum": ["hour", "day"]},
-        offset_ms=listed(INTEGER),
-        import_kwh=_AMOUNTS,
-        estimated_kwh=_AMOUNTS,
-        coverage=listed(SHARE),
-    ),
+    curve=shaped(t=listed(INTEGER), w=listed(NUMBER)),
 )
 COMPARE = shaped(
+    currency=TEXT,
     a=_SIDE,
     b=_SIDE,
     difference={
@@ -147,7 +146,8 @@ COMPARE = shaped(
     },
 )
 DAYS = shaped(
-    days=listed(
+    currency=TEXT,
+    rows=listed(
         shaped(
             date=TEXT, t=TIME, end=TIME, **_FIGURES, typical_kwh=maybe(NUMBER),
             difference_kwh=maybe(NUMBER),

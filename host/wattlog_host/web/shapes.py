@@ -57,7 +57,7 @@ def meters(found: Sequence[MeterInfo], zone: Zone, now_ms: int) -> dict[str, Any
                 "id": meter.id,
                 "server_id": meter.server_id.hex(),
                 "label": meter.label,
-                "name": meter.label,
+                "name": None,
                 "first_ms": meter.first_ms,
                 "last_ms": meter.last_ms,
                 "channels": [
@@ -186,14 +186,13 @@ def figures(found: Figures) -> dict[str, Any]:
     }
 
 
-def energy(found: EnergyAnswer, zone: Zone) -> dict[str, Any]:
+def energy(found: EnergyAnswer, zone: Zone, currency: str) -> dict[str, Any]:
     """Return /api/energy."""
     total = found.total
     return {
         "zone": zone.name,
-        "buckets": [
-            {"t": row.start_ms, "end": row.end_ms, **figures(row)} for row in found.rows
-        ],
+        "currency": currency,
+        "buckets": [{"t": row.start_ms, "end": row.end_ms, **figures(row)} for row in found.rows],
         "total": None
         if total is None
         else {"t": total.start_ms, "end": total.end_ms, **figures(total)},
@@ -219,12 +218,13 @@ def usual(found: Usual, zone: Zone) -> dict[str, Any]:
     }
 
 
-def days(found: Usual) -> dict[str, Any]:
-    """Return /api/days; a day that is partial is not compared."""
+def days(found: Usual, currency: str, letters: int) -> dict[str, Any]:
+    """Return /api/days; of each date so many letters; one that is partial is not compared."""
     return {
-        "days": [
+        "currency": currency,
+        "rows": [
             {
-                "date": row.day.isoformat(),
+                "date": row.day.isoformat()[:letters],
                 "t": row.figures.start_ms,
                 "end": row.figures.end_ms,
                 **figures(row.figures),
@@ -234,7 +234,7 @@ def days(found: Usual) -> dict[str, Any]:
                 else None,
             }
             for row in found.rows
-        ]
+        ],
     }
 
 
@@ -267,9 +267,10 @@ FIGURES = (
 )  # fmt: skip
 
 
-def summary(found: Summary, ct_per_kwh: Decimal | None) -> dict[str, Any]:
+def summary(found: Summary, ct_per_kwh: Decimal | None, currency: str) -> dict[str, Any]:
     """Return /api/summary; ct_per_kwh is what a kWh costs on the mean."""
     return {
+        "currency": currency,
         "periods": {
             one.name: {
                 "start": one.figures.start_ms,
@@ -294,34 +295,35 @@ def _typical_cost(
     return _money(Decimal(typical) * ct_per_kwh / (KWH * CT_PER_EUR) + found.bill.standing)
 
 
-def compare(one: Compared, other: Compared) -> dict[str, Any]:
+def compare(one: Compared, other: Compared, currency: str, now_ms: int) -> dict[str, Any]:
     """Return /api/compare: b against a."""
-    a, b = _side(one), _side(other)
-    return {"a": a, "b": b, "difference": {key: _difference(a[key], b[key]) for key in COMPARED}}
+    a, b = _side(one, now_ms), _side(other, now_ms)
+    difference = {key: _difference(a[key], b[key]) for key in COMPARED}
+    return {"currency": currency, "a": a, "b": b, "difference": difference}
 
 
 COMPARED = (
-    "import_kwh", "export_kwh", "cost", "daily_kwh", "daily_cost", "avg_power_watts",
-    "max_power_watts",
+    "import_kwh", "export_kwh", "cost", "daily_kwh", "daily_cost", "avg_power_w", "max_power_w",
 )  # fmt: skip
 
 
-def _side(found: Compared) -> dict[str, Any]:
+def _side(found: Compared, now_ms: int) -> dict[str, Any]:
     shown = figures(found.figures)
+    shown["is_partial"] |= found.figures.end_ms >= now_ms
+    maximum, minimum = found.power.maximum, found.power.minimum
     return {
         "start": found.figures.start_ms,
         "end": found.figures.end_ms,
         **shown,
-        **power(found.power),
+        "min_power_w": None if minimum is None else minimum / 1000,
+        "avg_power_w": _watts(found.power.mean()),
+        "max_power_w": None if maximum is None else maximum / 1000,
         "days": round(found.days, 6),
         "daily_kwh": _per(shown["import_kwh"], found.days),
         "daily_cost": _per(shown["cost"], found.days),
         "curve": {
-            "per": found.unit,
-            "offset_ms": found.offset_ms,
-            "import_kwh": [kwh(row.imported) for row in found.course],
-            "estimated_kwh": [kwh(row.estimated) for row in found.course],
-            "coverage": [_share(row.coverage) for row in found.course],
+            "t": list(found.course),
+            "w": [_watts(mean) for mean in found.course.values()],
         },
     }
 
