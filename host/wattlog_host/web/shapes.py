@@ -372,15 +372,6 @@ def _clock(quarter: int) -> str:
     return f"{quarter // 4:02}:{quarter % 4 * 15:02}"
 
 
-def values(stored: Mapping[int, int]) -> dict[str, float]:
-    """Return a reading's values by key, in their units."""
-    return {
-        BY_ID[one].key: value / 10 ** BY_ID[one].decimals
-        for one, value in stored.items()
-        if one in BY_ID
-    }
-
-
 def is_counter(key: str) -> bool:
     """Tell whether a channel is a counter."""
     return bool(BY_KEY[key].kind == COUNTER)
