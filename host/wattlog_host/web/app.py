@@ -18,7 +18,7 @@ from wattlog_host.snapshot import snapshot
 from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
 from wattlog_host.web.guard import Guard
-from wattlog_host.web.questions import House
+from wattlog_host.web.questions import PLAIN_HOUSE, House
 from wattlog_host.web.words import FILTERS
 
 _HERE = Path(__file__).parent
@@ -34,7 +34,7 @@ def make_app(
     store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
-    house: House,
+    house: House = PLAIN_HOUSE,
     changes: Changes | None = None,
 ) -> Starlette:
     """Return the web application."""

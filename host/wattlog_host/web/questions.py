@@ -14,7 +14,7 @@ from wattlog_host.history.days import YEAR_DAYS
 from wattlog_host.history.gauge import POWER_KEY, channel_of
 from wattlog_host.history.house import Member
 from wattlog_host.history.tariff import CT_PER_EUR, UNITS_PER_KWH, Tariffs
-from wattlog_host.history.zone import UNITS, Zone
+from wattlog_host.history.zone import UNITS, Zone, named_zone
 from wattlog_host.units import BY_KEY
 from wattlog_host.web import schemas, shapes
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, required
@@ -43,6 +43,11 @@ class House(NamedTuple):
     zone: Zone
     currency: str
     tariffs: Tariffs
+
+
+_UTC = named_zone("UTC")
+PLAIN_HOUSE = House("", _UTC, "EUR", Tariffs((), _UTC))
+"""One of which nothing is set."""
 
 
 class Asked(NamedTuple):

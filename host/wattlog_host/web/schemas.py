@@ -99,7 +99,6 @@ ENERGY = shaped(
     zone=TEXT, currency=TEXT, buckets=listed(_ROW), total={"oneOf": [_ROW, {"type": "null"}]}
 )
 ENERGY_SUMMARY = shaped(
-    currency=TEXT,
     avg_daily=maybe(NUMBER),
     daily=listed(shaped(t=TIME, kwh=maybe(NUMBER), is_partial=FLAG)),
     moving_avg_30d=listed(shaped(t=TIME, kwh=NUMBER)),

@@ -33,8 +33,8 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def kwh(units: float | None) -> float | None:
-    """Return a stored energy in kWh."""
-    return None if units is None else units / KWH
+    """Return a stored energy in kWh, as exact as the meter; of a mean no more places than that."""
+    return None if units is None else round(units) / KWH
 
 
 def _money(amount: Decimal | None) -> float | None:
