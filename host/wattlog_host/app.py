@@ -102,7 +102,13 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             make_app(
-                view, hub, store, now_ms, settings.http_hostnames, house_of(settings), store.changes
+                view,
+                hub,
+                store,
+                now_ms,
+                settings.http_hostnames,
+                house_of(settings),
+                store.changes,
             ),  # fmt: skip
             http=Connection,
             log_config=None,

@@ -87,7 +87,9 @@ def test_the_first_and_the_running_day_are_partial(world):
 
 
 def test_an_hour_of_night_and_one_of_day_have_their_prices(world):
-    rows = world.json("/api/energy", per="hour", start="2026-11-10T21:00", end="2026-11-10T23:00")["buckets"]
+    rows = world.json("/api/energy", per="hour", start="2026-11-10T21:00", end="2026-11-10T23:00")[
+        "buckets"
+    ]
     standing = 182.5 / 365 / 24
     for row, ct in zip(rows, (40, 20), strict=True):
         assert row["cost"] == pytest.approx(0.6 * ct / 100 - 0.15 * 0.08 + standing, abs=1e-6)
@@ -100,7 +102,9 @@ def test_a_later_price_changes_nothing_before_it(world):
 
 
 def test_what_has_no_price_costs_nothing_known():
-    world = ApiWorld({1: steady(local("2025-12-30T00:00"), local("2026-01-03T00:00"), 4 * MINUTE_MS)}, NOW)
+    world = ApiWorld(
+        {1: steady(local("2025-12-30T00:00"), local("2026-01-03T00:00"), 4 * MINUTE_MS)}, NOW
+    )
     found = world.json("/api/energy", start="2025-12-30", end="2026-01-03")
     assert [row["cost"] for row in found["buckets"]] == [None, None, 4.32, 4.32]
     assert (found["total"]["cost"], found["total"]["unpriced_kwh"]) == (None, 28.8)
@@ -109,10 +113,15 @@ def test_what_has_no_price_costs_nothing_known():
 
 
 def test_rows_are_bounded(world):
-    year = ApiWorld({1: steady(local("2024-01-01T00:00"), local("2026-11-01T00:00"), 12 * HOUR_MS)}, NOW)
+    year = ApiWorld(
+        {1: steady(local("2024-01-01T00:00"), local("2026-11-01T00:00"), 12 * HOUR_MS)}, NOW
+    )
     status, why = year.error("/api/energy", per="hour", start="2024-01-01", end="2026-11-01")
     assert status == 400 and "longer per" in why
-    assert len(year.json("/api/energy", per="day", start="1970-01-01", end="2999-01-01")["buckets"]) < 1100
+    assert (
+        len(year.json("/api/energy", per="day", start="1970-01-01", end="2999-01-01")["buckets"])
+        < 1100
+    )
 
 
 # --- statistics ------------------------------------------------------------------------------
@@ -132,11 +141,18 @@ def test_the_numbers_of_any_time(world):
 def test_the_mean_is_weighted_by_time():
     rows = [(START, {POWER: 1000 * W, IMPORT: 0})]
     rows += [(START + second * 1000, {POWER: 1000 * W, IMPORT: 0}) for second in range(1, 61)]
-    rows += [(START + 60_000 + 1000 * second, {POWER: 100 * W, IMPORT: 0}) for second in range(240, 541, 300)]
+    rows += [
+        (START + 60_000 + 1000 * second, {POWER: 100 * W, IMPORT: 0})
+        for second in range(240, 541, 300)
+    ]
     world = ApiWorld({1: rows}, NOW)
     found = world.json("/api/stats", start=START, end=START + 600_000)["stats"]
     assert found["avg_power_watts"] == round((1000 * 60 + 100 * 540) / 600, 1)
-    assert (found["min_power_watts"], found["max_power_watts"], found["count"]) == (100.0, 1000.0, 62)
+    assert (found["min_power_watts"], found["max_power_watts"], found["count"]) == (
+        100.0,
+        1000.0,
+        62,
+    )
 
 
 def test_any_spelling_of_a_time_is_the_same_answer(world):
@@ -161,7 +177,10 @@ def test_any_spelling_of_a_time_is_the_same_answer(world):
 
 def test_raw_readings_have_the_known_shape(world):
     found = world.json("/api/readings", start=START, end=START + 4 * MINUTE_MS)
-    assert found == [{"t": START, "p": 600.0, "e": 10.0}, {"t": START + 2 * MINUTE_MS, "p": 600.0, "e": 10.02}]
+    assert found == [
+        {"t": START, "p": 600.0, "e": 10.0},
+        {"t": START + 2 * MINUTE_MS, "p": 600.0, "e": 10.02},
+    ]
     assert world.json("/api/readings", start="2030-01-01", end="2030-01-02") == []
     last_day = world.json("/api/readings")
     assert NOW - DAY_MS <= last_day[0]["t"] and len(last_day) == 720
@@ -196,13 +215,21 @@ def test_the_server_chooses_how_long_buckets_are(world, length_ms, points, step_
     assert found["step_s"] == step_s
     assert len(found["t"]) <= points + 1
     # Who slides a view of that length keeps its buckets.
-    again = world.json("/api/readings", start=NOW - length_ms + 7, end=NOW + 7, points=-(-length_ms // (1000 * step_s)) if length_ms // step_s >= 10_000 else points)
+    again = world.json(
+        "/api/readings",
+        start=NOW - length_ms + 7,
+        end=NOW + 7,
+        points=-(-length_ms // (1000 * step_s)) if length_ms // step_s >= 10_000 else points,
+    )
     assert again["step_s"] == step_s
 
 
 def test_a_gap_breaks_the_curve_and_is_in_no_bucket():
     rows = steady(START, START + 2 * HOUR_MS, 10_000)
-    rows += [(at + 5 * HOUR_MS, {POWER: 9000 * W, IMPORT: values[IMPORT] + 90_000 * WH}) for at, values in rows]
+    rows += [
+        (at + 5 * HOUR_MS, {POWER: 9000 * W, IMPORT: values[IMPORT] + 90_000 * WH})
+        for at, values in rows
+    ]
     world = ApiWorld({1: rows}, NOW)
     found = world.json("/api/readings", start=START, end=START + 7 * HOUR_MS, points=1000)
     hole = found["mean"].index(None)
@@ -212,7 +239,15 @@ def test_a_gap_breaks_the_curve_and_is_in_no_bucket():
     hours = world.json("/api/energy", per="hour", start=START, end=START + 7 * HOUR_MS)["buckets"]
     assert [row["import_kwh"] for row in hours[:2]] == [0.6, 0.6]
     assert all(row["import_kwh"] == pytest.approx(88.8 / 3, abs=0.01) for row in hours[2:5])
-    assert [row["estimated_kwh"] > 0 for row in hours] == [False, False, True, True, True, False, False]
+    assert [row["estimated_kwh"] > 0 for row in hours] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert [row["coverage"] for row in hours[:5]] == [1, 1, 0, 0, 0]
     summary = world.json("/api/summary")
     assert all(peak["w"] <= 9000 for peak in summary["peaks"])
@@ -237,8 +272,14 @@ def test_a_curve_says_what_the_readings_say(rows, points):
     width = 1000 * found["step_s"]
     counter = [(at, values[IMPORT]) for at, values in rows]
     for index, start in enumerate(found["t"]):
-        held = [(before, at, values[POWER]) for (before, _), (at, values) in pairwise(rows) if at - before <= 300_000]
-        spoken = [(min(at, start + width) - max(before, start), power) for before, at, power in held]
+        held = [
+            (before, at, values[POWER])
+            for (before, _), (at, values) in pairwise(rows)
+            if at - before <= 300_000
+        ]
+        spoken = [
+            (min(at, start + width) - max(before, start), power) for before, at, power in held
+        ]
         spoken = [(length, power) for length, power in spoken if length > 0]
         lone = [values[POWER] for at, values in rows if start <= at < start + width]
         powers = lone + [power for _, power in spoken]
@@ -257,7 +298,9 @@ def test_a_curve_says_what_the_readings_say(rows, points):
 
 
 def test_a_register_is_told_by_what_it_stood_at(world):
-    found = world.json("/api/readings", channel="import_wh", points=100, start="2026-11-10", end="2026-11-11")
+    found = world.json(
+        "/api/readings", channel="import_wh", points=100, start="2026-11-10", end="2026-11-11"
+    )
     assert (found["unit"], found["step_s"], len(found["t"])) == ("Wh", 900, 96)
     assert sum(found["rise"]) == pytest.approx(14_400)
     assert all(before <= after for before, after in pairwise(found["last"]))
@@ -273,7 +316,11 @@ def test_the_average_of_30_days_leaves_out_what_is_partial_and_is_the_same_in_ev
     assert whole["daily"][0]["t"] not in averages
     # The day of 25 hours has one hour more.
     assert averages[local("2026-10-25T12:00")] == pytest.approx((4 * 14.4 + 15) / 5)
-    for start, end in (("2026-11-05", "2026-11-06"), ("2026-11-05T13:00", "2026-11-05T23:00"), ("2026-10-28", "2026-11-20")):
+    for start, end in (
+        ("2026-11-05", "2026-11-06"),
+        ("2026-11-05T13:00", "2026-11-05T23:00"),
+        ("2026-10-28", "2026-11-20"),
+    ):
         part = world.json("/api/energy_summary", start=start, end=end)
         assert part["daily"], start
         assert all(averages[row["t"]] == row["kwh"] for row in part["moving_avg_30d"])
@@ -286,7 +333,11 @@ def test_the_summary_puts_each_period_beside_what_is_usual(world):
         "today", "this_week", "this_month", "this_year", "total", "last_24h", "last_7d", "last_30d",
     ]  # fmt: skip
     today = found["periods"]["today"]
-    assert (today["start"], today["end"], today["is_partial"]) == (local("2026-11-27T00:00"), NOW, True)
+    assert (today["start"], today["end"], today["is_partial"]) == (
+        local("2026-11-27T00:00"),
+        NOW,
+        True,
+    )
     assert today["import_kwh"] == pytest.approx(9.5 * 0.6, abs=0.03)
     assert today["typical_kwh"] == pytest.approx(9.5 / 24 * (36 * 14.4 + 15) / 37)
     total = found["periods"]["total"]
@@ -348,7 +399,12 @@ def test_the_month_before_may_be_shorter():
 
 
 def test_own_periods_are_compared_as_they_are_unless_one_runs(world):
-    spans = {"a_start": "2026-11-01", "a_end": "2026-11-08", "b_start": "2026-11-08", "b_end": "2026-11-15"}
+    spans = {
+        "a_start": "2026-11-01",
+        "a_end": "2026-11-08",
+        "b_start": "2026-11-08",
+        "b_end": "2026-11-15",
+    }
     found = world.json("/api/compare", **spans)
     assert (found["a"]["days"], found["b"]["days"]) == (7, 7)
     spans |= {"b_start": "2026-11-26", "b_end": "2026-12-03"}
@@ -368,7 +424,11 @@ def test_the_house_is_the_sum_of_its_meters(pair):
     assert whole["avg_power_watts"] == 1000.0
     assert whole["coverage"] == 1
     before = pair.json("/api/stats", start="2026-10-22", end="2026-10-23")["stats"]
-    assert (before["energy_used_kwh"], before["avg_power_watts"], before["coverage"]) == (14.4, 600.0, 1)
+    assert (before["energy_used_kwh"], before["avg_power_watts"], before["coverage"]) == (
+        14.4,
+        600.0,
+        1,
+    )
 
 
 def test_a_meter_has_an_id_a_server_id_and_a_label(pair):
@@ -380,14 +440,29 @@ def test_a_meter_has_an_id_a_server_id_and_a_label(pair):
                    for name in (meter["id"], meter["server_id"], meter["server_id"].upper(), meter["label"].lower())]  # fmt: skip
         assert len(set(answers)) == 1
         for path in ("/api/latest_reading", "/api/live_power"):
-            assert pair.get(path, meter=meter["id"]).text == pair.get(path, meter=meter["server_id"]).text
-    for path in ("/api/stats?start=1970-01-02&end=1970-01-03", "/api/latest_reading?x", "/api/live_power?x", "/api/gaps?x"):
-        assert pair.get(f"{path.removesuffix('?x')}{'&' if '=' in path else '?'}meter=3").status_code == 404, path
+            assert (
+                pair.get(path, meter=meter["id"]).text
+                == pair.get(path, meter=meter["server_id"]).text
+            )
+    for path in (
+        "/api/stats?start=1970-01-02&end=1970-01-03",
+        "/api/latest_reading?x",
+        "/api/live_power?x",
+        "/api/gaps?x",
+    ):
+        assert (
+            pair.get(f"{path.removesuffix('?x')}{'&' if '=' in path else '?'}meter=3").status_code
+            == 404
+        ), path
 
 
 def test_what_one_meter_does_not_say_the_house_does_not_know():
     rows = steady(START, START + DAY_MS, MINUTE_MS)
-    other = [row for row in steady(START, START + DAY_MS, MINUTE_MS, watts=100) if not 3 * HOUR_MS < row[0] - START < 9 * HOUR_MS]
+    other = [
+        row
+        for row in steady(START, START + DAY_MS, MINUTE_MS, watts=100)
+        if not 3 * HOUR_MS < row[0] - START < 9 * HOUR_MS
+    ]
     world = ApiWorld({1: rows, 2: other}, START + DAY_MS)
     found = world.json("/api/readings", points=100, start=START, end=START + DAY_MS)
     hole = found["mean"].index(None)
@@ -464,7 +539,9 @@ def test_a_database_that_fails_is_said(world):
     world.store_trouble = "disk gone"
     try:
         for question in QUESTIONS:
-            path = question.path + ("?start=2026-11-01&end=2026-11-02" if "stats" in question.path else "")
+            path = question.path + (
+                "?start=2026-11-01&end=2026-11-02" if "stats" in question.path else ""
+            )
             path += "?preset=previous_day" if "compare" in path else ""
             assert world.error(path) == (503, "database: disk gone")
     finally:
@@ -476,9 +553,23 @@ def test_before_the_first_reading_nothing_is_made_up(empty):
     assert empty.json("/api/readings") == []
     assert empty.json("/api/readings", points=100)["t"] == []
     assert empty.json("/api/readings", points=100, channel="import_wh")["t"] == []
-    assert empty.json("/api/energy") == {"zone": "Europe/Berlin", "currency": "EUR", "buckets": [], "total": None}
-    assert empty.json("/api/energy_summary") == {"avg_daily": None, "daily": [], "moving_avg_30d": []}
-    assert empty.json("/api/summary") == {"currency": "EUR", "periods": {}, "base_load_w": None, "peaks": []}
+    assert empty.json("/api/energy") == {
+        "zone": "Europe/Berlin",
+        "currency": "EUR",
+        "buckets": [],
+        "total": None,
+    }
+    assert empty.json("/api/energy_summary") == {
+        "avg_daily": None,
+        "daily": [],
+        "moving_avg_30d": [],
+    }
+    assert empty.json("/api/summary") == {
+        "currency": "EUR",
+        "periods": {},
+        "base_load_w": None,
+        "peaks": [],
+    }
     assert empty.json("/api/stats", start=START, end=NOW)["stats"]["energy_used_kwh"] is None
     assert empty.json("/api/days")["rows"] == empty.json("/api/days", year=2026)["rows"] == []
     assert empty.json("/api/live_power") == {"t": None, "w": None, "age_s": None, "stale": True}
@@ -489,19 +580,34 @@ def test_a_counter_without_power_and_power_without_a_counter():
     counter = [(at, {IMPORT: values[IMPORT]}) for at, values in steady(START, NOW, 4 * MINUTE_MS)]
     world = ApiWorld({1: counter}, NOW)
     assert world.json("/api/readings", points=10)["mean"] == []
-    assert world.json("/api/stats", start="2026-11-10", end="2026-11-11")["stats"]["energy_used_kwh"] == 14.4
-    power = [(at, {POWER: values[POWER]}) for at, values in counter and steady(START, NOW, 4 * MINUTE_MS)]
+    assert (
+        world.json("/api/stats", start="2026-11-10", end="2026-11-11")["stats"]["energy_used_kwh"]
+        == 14.4
+    )
+    power = [
+        (at, {POWER: values[POWER]})
+        for at, values in counter and steady(START, NOW, 4 * MINUTE_MS)
+    ]
     world = ApiWorld({1: power}, NOW)
     found = world.json("/api/stats", start="2026-11-10", end="2026-11-11")["stats"]
-    assert (found["energy_used_kwh"], found["avg_power_watts"], found["cost"]) == (None, 600.0, None)
+    assert (found["energy_used_kwh"], found["avg_power_watts"], found["cost"]) == (
+        None,
+        600.0,
+        None,
+    )
     assert world.json("/api/summary")["periods"]["today"]["import_kwh"] is None
     assert world.json("/api/energy_summary")["moving_avg_30d"] == []
 
 
 def test_two_tariff_registers_are_one_energy():
-    rows = [(at, {2: values[IMPORT], 3: values[IMPORT] * 2}) for at, values in steady(START, NOW, 4 * MINUTE_MS)]
+    rows = [
+        (at, {2: values[IMPORT], 3: values[IMPORT] * 2})
+        for at, values in steady(START, NOW, 4 * MINUTE_MS)
+    ]
     world = ApiWorld({1: rows}, NOW)
-    assert world.json("/api/stats", start="2026-11-10", end="2026-11-11")["stats"]["energy_used_kwh"] == pytest.approx(43.2)
+    assert world.json("/api/stats", start="2026-11-10", end="2026-11-11")["stats"][
+        "energy_used_kwh"
+    ] == pytest.approx(43.2)
     assert world.json("/api/readings", after=NOW - 10 * MINUTE_MS)[0]["e"] is not None
 
 
@@ -540,9 +646,14 @@ def test_long_answers_are_compressed(world):
     assert "content-encoding" not in plain.headers and plain.json() == answer.json()
 
 
-@pytest.mark.parametrize("path", [question.path for question in QUESTIONS] + ["/status", "/api/stream", "/mobile"])
+@pytest.mark.parametrize(
+    "path", [question.path for question in QUESTIONS] + ["/status", "/api/stream", "/mobile"]
+)
 def test_head_is_a_way_of_asking(world, path):
-    with_parameters = {"/api/stats": "?start=2026-11-01&end=2026-11-02", "/api/compare": "?preset=previous_day"}
+    with_parameters = {
+        "/api/stats": "?start=2026-11-01&end=2026-11-02",
+        "/api/compare": "?preset=previous_day",
+    }
     assert world.client.head(path + with_parameters.get(path, "")).status_code == 200
 
 
@@ -588,9 +699,18 @@ def test_gaps_can_be_asked_for_by_time_and_meter(world):
     try:
         assert world.json("/api/gaps")["records"] == 306
         found = world.json("/api/gaps", end=START + DAY_MS)
-        assert ([one["first_seq"] for one in found["newest"]], found["runs"], found["records"]) == ([11], 1, 300)
-        assert [one["first_seq"] for one in world.json("/api/gaps", start=NOW - DAY_MS)["newest"]] == [1]
-        assert [one["first_seq"] for one in world.json("/api/gaps", meter=1)["newest"]] == [11, 400]
+        assert (
+            [one["first_seq"] for one in found["newest"]],
+            found["runs"],
+            found["records"],
+        ) == ([11], 1, 300)
+        assert [
+            one["first_seq"] for one in world.json("/api/gaps", start=NOW - DAY_MS)["newest"]
+        ] == [1]
+        assert [one["first_seq"] for one in world.json("/api/gaps", meter=1)["newest"]] == [
+            11,
+            400,
+        ]
     finally:
         world.lost = Losses()
 
@@ -619,7 +739,9 @@ def test_a_stream_tells_new_readings_by_name_and_the_view(world):
         return first + second
 
     first, plain_first, second, plain = asyncio.run(act())
-    assert first.startswith(b"event: view\ndata: {") and plain_first == first.removeprefix(b"event: view\n")
+    assert first.startswith(b"event: view\ndata: {") and plain_first == first.removeprefix(
+        b"event: view\n"
+    )
     reading, view = second.decode().split("\n\n")[:2]
     name, _, data = reading.partition("\ndata: ")
     assert name == "event: reading"
@@ -644,7 +766,11 @@ def test_a_reading_is_told_once(world):
 
 def test_every_address_and_parameter_is_in_the_document(world):
     paths = world.json("/api/openapi.json")["paths"]
-    served = {route.path for route in world.app.routes if route.path.startswith(("/api/", "/status", "/events"))}
+    served = {
+        route.path
+        for route in world.app.routes
+        if route.path.startswith(("/api/", "/status", "/events"))
+    }
     assert served - {"/api/openapi.json"} == set(paths)
     for question in QUESTIONS:
         described = {one["name"]: one for one in paths[question.path]["get"]["parameters"]}
@@ -659,13 +785,22 @@ def test_an_example_of_the_document_is_understood(world):
         for parameter in act["get"]["parameters"]:
             needed = {"start": "2026-11-01", "end": "2026-11-28"} if path == "/api/stats" else {}
             if parameter["name"][:2] in ("a_", "b_"):
-                needed = {"a_start": "2026-11-01", "a_end": "2026-12-01", "b_start": "2026-11-05", "b_end": "2026-12-01"}
+                needed = {
+                    "a_start": "2026-11-01",
+                    "a_end": "2026-12-01",
+                    "b_start": "2026-11-05",
+                    "b_end": "2026-12-01",
+                }
             if parameter["name"] in ("channel", "after"):
                 needed = {"points": 100}
             asked = {**needed, parameter["name"]: parameter["example"]}
             if parameter["name"] == "start" and path != "/api/stats":
                 asked["end"] = "2026-11-29"
-            assert world.get(path, **asked).status_code == 200, (path, asked, world.get(path, **asked).text)
+            assert world.get(path, **asked).status_code == 200, (
+                path,
+                asked,
+                world.get(path, **asked).text,
+            )
 
 
 def test_answers_have_the_form_of_the_document(world, pair, empty):
@@ -678,7 +813,9 @@ def test_answers_have_the_form_of_the_document(world, pair, empty):
         for path in asked:
             if one is empty and "compare" in path:
                 continue
-            schema = document["paths"][path.partition("?")[0]]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            schema = document["paths"][path.partition("?")[0]]["get"]["responses"]["200"][
+                "content"
+            ]["application/json"]["schema"]
             errors = list(Draft202012Validator(schema).iter_errors(one.json(path)))
             assert errors == [], (path, errors[:1])
 
@@ -699,7 +836,12 @@ def test_no_question_of_the_document_breaks_it(described):
         for mode in GenerationMode:
 
             @given(operation.as_strategy(generation_mode=mode))
-            @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+            @settings(
+                max_examples=8,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            )
             def ask(case):
                 answer = case.call()
                 assert answer.status_code < 500, answer.text

@@ -29,7 +29,9 @@ class MemoryHistory:
     """readings: {meter id: [(time_ms, {channel: stored value})]}, rising."""
 
     def __init__(self, readings, losses=()):
-        self.all = {meter_id: sorted(rows, key=lambda row: row[0]) for meter_id, rows in readings.items()}
+        self.all = {
+            meter_id: sorted(rows, key=lambda row: row[0]) for meter_id, rows in readings.items()
+        }
         self.lost = list(losses)
         self.asked = []
         self._gauges, self._registers = cache(self._all_gauges), cache(self._all_registers)
@@ -55,14 +57,20 @@ class MemoryHistory:
             for row in self._gauges(meter_id, channel, step_s)
             if row[0] < end_ms and row[0] + 1000 * step_s > start_ms
         ]
-        return Gauges(*map(list, zip(*rows, strict=True))) if rows else Gauges(*([] for _ in range(6)))
+        return (
+            Gauges(*map(list, zip(*rows, strict=True)))
+            if rows
+            else Gauges(*([] for _ in range(6)))
+        )
 
     def _all_gauges(self, meter_id, channel, step_s):
         step_ms = 1000 * step_s
         found = {}
 
         def bucket(start):
-            return found.setdefault(start, {"values": [], "integral": 0, "covered": 0, "readings": 0})
+            return found.setdefault(
+                start, {"values": [], "integral": 0, "covered": 0, "readings": 0}
+            )
 
         for at, value in (points := self.points(meter_id, channel)):
             one = bucket(at // step_ms * step_ms)
@@ -76,7 +84,14 @@ class MemoryHistory:
                     one["integral"] += value * spoken
                     one["covered"] += spoken
         return [
-            (start, min(one["values"]), max(one["values"]), one["integral"], one["covered"], one["readings"])
+            (
+                start,
+                min(one["values"]),
+                max(one["values"]),
+                one["integral"],
+                one["covered"],
+                one["readings"],
+            )
             for start, one in sorted(found.items())
         ]
 
@@ -88,7 +103,11 @@ class MemoryHistory:
         high = [row for row in rows if row[0] >= end_ms][:1]
         inside = [row for row in rows if row[0] < end_ms and row[0] + step_ms > start_ms]
         chosen = low + inside + high
-        return Registers(*map(list, zip(*chosen, strict=True))) if chosen else Registers(*([] for _ in range(9)))
+        return (
+            Registers(*map(list, zip(*chosen, strict=True)))
+            if chosen
+            else Registers(*([] for _ in range(9)))
+        )
 
     def _all_registers(self, meter_id, channel, step_s):
         step_ms = 1000 * step_s

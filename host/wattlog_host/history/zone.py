@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -114,9 +114,9 @@ class Zone:
         moment = self.local(time_ms).replace(tzinfo=None) + timedelta(milliseconds=shown_ms)
         return self._instant(moment, 0)
 
-    def noon(self, day: date) -> int:
-        """Return the instant of 12:00 local time."""
-        return self._instant(datetime(day.year, day.month, day.day, 12), 0)  # noqa: DTZ001
+    def at(self, day: date, clock: time) -> int:
+        """Return when the clock shows this time of a day; where it does so twice, the first."""
+        return self._instant(datetime.combine(day, clock), 0)
 
     def _instant(self, moment: datetime, fold: int) -> int:
         aware = moment.replace(tzinfo=self._info, fold=fold)

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from wattlog_host.history.book import Changes
+from wattlog_host.history.changes import Notes
 from wattlog_host.live import LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.stream import Hub
@@ -35,7 +35,7 @@ def make_app(
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
     house: House = PLAIN_HOUSE,
-    changes: Changes | None = None,
+    changes: Notes | None = None,
 ) -> Starlette:
     """Return the web application."""
     pages = Environment(

@@ -290,7 +290,7 @@ QUESTIONS = (
         (_PRESET, *_SIDES, METER), _compare, schemas.COMPARE,
     ),
     Question(
-        "/api/days", "The days of a month, or the months of a year, each beside what is usual",
+        "/api/days", "The days of a month, or months of a year, each beside what is usual",
         (_MONTH, _YEAR, METER), _days, schemas.DAYS,
     ),
     Question("/api/tariffs", "The tariffs that costs are worked out with", (), _tariffs,
