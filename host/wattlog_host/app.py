@@ -109,7 +109,7 @@ async def _serve(
                 settings.http_hostnames,
                 house_of(settings),
                 store.changes,
-            ),  # fmt: skip
+            ),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.

@@ -86,20 +86,33 @@ def test_cuts_have_no_hole(zone, unit, start_ms, length_ms):
 def test_hours_are_full_hours_of_the_wall_clock():
     for name in ("Asia/Kathmandu", "America/St_Johns", "Europe/Berlin"):
         zone = named_zone(name)
-        cuts = zone.cuts("hour", zone.day_start(date(2026, 3, 28)), zone.day_start(date(2026, 3, 30)), 99)
+        cuts = zone.cuts(
+            "hour", zone.day_start(date(2026, 3, 28)), zone.day_start(date(2026, 3, 30)), 99
+        )
         assert {zone.local(cut).minute for cut in cuts} == {0}
     assert len(cuts) - 1 == 47
 
 
+def test_where_the_clock_moves_by_half_an_hour_hours_are_cut_there():
+    zone = named_zone("Australia/Lord_Howe")
+    for day, lengths in (
+        (date(2026, 4, 5), [60, 60, 30, 60]),
+        (date(2026, 10, 4), [60, 60, 30, 60]),
+    ):
+        start = zone.day_start(day)
+        cuts = zone.cuts("hour", start, start + 5 * HOUR_MS, 99)
+        assert [(after - before) // 60_000 for before, after in pairwise(cuts)][:4] == lengths
+
+
 def test_the_week_begins_on_monday():
-    friday = BERLIN.instant(datetime(2026, 11, 27, 9, 30))
+    friday = BERLIN.instant(datetime.fromisoformat("2026-11-27T09:30"))
     assert BERLIN.iso(BERLIN.start("week", friday)) == "2026-11-23T00:00:00+01:00"
     assert BERLIN.iso(BERLIN.next("month", friday)) == "2026-12-01T00:00:00+01:00"
     assert BERLIN.iso(BERLIN.start("year", friday)) == "2026-01-01T00:00:00+01:00"
 
 
 def test_a_week_ago_the_clock_showed_the_same():
-    after = BERLIN.instant(datetime(2026, 10, 28, 7, 0))
+    after = BERLIN.instant(datetime.fromisoformat("2026-10-28T07:00"))
     assert after - BERLIN.shifted(after, -7) == 7 * DAY_MS + HOUR_MS
     assert BERLIN.local(BERLIN.shifted(after, -7)).hour == 7
 
@@ -179,7 +192,7 @@ def test_no_text_does_worse_than_be_refused(text):
 
 def test_every_local_time_is_read_as_the_standard_library_reads_it():
     for hours in range(0, 24 * 366, 7):
-        moment = datetime(2026, 1, 1) + timedelta(hours=hours, minutes=11)
+        moment = datetime.fromisoformat("2026-01-01") + timedelta(hours=hours, minutes=11)
         try:
             found = parse_time(moment.isoformat(), BERLIN)
         except NoSuchTime:

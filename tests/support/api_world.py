@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from starlette.testclient import TestClient
 
-from memory_history import EXPORT, IMPORT, POWER, W, WH, MemoryHistory
+from memory_history import EXPORT, IMPORT, POWER, WH, MemoryHistory, W
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.tariff import Tariff, Tariffs, Window
 from wattlog_host.history.zone import named_zone

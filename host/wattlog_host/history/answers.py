@@ -248,6 +248,8 @@ class Answers:
         span: Span,
         points: int,
         after_ms: int | None = None,
+        *,
+        with_energy: bool = False,
     ) -> CurveAnswer:
         """Return a gauge by about so many buckets; only those that begin behind after_ms."""
         width_s, step_s = gauge.width_for(span.end_ms - span.start_ms, points)
@@ -257,7 +259,7 @@ class Answers:
         found = gauge.gauges_of(self._history, chosen, key, (low_ms, high_ms), step_s)
         made = gauge.curve(found, 1000 * step_s, 1000 * width_s)
         imported = None
-        if key in gauge.POWER_KEYS:
+        if with_energy and key in gauge.POWER_KEYS:
             imported = self._imported(chosen, made, (low_ms, high_ms), width_s, step_s)
         return CurveAnswer(width_s, made, imported)
 

@@ -129,7 +129,9 @@ def _readings(asked: Asked) -> Answer:
         chosen = [one for one in chosen if channel_of(one, key) is not None][:1]
         counted = asked.answers.counter(chosen, BY_KEY[key].id, span, points, after_ms)
         return Answer(shapes.counter(chosen, key, span, counted), span.end_ms)
-    found = asked.answers.curve(chosen, key, span, points, after_ms)
+    found = asked.answers.curve(
+        chosen, key, span, points, after_ms, with_energy=of["energy"] == "yes"
+    )
     return Answer(shapes.curve(chosen, key, span, found), span.end_ms)
 
 
@@ -248,6 +250,10 @@ _POINTS = Parameter(
 )  # fmt: skip
 _AFTER = Parameter("after", "time", "Only what is newer, to go on with.", "1795000000000")
 _CHANNEL = Parameter("channel", "text", "The key of a channel, of /api/meters.", POWER_KEY)
+_WITH_ENERGY = Parameter(
+    "energy", "choice", "Whether a curve of power also tells the import of each bucket; it "
+    "takes as long again.", "yes", choices=("yes", "no"),
+)  # fmt: skip
 _PER = Parameter(
     "per", "choice", "The unit of the calendar; day by default.", "day", choices=UNITS
 )
@@ -264,10 +270,10 @@ _SIDES = tuple(
 )
 
 QUESTIONS = (
-    Question("/api/meters", "The meters, and what each of them tells", (), _meters, schemas.METERS),
+    Question("/api/meters", "The meters, and what each tells", (), _meters, schemas.METERS),
     Question(
         "/api/readings", "Readings as they came, or a curve of at most so many points",
-        (START, END, _AFTER, METER, _CHANNEL, _POINTS), _readings, schemas.READINGS,
+        (START, END, _AFTER, METER, _CHANNEL, _POINTS, _WITH_ENERGY), _readings, schemas.READINGS,
     ),
     Question(
         "/api/energy", "Energy and cost by hours, days, weeks, months or years of the calendar",
@@ -290,7 +296,7 @@ QUESTIONS = (
         (_PRESET, *_SIDES, METER), _compare, schemas.COMPARE,
     ),
     Question(
-        "/api/days", "The days of a month, or months of a year, each beside what is usual",
+        "/api/days", "The days of a month, or the months of a year, beside what is usual",
         (_MONTH, _YEAR, METER), _days, schemas.DAYS,
     ),
     Question("/api/tariffs", "The tariffs that costs are worked out with", (), _tariffs,
