@@ -23,7 +23,7 @@ from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
 from wattlog_host.settings import Settings, is_loopback
-from wattlog_host.snapshot import snapshot
+from wattlog_host.snapshot import readings_of, snapshot
 from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
@@ -31,6 +31,7 @@ from wattlog_host.stream import Hub
 from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
+from wattlog_host.web.questions import House
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
 from wattlog_pi.system_clock import LastingTrust
@@ -84,7 +85,7 @@ async def _serve(
     view.on_latest(await store.latest(), now_ms())
     view.losses = await store.losses(LOSSES_SHOWN)
     view.host.database_bytes = store.size_bytes()
-    hub = Hub(lambda: snapshot(view, now_ms()))
+    hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text))
     link = MqttLink(settings, outage.on_change)
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
@@ -106,7 +107,16 @@ async def _serve(
     solar, panel = _solar(settings, store, intake)
     server = _Server(
         uvicorn.Config(
-            make_app(view, hub, store, now_ms, settings.http_hostnames, panel),
+            make_app(
+                view,
+                hub,
+                store,
+                now_ms,
+                settings.http_hostnames,
+                house_of(settings),
+                store.changes,
+                panel,
+            ),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
@@ -160,6 +170,12 @@ def _solar(
         loop.call_soon_threadsafe(intake.say, "solar", text)
 
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
+
+
+def house_of(settings: Settings) -> House:
+    """Return what the API is to know of the house."""
+    house = settings.house
+    return House(house.name, house.zone, house.currency, house.prices())
 
 
 class _Outage:

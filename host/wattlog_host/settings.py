@@ -3,7 +3,6 @@
 import ipaddress
 import os
 import ssl
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,12 @@ from typing import Any
 from wattlog.config import ConfigError, Key, line_of, parse
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
+from wattlog_host.house_settings import (
+    HOUSE_SCHEMA,
+    HouseSettings,
+    house_settings,
+    without_tariffs,
+)
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -28,6 +33,7 @@ SCHEMA = (
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
     *dess_config.SCHEMA,
+    *HOUSE_SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -53,6 +59,7 @@ class Settings:
     mqtt_ca_file: Path | None
     store_raw_days: int
     dess: DessSettings
+    house: HouseSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -68,7 +75,7 @@ class Settings:
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
         shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
-        shown.append(f"raw_days = {self.store_raw_days}")
+        shown += [f"raw_days = {self.store_raw_days}", "", *self.house.lines()]
         return [*shown, *self.dess.lines()]
 
 
@@ -105,7 +112,7 @@ def _read(path: Path, what: str) -> str:
 
 
 def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
-    values = parse(name, text, tomllib.loads, SCHEMA)
+    values = parse(name, text, without_tariffs, SCHEMA)
     http, mqtt = values["http"], values["mqtt"]
 
     def refuse(key: str, why: str) -> ConfigError:
@@ -149,6 +156,7 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
+        house_settings(name, text, values["house"], environ),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from wattlog.decoder import SmlDecoder
 from wattlog.framing import FrameDecoder
 from wattlog.reading import Interpreter
 from wattlog.sml import parse
-from wattlog_tools import bench_ingest, bench_log, bench_wire, device, frames
+from wattlog_tools import bench_history, bench_ingest, bench_log, bench_wire, device, frames
 from wattlog_tools.console import EXIT_OK, ToolError
 
 MODELS = ("mt681", "dzg", "edl")
@@ -48,7 +48,7 @@ Pieces = list[bytes]
 Decode = Callable[[Pieces], int]
 
 
-PARTS = ("decoder", "wire", "log", "ingest")
+PARTS = ("decoder", "wire", "log", "ingest", "history")
 
 
 class Stream(NamedTuple):
@@ -79,7 +79,13 @@ def main(arguments: Sequence[str]) -> int:
     }
     if "decoder" in options.only:
         _bench_decoder(options, results)
-    for name, part in (("wire", bench_wire), ("log", bench_log), ("ingest", bench_ingest)):
+    parts = (
+        ("wire", bench_wire),
+        ("log", bench_log),
+        ("ingest", bench_ingest),
+        ("history", bench_history),
+    )
+    for name, part in parts:
         if name in options.only:
             _progress(f"{name} ...")
             figures = part.measure()
@@ -119,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="wattlog-tools bench",
         description="Measures wattlog beside its peers, in one run and in turns: the decoder "
         "beside smllib, and on MicroPython; bytes on the wire; the ring log; readings into the "
-        "database beside one insert for each message.",
+        "database beside one insert for each message; what a question about a year costs.",
     )
     parser.add_argument(
         "--frames",

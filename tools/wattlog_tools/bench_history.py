@@ -37,6 +37,9 @@ _SERVER_ID = bytes.fromhex("0a0149534b0004210001")
 _IMPORT, _EXPORT, _POWER, _PHASES = 1, 4, 10, (11, 12, 13)
 _WS_PER_WH_E1 = 360
 
+SHAPES = ((365, 10), (30, 1))
+"""Days, and seconds between two readings."""
+
 YEAR_MS = 365 * DAY_S * 1_000
 
 
@@ -91,8 +94,17 @@ class Figures(NamedTuple):
     idle_mb: float
 
 
-def measure(days: int, interval_s: int) -> Figures:
-    """Fill a database with so many days and ask; takes minutes for a year."""
+def measure(shapes: Sequence[tuple[int, int]] = SHAPES) -> list[Figures]:
+    """Fill a database for each (days, s between readings), and ask; takes minutes for a year."""
+    return [_measure(*shape) for shape in shapes]
+
+
+def lines(figures: Sequence[Figures]) -> list[str]:
+    """Return the figures for a person."""
+    return [line for one in figures for line in _lines(one)]
+
+
+def _measure(days: int, interval_s: int) -> Figures:
     with tempfile.TemporaryDirectory(prefix="wattlog-bench-") as name:
         folder = Path(name)
         end_ms = now_ms()
@@ -101,8 +113,7 @@ def measure(days: int, interval_s: int) -> Figures:
     return Figures(days, interval_s, built, answers, idle_mb)
 
 
-def lines(figures: Figures) -> list[str]:
-    """Return the figures for a person."""
+def _lines(figures: Figures) -> list[str]:
     built = figures.built
     each = 1e6 / built.readings
     out = [
@@ -295,6 +306,6 @@ def _free_port() -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; return the exit status."""
-    days, interval_s = map(int, arguments or ("365", "10"))
-    print("\n".join(lines(measure(days, interval_s))))
+    days, interval_s = map(int, arguments)
+    print("\n".join(lines(measure([(days, interval_s)]))))
     return 0

@@ -35,6 +35,9 @@ class Source(Protocol):
 
     label: str
 
+    def prepare(self, epoch_s: int) -> None:
+        """Do what takes long before the first burst, which is of this second."""
+
     def next_burst(self, epoch_s: int) -> bytes:
         """Return the bytes to send from this second on."""
 
@@ -45,6 +48,10 @@ class SimulatedSource:
     def __init__(self, meter: Meter) -> None:
         self.label = f"{meter.model.name} {meter.label}"
         self._meter = meter
+
+    def prepare(self, epoch_s: int) -> None:
+        # Its counters begin years before; added up late, the next second would be lost.
+        self.next_burst(epoch_s)
 
     def next_burst(self, epoch_s: int) -> bytes:
         return self._meter.frame(epoch_s, epoch_s - COMMISSIONED_EPOCH_S)
@@ -64,6 +71,9 @@ class ReplaySource:
         self.label = f"replay of {path}"
         self._bursts = cut_at_starts(data)
         self._index = 0
+
+    def prepare(self, epoch_s: int) -> None:
+        pass
 
     def next_burst(self, epoch_s: int) -> bytes:
         del epoch_s
@@ -210,6 +220,8 @@ def _play(
     sources: list[Source], lines: list[PtyLine], parsed: argparse.Namespace, stop: StopSignal
 ) -> None:
     epoch_s = max(time.time_ns() // 1_000_000_000, COMMISSIONED_EPOCH_S)
+    for source in sources:
+        source.prepare(epoch_s)
     clock = Clock(time.monotonic(), epoch_s, parsed.speed)
     players = [
         Player(source, line, parsed.interval / parsed.speed, parsed.baud, clock)

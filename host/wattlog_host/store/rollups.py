@@ -159,8 +159,8 @@ def due_count(connection: sa.Connection) -> int:
     return int(connection.execute(_COUNT_DUE).scalar_one())
 
 
-def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
-    """Make the buckets of the newest due hours; return how many hours that were."""
+def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> list[tuple[int, int]]:
+    """Make the buckets of the newest due hours; return (meter id, start of the hour) of each."""
     raw_from_ms = watermark(connection, RAW_FROM)
     longer = _Longer(connection)
     done = []
@@ -176,7 +176,7 @@ def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
     longer.write()
     if done:
         connection.execute(_DONE, done)
-    return len(done)
+    return [(row["of_meter"], row["of_hour"]) for row in done]
 
 
 def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> list[Sample]:

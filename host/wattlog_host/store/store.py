@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
 from wattlog_host.store.records import (
     Committed,
@@ -46,6 +47,11 @@ class Store:
     def counters(self) -> Counter[tuple[str, str]]:
         """Totals since the database exists."""
         return self._core.counters
+
+    @property
+    def changes(self) -> Changes:
+        """From when on the buckets of meters are no longer what they were."""
+        return self._core.changes
 
     async def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
 from wattlog_host.store import database, lookup, retention, rollups, tables
 from wattlog_host.store.batches import Writing
@@ -59,6 +60,7 @@ class Writer:
 
     def __init__(self, path: Path, version: str, now_ms: int) -> None:
         """Lock, open and upgrade the file and note the start of this run; may take a moment."""
+        self.changes = Changes()
         self._lock = database.lock(path)
         self._write_engine = database.engine(path, writes=True)
         self._read_engine = database.engine(path, writes=False)
@@ -115,7 +117,10 @@ class Writer:
     def roll(self, readings_max: int = rollups.READINGS_MAX) -> int:
         """Make the buckets of the newest hours that are due; return how many, 0 when none is."""
         with self._guarded(), self._write_engine.begin() as connection:
-            return rollups.roll(connection, readings_max)
+            hours = rollups.roll(connection, readings_max)
+        for meter_id, hour_ms in hours:
+            self.changes.note(meter_id, hour_ms)
+        return len(hours)
 
     def let_go_before(self, time_ms: int) -> int:
         """Delete some of the batches that end before this time; return how many, 0 for none."""

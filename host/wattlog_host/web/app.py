@@ -1,48 +1,32 @@
 """The routes: the page, its data as JSON, its events, its health."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from wattlog_host.clock import local_iso
 from wattlog_host.dess import web as solar
-from wattlog_host.live import LiveView, MeterView
-from wattlog_host.snapshot import lost_json, snapshot
-from wattlog_host.store.records import Losses, StoreError
-from wattlog_host.stream import Hub, TooManyWatchers
-from wattlog_host.units import by_obis, kwh, watts
+from wattlog_host.history.changes import Notes
+from wattlog_host.live import LiveView
+from wattlog_host.snapshot import snapshot
+from wattlog_host.stream import Hub
+from wattlog_host.web.api import Api, Store, healthz
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.questions import PLAIN_HOUSE, House
 from wattlog_host.web.words import FILTERS
 
 _HERE = Path(__file__).parent
 
-
-# Each costs a look at the batches beside it.
-LOSSES_MAX = 100
-
-
-class Store(Protocol):
-    """What the page asks the store."""
-
-    async def check(self) -> None:
-        """Raise StoreError where something is wrong."""
-
-    async def losses(self, count_max: int) -> Losses:
-        """Return what is lost, and the newest runs of it."""
+GZIP_BYTES_MIN = 500
+# Of a year's curve level 9 takes three times as long, for a twentieth less.
+GZIP_LEVEL = 5
 
 
 def make_app(
@@ -51,6 +35,8 @@ def make_app(
     store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
+    house: House = PLAIN_HOUSE,
+    changes: Notes | None = None,
     panel: solar.Panel | None = None,
 ) -> Starlette:
     """Return the web application; panel is that of solar, None where it is switched off."""
@@ -67,92 +53,18 @@ def make_app(
         text = pages.get_template("page.html").render(view=snapshot(view, clock_ms()))
         return HTMLResponse(text)
 
-    async def status(_: Request) -> Response:
-        return JSONResponse(snapshot(view, clock_ms()))
-
-    async def latest_reading(request: Request) -> Response:
-        name = request.query_params.get("meter")
-        meter = view.meter_of(name)
-        if meter is None:
-            reason = "no reading yet" if name is None or not view.meters else "unknown meter"
-            return JSONResponse({"error": reason}, 404)
-        return JSONResponse(_latest(meter, clock_ms()))
-
-    async def events(request: Request) -> Response:
-        if request.method == "HEAD":
-            return Response(media_type="text/event-stream")
-        try:
-            stream = hub.watch()
-        except TooManyWatchers:
-            return PlainTextResponse("too many watchers\n", 503)
-        return StreamingResponse(stream, media_type="text/event-stream")
-
     return Starlette(
         routes=[
             Route("/", page),
-            Route("/status", status),
-            Route("/healthz", _healthz(view, store)),
-            Route("/api/latest_reading", latest_reading),
-            Route("/api/gaps", _gaps(view, store, clock_ms)),
-            Route("/events", events),
+            # Bookmarks of another dashboard's page for phones.
+            Route("/mobile", page),
+            Route("/healthz", healthz(view, store)),
+            *Api(view, hub, store, clock_ms, house, changes).routes(),
             *solar.routes(panel),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
-        middleware=[Middleware(Guard, hostnames=hostnames, posts=solar.POSTS)],
+        middleware=[
+            Middleware(Guard, hostnames=hostnames, posts=solar.POSTS),
+            Middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL),
+        ],
     )
-
-
-def _healthz(view: LiveView, store: Store) -> Callable[[Request], Awaitable[Response]]:
-    async def healthz(_: Request) -> Response:
-        troubles = [view.host.broker_trouble, view.host.store_trouble]
-        try:
-            await store.check()
-        except StoreError as err:
-            troubles.append(f"database: {err}")
-        reasons = [text for text in troubles if text is not None]
-        if reasons:
-            return PlainTextResponse("\n".join(dict.fromkeys(reasons)) + "\n", 503)
-        return PlainTextResponse("ok\n")
-
-    return healthz
-
-
-def _gaps(
-    view: LiveView, store: Store, clock_ms: Callable[[], int]
-) -> Callable[[Request], Awaitable[Response]]:
-    async def gaps(_: Request) -> Response:
-        try:
-            losses = await store.losses(LOSSES_MAX)
-        except StoreError as err:
-            return JSONResponse({"error": f"database: {err}"}, 503)
-        now_ms = clock_ms()
-        return JSONResponse(
-            {
-                "runs": losses.runs,
-                "records": losses.records,
-                "newest": [
-                    {"meters": view.labels_of(lost.edge), **lost_json(lost, now_ms)}
-                    for lost in losses.newest
-                ],
-            }
-        )
-
-    return gaps
-
-
-def _latest(meter: MeterView, now_ms: int) -> dict[str, Any]:
-    latest = meter.latest
-    values = latest.values
-    return {
-        "timestamp": local_iso(latest.time_ms),
-        "meter_id": latest.label,
-        "power_watts": watts(values, "power_w"),
-        "energy_in_kwh": kwh(values, "import_wh"),
-        "energy_out_kwh": kwh(values, "export_wh"),
-        "power_phase_1_watts": watts(values, "power_l1_w"),
-        "power_phase_2_watts": watts(values, "power_l2_w"),
-        "power_phase_3_watts": watts(values, "power_l3_w"),
-        "raw_payload": by_obis(values),
-        "age_s": meter.age_ms(now_ms) / 1000,
-        "time_source": latest.time_source,
-    }
