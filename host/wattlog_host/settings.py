@@ -4,12 +4,13 @@ import ipaddress
 import os
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.backup.rotation import Keep
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -24,10 +25,33 @@ SCHEMA = (
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    Key("backup.enabled", "boolean", True, None, None, "whether to back up every hour"),
+    Key("backup.folder", "text", None, 1, 4096, "the folder for backups"),
+    Key("backup.keep_hourly", "integer", 24, 0, 1000, "of how many hours a backup is kept"),
+    Key("backup.keep_daily", "integer", 7, 0, 1000, "of how many days a backup is kept"),
+    Key("backup.keep_weekly", "integer", 4, 0, 1000, "of how many weeks a backup is kept"),
+    Key("backup.keep_monthly", "integer", 12, 0, 1000, "of how many months a backup is kept"),
+    Key("backup.reserve_mib", "integer", 256, 0, 2**30, "how much of the disk stays free, MiB"),
 )
 
 FILE_NAME = "host.toml"
 _SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Where backups go and how many are kept; see host.toml."""
+
+    enabled: bool
+    folder: Path
+    keep: Keep
+    reserve_bytes: int
+
+    def lines(self) -> list[str]:
+        """Return them as TOML lines."""
+        shown = [f"enabled = {str(self.enabled).lower()}", f'folder = "{self.folder}"']
+        shown += [f"keep_{name} = {count}" for name, count in self.keep._asdict().items()]
+        return ["[backup]", *shown, f"reserve_mib = {self.reserve_bytes // 2**20}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +71,7 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    backup: BackupSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -61,7 +86,8 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        return [*shown, "", "[store]", f'url = "{_SQLITE}{self.database}"']
+        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"', ""]
+        return [*shown, *self.backup.lines()]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -137,8 +163,20 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file,
+        mqtt["tls"], ca_file, _backup(values["backup"], database, place),
     )  # fmt: skip
+
+
+def _backup(
+    table: Mapping[str, Any], database: Path, place: Callable[[str, str], Path]
+) -> BackupSettings:
+    folder = table["folder"]
+    return BackupSettings(
+        table["enabled"],
+        database.parent / "backups" if folder is None else place("backup.folder", folder),
+        Keep(*(table[f"keep_{name}"] for name in Keep._fields)),
+        table["reserve_mib"] * 2**20,
+    )
 
 
 def _beside(folder: Path, text: str) -> str:

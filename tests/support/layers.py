@@ -167,7 +167,8 @@ agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
-host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_host.clock
+host/wattlog_host/app.py           uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
+                                   wattlog_host.clock
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
@@ -177,7 +178,18 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_h
                                    wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
-host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
+host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.commands
+                                   wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/commands.py      wattlog_host.backup.* wattlog_host.clock wattlog_host.progress
+                                   wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/progress.py
+host/wattlog_host/backup/__init__.py
+host/wattlog_host/backup/copying.py   wattlog_host.store.database wattlog_host.store.records
+host/wattlog_host/backup/keeper.py    wattlog_host.backup.copying wattlog_host.backup.rotation
+                                      wattlog_host.settings
+host/wattlog_host/backup/restoring.py  wattlog_host.backup.copying wattlog_host.backup.rotation
+                                       wattlog_host.store.database wattlog_host.store.records
+host/wattlog_host/backup/rotation.py
 host/wattlog_host/clock.py
 host/wattlog_host/desk.py          wattlog.records wattlog_host.bounds wattlog_host.gaps wattlog_host.live
                                    wattlog_host.status wattlog_host.store.records
@@ -189,13 +201,14 @@ host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog
                                    wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
                                    wattlog_pi.system_clock
-host/wattlog_host/live.py          wattlog.sml wattlog_host.ingest wattlog_host.placing
+host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py      wattlog.config
-host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.clock wattlog_host.gaps
+host/wattlog_host/settings.py      wattlog.config wattlog_host.backup.rotation
+host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.backup.rotation
+                                   wattlog_host.clock wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
 host/wattlog_host/status.py        wattlog_host.bounds

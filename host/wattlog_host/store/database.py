@@ -123,15 +123,11 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
 
 def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
     """Bring the database to this program's revision; raise StoreError where it is newer."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    # Without this alembic warns that it must guess how paths are separated.
-    config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    config = _config()
     try:
         with made.begin() as connection:
             revision = MigrationContext.configure(connection).get_current_revision()
-            if revision is not None and revision not in known:
+            if revision is not None and revision not in revisions():
                 raise StoreError(
                     f"the database {path} is of a newer wattlog (revision {revision}); "
                     "install that version or use another data folder"
@@ -140,6 +136,20 @@ def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
             command.upgrade(config, target)
     except sa.exc.DatabaseError as err:
         raise StoreError(f"cannot use the database {path}: {err.orig}") from err
+
+
+def revisions() -> set[str]:
+    """Return the revisions that this program knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    return {script.revision for script in scripts.walk_revisions()}
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    # Without this alembic warns that it must guess how paths are separated.
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:

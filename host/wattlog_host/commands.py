@@ -1,0 +1,78 @@
+"""What `wattlog-host` does beside running: its sub-commands, a row each."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wattlog_host.backup import keeper
+from wattlog_host.backup.copying import copy
+from wattlog_host.backup.restoring import restore
+from wattlog_host.clock import now_ms
+from wattlog_host.progress import Progress
+from wattlog_host.settings import Settings
+from wattlog_host.store.records import StoreError
+
+
+class Command(NamedTuple):
+    """A sub-command: what it is for, its options, and what it does, returning the exit status."""
+
+    name: str
+    about: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Settings], int]
+
+
+def add_to(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give the parser all sub-commands; without one of them options.command is None."""
+    made = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        one = made.add_parser(
+            command.name, help=command.about, description=command.about, parents=[common]
+        )
+        command.add_options(one)
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Run the sub-command that was asked for; StoreError is for the caller to show."""
+    (command,) = (one for one in COMMANDS if one.name == options.command)
+    return command.run(options, settings)
+
+
+def _backup_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="write this file; else into the backup folder"
+    )
+
+
+def _backup(options: argparse.Namespace, settings: Settings) -> int:
+    if not settings.database.exists():
+        raise StoreError(f"there is no database {settings.database} yet")
+    with Progress("copying") as progress:
+        if options.to is None:
+            made = keeper.make(settings.database, settings.backup, now_ms(), progress)
+        else:
+            target = options.to.expanduser().absolute()
+            made = copy(settings.database, target, 0, progress)
+    print(f"{made.path}: {made.bytes} bytes, {made.readings} readings, read back and sound")
+    return 0
+
+
+def _restore_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a backup")
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> int:
+    backup = options.file.expanduser().absolute()
+    with Progress("copying") as progress:
+        made, aside = restore(backup, settings.database, now_ms(), progress)
+    print(f"{settings.database} is now as {backup.name}: {made.readings} readings")
+    if aside is not None:
+        print(f"what was there before is in {aside}")
+    return 0
+
+
+COMMANDS: Sequence[Command] = (
+    Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("restore", "put a backup in its place", _restore_options, _restore),
+)
