@@ -37,6 +37,8 @@ RESTART_S_MIN = 1.0
 RESTART_S_MAX = 30.0
 STOP_HTTP_S = 2
 WISH_LOOK_S = 5.0
+RETENTION_S = 3_600.0
+DAY_MS = 86_400_000
 UPDATE_LOOK_S = 5.0
 UPDATE_ANSWERS_MAX = 100
 BACKUP_LOOK_S = 300.0
@@ -123,6 +125,8 @@ async def _serve(
         "intake": intake.run,
         "mqtt": lambda: link.run(on_message),
         "events": hub.run,
+        "buckets": store.keep_rolled,
+        "retention": lambda: _let_go(settings, store),
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
     }
@@ -251,6 +255,16 @@ async def _wish(hub: Hub, view: LiveView, link: MqttLink) -> None:
             if await link.publish(topic_command(edge), pack_live_wish(WISH_S)):
                 wishes.asked(edge, monotonic_ms())
         await hub.wait_for_watcher(WISH_LOOK_S)
+
+
+async def _let_go(settings: Settings, store: Store) -> None:
+    """Let go of single readings that are older than they are to be kept."""
+    while settings.store_raw_days:
+        count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
+        if count:
+            LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
+        await asyncio.sleep(RETENTION_S)
+    await asyncio.Event().wait()
 
 
 async def _update(

@@ -24,6 +24,7 @@ SCHEMA = (
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
+    Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
     Key("backup.enabled", "boolean", True, None, None, "whether to back up every hour"),
     Key("backup.folder", "text", None, 1, 4096, "the folder for backups"),
@@ -71,6 +72,7 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    store_raw_days: int
     backup: BackupSettings
 
     def lines(self) -> list[str]:
@@ -86,8 +88,9 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"', ""]
-        return [*shown, *self.backup.lines()]
+        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
+        shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
+        return shown
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -163,7 +166,8 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file, _backup(values["backup"], database, place),
+        mqtt["tls"], ca_file, values["store"]["raw_days"],
+        _backup(values["backup"], database, place),
     )  # fmt: skip
 
 
