@@ -11,9 +11,11 @@ from pathlib import Path
 import wattlog
 from wattlog.config import ConfigError
 from wattlog_host import app, commands, settings
+from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.store.records import StoreError
 
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +31,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is not None:
             return commands.run(options, chosen)
         asyncio.run(app.run(chosen))
-    except (ConfigError, StoreError, app.StartError) as err:
+    except (ConfigError, StoreError, ImportFailed, app.StartError) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
 
 

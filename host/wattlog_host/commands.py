@@ -72,7 +72,36 @@ def _restore(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="a database of energy-monitor, or a CSV file")
+    add("--dry-run", action="store_true", help="only say what would become of it")
+    add("--meter", metavar="METER", help="whose readings: a label, a server id in hex, text:NAME")
+    add("--zone", metavar="ZONE", help="of times without an offset, like Europe/Berlin or +01:00")
+    add("--name", metavar="NAME", help="of this import, as its agent is called (import-NAME)")
+    add("--round", action="store_true", help="round what is finer than is kept")
+    csv = parser.add_argument_group("for CSV")
+    add = csv.add_argument
+    add("--column", action="append", default=[], metavar="CHANNEL:UNIT=NAME",
+        help="what a column is, like import_wh:kWh=Bezug; may be given several times")  # fmt: skip
+    add("--time", metavar="NAME", help="the column of the time; NAME+NAME for date and time")
+    add("--time-format", metavar="FORMAT", help="how times are written, like %%d/%%m/%%Y %%H:%%M")
+    add("--meter-column", metavar="NAME", help="the column with the meter's id")
+    add("--delimiter", metavar="CHAR", help="what parts columns")
+    add("--decimal", choices=(".", ","), help="what parts whole numbers from decimals")
+    add("--encoding", default="utf-8-sig", metavar="NAME", help="UTF-8 unless given")
+
+
+def _import(options: argparse.Namespace, settings: Settings) -> int:
+    from wattlog_host.importing.command import bring_in
+
+    for line in bring_in(options, settings, now_ms()):
+        print(line)
+    return 0
+
+
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("import", "add readings of another program", _import_options, _import),
     Command("restore", "put a backup in its place", _restore_options, _restore),
 )

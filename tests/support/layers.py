@@ -179,9 +179,28 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.backup.keeper wa
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.commands
+                                   wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
-host/wattlog_host/commands.py      wattlog_host.backup.* wattlog_host.clock wattlog_host.progress
+host/wattlog_host/commands.py      wattlog_host.backup.* wattlog_host.clock
+                                   wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/importing/__init__.py
+host/wattlog_host/importing/command.py   sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
+                                         wattlog_host.progress wattlog_host.settings
+                                         wattlog_host.store.*
+host/wattlog_host/importing/csv_file.py  wattlog_host.importing.local_time
+                                         wattlog_host.importing.rows wattlog_host.units
+host/wattlog_host/importing/energy_monitor.py  wattlog_host.importing.local_time
+                                               wattlog_host.importing.rows
+host/wattlog_host/importing/importer.py  sqlalchemy.* wattlog_host.history.rollup
+                                         wattlog_host.importing.packing wattlog_host.importing.rows
+                                         wattlog_host.ingest wattlog_host.placing
+                                         wattlog_host.store.imports wattlog_host.store.records
+host/wattlog_host/importing/local_time.py  wattlog_host.importing.rows
+host/wattlog_host/importing/packing.py   msgpack wattlog.reading wattlog.records
+                                         wattlog_host.importing.rows wattlog_host.store.records
+                                         wattlog_host.wire
+host/wattlog_host/importing/rows.py      wattlog.channels wattlog_host.units
 host/wattlog_host/progress.py
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py   wattlog_host.store.database wattlog_host.store.records
@@ -227,6 +246,9 @@ host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.places wattlog_host.store.records
                                      wattlog_host.store.tables wattlog_host.wire
                                      wattlog_pi.system_clock
+host/wattlog_host/store/imports.py   sqlalchemy.* wattlog_host.history.blocks
+                                     wattlog_host.history.columns wattlog_host.history.rollup
+                                     wattlog_host.store.rollups wattlog_host.store.tables
 host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock

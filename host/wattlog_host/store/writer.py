@@ -127,6 +127,15 @@ class Writer:
         with self._reading() as connection:
             return question(SqlHistory(connection))
 
+    def due_count(self) -> int:
+        """Return about how many hours have buckets to be made."""
+        return self.look(rollups.due_count)
+
+    def look(self, question: Callable[[sa.Connection], T]) -> T:
+        """Return what the question finds; it sees one state of the database."""
+        with self._reading() as connection:
+            return question(connection)
+
     def rebuild_begin(self) -> int:
         """Note every hour that has readings as due; return how many. roll() does the work."""
         with self._guarded(), self._write_engine.begin() as connection:
