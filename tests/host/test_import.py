@@ -399,6 +399,16 @@ def test_the_order_of_lines_is_of_no_matter(bring, path, tmp_path, order):
     assert len(stored_readings(path)) == len(lines)
 
 
+def test_a_line_that_comes_again_much_later_counts_once(bring, path, tmp_path):
+    file = tmp_path / "file.csv"
+    lines = [f"2025-06-{day:02} 12:00,{day}\n" for day in range(1, 9)]
+    file.write_text("time,power_w\n" + "".join(lines * 2))
+    said = bring(file, "--meter", METER.hex())
+    assert "8 readings are new" in said
+    assert "8 lines left out: already stored; first in line 10" in said
+    assert len(stored_readings(path)) == 8
+
+
 # --- parts --------------------------------------------------------------------------------------
 
 

@@ -88,6 +88,17 @@ def value_of(column: Column, text: str, *, rounds: bool) -> Value | str | None:
 
     A number that is finer than the store keeps is no value, unless it is to be rounded.
     """
+    # As nearly all numbers are; the long way gives the same, and takes five times as long.
+    whole, _, places = text.partition(".")
+    digits = whole.removeprefix("-") + places
+    scale = column.exponent - len(places)
+    channel = column.channel
+    if scale >= -channel.decimals and scale <= 0 and digits.isdecimal() and digits.isascii():
+        value = int(whole + places)
+        if not value and not column.has_zero:
+            return None
+        if channel.low * 10**-scale <= value <= channel.high * 10**-scale:
+            return channel.id, value, scale
     try:
         number = Decimal(text)
     except InvalidOperation:
