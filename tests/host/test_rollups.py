@@ -45,15 +45,17 @@ def all_rollups(writer):
 
 
 def points_of(writer, meter, channel):
+    """(time_ms, value) in order; of one ms in the order of logs."""
+    with writer._reading() as connection:
+        query = sa.select(tables.edge.c.name, tables.edge_log.c.log, tables.edge_log.c.id)
+        logs = connection.execute(query.select_from(tables.edge_log.join(tables.edge))).all()
+    places = {(edge, log): number for edge, log, number in logs}
     found = sorted(
-        (row.time_ms, row.log, row.seq, dict(row.values)[channel])
+        (row.time_ms, places[row.edge, row.log], row.seq, dict(row.values)[channel])
         for row in writer.readings()
         if row.server_id == meter and channel in dict(row.values)
     )
-    first = {}
-    for time_ms, _, _, value in found:
-        first.setdefault(time_ms, value)
-    return sorted(first.items())
+    return [(time_ms, value) for time_ms, _, _, value in found]
 
 
 def judge(writer, meter=METER):
@@ -248,16 +250,47 @@ def test_what_is_let_go_leaves_its_buckets(writer, wire):
 def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
     for hours in (0, 200):
         at_ms = T0_MS + hours * HOUR_MS
-        commit(writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=hours))
+        commit(
+            writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=9_000 * hours)
+        )
     roll_all(writer)
     while writer.let_go_before(T0_MS + 100 * HOUR_MS):
         pass
     assert len(list(writer.readings())) == 1
     for first_seq, at_ms in ((5, T0_MS + 50 * HOUR_MS), (9, T0_MS + 60_000)):
         late = [wire.sync(0, at_ms), wire.reading(9, (10, 8, 0))]
-        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=7))
+        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=9_000))
     roll_all(writer)
     with writer._reading() as connection:
         found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)
         assert [(at - T0_MS) // HOUR_MS for at in found.start_ms] == [0, 50, 200]
         assert list(found.readings) == [2, 1, 1]
+
+
+def test_of_two_readings_in_one_ms_the_same_one_counts_whichever_came_first(writer, wire):
+    sync = wire.sync(0, T0_MS)
+    commit(writer, wire.batch(sync, wire.reading(5_000, (10, 3, 0)), edge="attic"))
+    commit(writer, wire.batch(sync, wire.reading(9_000, (10, 1, 0)), edge="cellar"))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(9_000, (10, 2, 0)), edge="attic", first_seq=3))
+    roll_all(writer)
+    grown = all_rollups(writer)
+    judge(writer)
+    with writer._reading() as connection:
+        assert SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600).readings == [3]
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == grown
+
+
+def test_a_channel_that_comes_late_in_an_hour_speaks_since_the_hour_before(writer, wire):
+    hour = HOUR_MS
+    power, counter = (10, 3, 0), (1, 100, 0)
+    commit(writer, wire.batch(wire.sync(0, T0_MS), wire.reading(hour - 60_000, counter + power)))
+    commit(writer, wire.batch(wire.reading(hour + 10_000, power), first_seq=3))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(hour + 30_000, counter), first_seq=4))
+    roll_all(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).registers(1, IMPORT, 0, 2**62, 3600)
+        assert found.covered_ms == [60_000, 30_000]

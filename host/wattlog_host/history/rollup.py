@@ -6,7 +6,8 @@ all of it adds up, whatever the bucket's length. Readings are taken in in the or
 block is the same whether it was made in one go or grew.
 """
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Sequence
 from itertools import pairwise
 
 from wattlog_host.history.blocks import BUCKETS, Block
@@ -21,84 +22,90 @@ WOBBLE = 50 * 10**5
 """A counter that falls by no more, 50 Wh, was read by two heads whose clocks differ."""
 
 
-class Fold:
-    """Takes one channel's readings of one hour into a block of minutes.
+Points = Sequence[tuple[int, int]]
 
-    Readings must come in the order of time; those up to the block's tail are passed over. What
-    lies before the hour says since when the first reading speaks, and what lies behind it, who
-    speaks for its end.
+
+def fold(block: Block, hour_ms: int, points: Points) -> None:
+    """Take one channel's readings (time_ms, value) of one hour into its block of minutes.
+
+    They come in the order of time; those up to the block's tail are passed over. What lies before
+    the hour says since when the first reading in it speaks, and the first one behind it speaks for
+    its end.
     """
+    # A tail of 0 is never near enough to speak since then.
+    before = block.tail_ms - hour_ms
+    own = [(time_ms - hour_ms, value) for time_ms, value in points if time_ms - hour_ms > before]
+    closing = next((at for at, (at_ms, _) in enumerate(own) if at_ms >= HOUR_MS), len(own))
+    del own[closing + 1 :]
+    if not own or before >= HOUR_MS:
+        return
+    if block.is_counter:
+        _fold_counter(block, before, own)
+    else:
+        _fold_gauge(block, before, own)
+    block.tail_ms = hour_ms + own[-1][0]
 
-    def __init__(self, block: Block, hour_ms: int) -> None:
-        """Go on with a block, which may be an empty one."""
-        self._block = block
-        self._columns = block.columns
-        self._hour_ms = hour_ms
 
-    def take(self, time_ms: int, value: int) -> None:
-        """Take in one reading."""
-        block = self._block
-        before_ms = block.tail_ms
-        if time_ms <= before_ms or before_ms >= self._hour_ms + HOUR_MS:
-            return
-        block.tail_ms = time_ms
-        at_ms = time_ms - self._hour_ms
-        speaks = before_ms > 0 and time_ms - before_ms <= HOLD_MS
-        if block.is_counter:
-            if speaks:
-                for minute, covered_ms in _minutes(before_ms - self._hour_ms, at_ms):
-                    self._columns["covered_ms"][minute] += covered_ms
-            self._count(at_ms, value, before_ms > 0)
-            return
-        if speaks:
-            for minute, covered_ms in _minutes(before_ms - self._hour_ms, at_ms):
-                self._extend(minute, value)
-                self._columns["covered_ms"][minute] += covered_ms
-                self._columns["integral"][minute] += value * covered_ms
+def _fold_gauge(block: Block, before: int, points: Points) -> None:
+    columns = block.columns
+    readings, integral, covered_ms = (columns[k] for k in ("readings", "integral", "covered_ms"))
+    for at_ms, value in points:
+        if at_ms - before <= HOLD_MS and at_ms > 0:
+            at, end = max(before, 0), min(at_ms, HOUR_MS)
+            while at < end:
+                minute = at // MINUTE_MS
+                length = min((minute + 1) * MINUTE_MS, end) - at
+                at += length
+                _reach(columns, minute, value)
+                covered_ms[minute] += length
+                integral[minute] += value * length
         if 0 <= at_ms < HOUR_MS:
             minute = at_ms // MINUTE_MS
-            self._extend(minute, value)
-            self._columns["readings"][minute] += 1
-
-    def _extend(self, minute: int, value: int) -> None:
-        columns = self._columns
-        if not self._block.is_used(minute):
-            columns["minimum"][minute] = columns["maximum"][minute] = value
-        elif value < columns["minimum"][minute]:
-            columns["minimum"][minute] = value
-        elif value > columns["maximum"][minute]:
-            columns["maximum"][minute] = value
-
-    def _count(self, at_ms: int, value: int, has_high: bool) -> None:
-        """Take in what a counter stands at."""
-        block = self._block
-        high = block.high
-        if has_high and high - WOBBLE <= value < high:
-            value = high
-        block.high = value
-        if not 0 <= at_ms < HOUR_MS:
-            return
-        minute = at_ms // MINUTE_MS
-        columns = self._columns
-        rest_ms = at_ms % MINUTE_MS
-        if not columns["readings"][minute]:
-            columns["first_ms"][minute], columns["first"][minute] = rest_ms, value
-        elif value >= high:
-            columns["rise"][minute] += value - high
-        else:
-            columns["falls"][minute] += 1
-        columns["last_ms"][minute], columns["last"][minute] = rest_ms, value
-        columns["readings"][minute] += 1
+            _reach(columns, minute, value)
+            readings[minute] += 1
+        before = at_ms
 
 
-def _minutes(from_ms: int, to_ms: int) -> Iterator[tuple[int, int]]:
-    """Yield (minute, ms of it) of the hour for what lies within it from from_ms to to_ms."""
-    from_ms, to_ms = max(from_ms, 0), min(to_ms, HOUR_MS)
-    while from_ms < to_ms:
-        minute = from_ms // MINUTE_MS
-        end_ms = min((minute + 1) * MINUTE_MS, to_ms)
-        yield minute, end_ms - from_ms
-        from_ms = end_ms
+def _reach(columns: dict[str, "array[int]"], minute: int, value: int) -> None:
+    """Let the minute's extremes reach to a value that speaks in it."""
+    if not (columns["covered_ms"][minute] or columns["readings"][minute]):
+        columns["minimum"][minute] = columns["maximum"][minute] = value
+    elif value < columns["minimum"][minute]:
+        columns["minimum"][minute] = value
+    elif value > columns["maximum"][minute]:
+        columns["maximum"][minute] = value
+
+
+def _fold_counter(block: Block, before: int, points: Points) -> None:
+    columns = block.columns
+    first_ms, first, last_ms = columns["first_ms"], columns["first"], columns["last_ms"]
+    last, rise, readings = columns["last"], columns["rise"], columns["readings"]
+    covered_ms = columns["covered_ms"]
+    high = block.high if block.tail_ms else None
+    for at_ms, value in points:
+        if at_ms - before <= HOLD_MS and at_ms > 0:
+            at, end = max(before, 0), min(at_ms, HOUR_MS)
+            while at < end:
+                minute = at // MINUTE_MS
+                length = min((minute + 1) * MINUTE_MS, end) - at
+                at += length
+                covered_ms[minute] += length
+        before = at_ms
+        stands = value
+        if high is not None and high - WOBBLE <= value < high:
+            stands = high
+        if 0 <= at_ms < HOUR_MS:
+            minute, rest_ms = divmod(at_ms, MINUTE_MS)
+            if not readings[minute]:
+                first_ms[minute], first[minute] = rest_ms, stands
+            elif stands >= last[minute]:
+                rise[minute] += stands - last[minute]
+            else:
+                columns["falls"][minute] += 1
+            last_ms[minute], last[minute] = rest_ms, stands
+            readings[minute] += 1
+        high = stands
+    block.high = high or 0
 
 
 def joined(block: Block, first: int, count: int, step_ms: int = MINUTE_MS) -> tuple[int, ...]:

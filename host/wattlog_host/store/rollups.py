@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from wattlog.channels import COUNTER
 from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
-from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, Fold, joined
+from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
 from wattlog_host.store import tables
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, rows_of
@@ -160,7 +160,7 @@ def due_count(connection: sa.Connection) -> int:
 
 
 def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> int:
-    """Make the buckets of the newest due hours; return how many hours that were, 0 for none due."""
+    """Make the buckets of the newest due hours; return how many hours that were."""
     raw_from_ms = watermark(connection, RAW_FROM)
     longer = _Longer(connection)
     done = []
@@ -253,10 +253,12 @@ def _roll_hour(
 
 
 def _fold(blocks: dict[int, Block], news: Sequence[Sample], hour_ms: int) -> None:
-    folds = {channel: Fold(block, hour_ms) for channel, block in blocks.items()}
+    points: dict[int, list[tuple[int, int]]] = {channel: [] for channel in blocks}
     for one in news:
         for channel, value in one.values.items():
-            folds[channel].take(one.time_ms, value)
+            points[channel].append((one.time_ms, value))
+    for channel, block in blocks.items():
+        fold(block, hour_ms, points[channel])
 
 
 def _unpacked(packed: bytes, step_s: int) -> Block | None:

@@ -119,7 +119,6 @@ rollup = Table(
     Column("start_ms", BigInteger, nullable=False),
     Column("packed", LargeBinary, nullable=False),
     PrimaryKeyConstraint("meter_id", "channel", "step_s", "start_ms"),
-    sqlite_with_rowid=False,
 )
 
 # Hours whose buckets do not show yet what is in batches: from from_ms on something has changed.

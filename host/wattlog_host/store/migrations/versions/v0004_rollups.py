@@ -30,7 +30,6 @@ def upgrade() -> None:
         sa.Column("start_ms", sa.BigInteger, nullable=False),
         sa.Column("packed", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("meter_id", "channel", "step_s", "start_ms"),
-        sqlite_with_rowid=False,
     )
     due = op.create_table(
         "rollup_due",
