@@ -9,6 +9,7 @@ from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
 from wattlog_host.clock import now_ms
+from wattlog_host.export_command import add_options, send_out
 from wattlog_host.progress import Progress
 from wattlog_host.settings import Settings
 from wattlog_host.store.records import StoreError
@@ -102,6 +103,7 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
 
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
     Command("restore", "put a backup in its place", _restore_options, _restore),
 )

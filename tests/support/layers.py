@@ -182,8 +182,14 @@ host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattl
                                    wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/commands.py      wattlog_host.backup.* wattlog_host.clock
-                                   wattlog_host.importing.command wattlog_host.progress
+                                   wattlog_host.export_command wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/export_command.py  pyarrow wattlog_host.history.columns
+                                     wattlog_host.history.export
+                                     wattlog_host.importing.local_time wattlog_host.progress
+                                     wattlog_host.settings wattlog_host.store.reader
+                                     wattlog_host.store.records
+host/wattlog_host/history/export.py   wattlog.channels wattlog_host.history.columns wattlog_host.units
 host/wattlog_host/importing/__init__.py
 host/wattlog_host/importing/command.py   sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
                                          wattlog_host.progress wattlog_host.settings
@@ -264,6 +270,9 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
 host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                      wattlog_host.placing
                                      wattlog_host.store.lookup wattlog_host.store.tables
+host/wattlog_host/store/reader.py    sqlalchemy.* wattlog_host.history.columns
+                                     wattlog_host.store.database wattlog_host.store.history
+                                     wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*

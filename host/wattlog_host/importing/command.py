@@ -5,7 +5,6 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -19,8 +18,9 @@ from wattlog_host.importing.local_time import zone_of
 from wattlog_host.importing.rows import ImportFailed, Source
 from wattlog_host.progress import Progress
 from wattlog_host.settings import Settings
-from wattlog_host.store import database, imports, tables
-from wattlog_host.store.records import Committed, Event, Incoming, StoreError
+from wattlog_host.store import imports, tables
+from wattlog_host.store.reader import Reader
+from wattlog_host.store.records import Committed, Event, Incoming
 from wattlog_host.store.writer import Writer
 
 T = TypeVar("T")
@@ -28,27 +28,20 @@ T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9_-]{1,25}", re.ASCII)
 
 
-class _Nothing:
+class _Dry:
     """A dry run's store: what is there shows, nothing is added."""
 
-    def __init__(self, path: Path) -> None:
-        self._engine = database.engine(path, writes=False) if path.exists() else _empty()
+    def __init__(self, reader: Reader | None) -> None:
+        self._reader = reader
 
     def look(self, question: Callable[[sa.Connection], T]) -> T:
-        try:
-            with self._engine.begin() as connection:
-                return question(connection)
-        except sa.exc.DBAPIError as err:
-            raise StoreError(
-                f"cannot read the database: {err.orig}; is it of an older wattlog? Start the "
-                "host once, which brings it up to date"
-            ) from err
+        if self._reader is not None:
+            return self._reader.look(question)
+        with _empty().begin() as connection:
+            return question(connection)
 
     def commit(self, _items: Sequence[Incoming]) -> Committed:
         return Committed()
-
-    def close(self) -> None:
-        self._engine.dispose()
 
 
 def bring_in(options: argparse.Namespace, settings: Settings, now_ms: int) -> list[str]:
@@ -93,13 +86,13 @@ def _make_buckets(writer: Writer) -> None:
 
 
 @contextlib.contextmanager
-def _target(settings: Settings, now_ms: int, *, is_dry: bool) -> Iterator[Writer | _Nothing]:
+def _target(settings: Settings, now_ms: int, *, is_dry: bool) -> Iterator[Writer | _Dry]:
     if is_dry:
-        nothing = _Nothing(settings.database)
-        try:
-            yield nothing
-        finally:
-            nothing.close()
+        if not settings.database.exists():
+            yield _Dry(None)
+            return
+        with contextlib.closing(Reader(settings.database)) as reader:
+            yield _Dry(reader)
         return
     writer = Writer(settings.database, wattlog.__version__, now_ms)
     try:

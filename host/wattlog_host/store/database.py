@@ -140,6 +140,16 @@ def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
         raise StoreError(f"cannot use the database {path}: {err.orig}") from err
 
 
+def require_newest(connection: sa.Connection, path: Path) -> None:
+    """Raise StoreError where the tables are not those of this program."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision != ScriptDirectory.from_config(_config()).get_current_head():
+        raise StoreError(
+            f"the database {path} is of another wattlog (revision {revision}); an older one is "
+            "brought up to date by starting wattlog-host"
+        )
+
+
 def revisions() -> set[str]:
     """Return the revisions that this program knows."""
     scripts = ScriptDirectory.from_config(_config())
