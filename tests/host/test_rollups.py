@@ -294,3 +294,37 @@ def test_a_channel_that_comes_late_in_an_hour_speaks_since_the_hour_before(write
     with writer._reading() as connection:
         found = SqlHistory(connection).registers(1, IMPORT, 0, 2**62, 3600)
         assert found.covered_ms == [60_000, 30_000]
+
+
+def test_the_first_hour_that_is_kept_knows_who_spoke_when_it_began(writer, wire):
+    uptimes = (HOUR_MS - 100_000, HOUR_MS + 100_000, 2 * HOUR_MS)
+    for first_seq, uptime_ms in enumerate(uptimes, 2):
+        records = [wire.reading(uptime_ms, (10, 3, 0), meter) for meter in (METER, OTHER)]
+        commit(writer, wire.batch(*records, first_seq=2 * first_seq))
+    commit(writer, wire.batch(wire.sync(0, T0_MS)))
+    roll_all(writer)
+    good = all_rollups(writer)
+    while writer.let_go_before(T0_MS + HOUR_MS):
+        pass
+    assert not writer.let_go_before(T0_MS + HOUR_MS)
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == good
+
+
+def test_a_batch_stays_as_long_as_one_of_its_meters_needs_it(writer, wire):
+    commit(
+        writer,
+        wire.batch(
+            wire.sync(0, T0_MS),
+            wire.reading(1_000, (10, 3, 0), OTHER),
+            wire.reading(5 * HOUR_MS, (10, 4, 0), METER),
+        ),
+    )
+    roll_all(writer)
+    while writer.let_go_before(T0_MS + 3 * HOUR_MS):
+        pass
+    assert [row.values for row in writer.readings()] == [{POWER: 3_000}, {POWER: 4_000}]
+    while writer.let_go_before(T0_MS + 9 * HOUR_MS):
+        pass
+    assert not list(writer.readings())
