@@ -1,5 +1,5 @@
 # wattlog: `make run` shows a simulated house, `make test` checks everything; both set up what they need.
-# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker).
+# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker, PostgreSQL).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := micropython mosquitto umqtt wasm
+TOOLS := micropython mosquitto postgres umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -94,6 +94,6 @@ endif
 .tools/%.stamp: tools/setup/%.sh tools/setup/common.sh
 	@tools/setup/tool.sh $*
 
-.tools/micropython.stamp .tools/mosquitto.stamp: tools/setup/get-deb-tool.sh
+.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp: tools/setup/get-deb-tool.sh
 .tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
 .tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

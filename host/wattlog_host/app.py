@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -71,7 +72,7 @@ async def run(settings: Settings) -> None:
         if settings.mqtt_embedded:
             await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
-        if settings.backup.enabled:
+        if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
         await _serve(settings, store, http, keeper, stop)

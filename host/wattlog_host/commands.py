@@ -47,14 +47,15 @@ def _backup_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _backup(options: argparse.Namespace, settings: Settings) -> int:
-    if not settings.database.exists():
-        raise StoreError(f"there is no database {settings.database} yet")
+    database = _file(settings)
+    if not database.exists():
+        raise StoreError(f"there is no database {database} yet")
     with Progress("copying") as progress:
         if options.to is None:
-            made = keeper.make(settings.database, settings.backup, now_ms(), progress)
+            made = keeper.make(database, settings.backup, now_ms(), progress)
         else:
             target = options.to.expanduser().absolute()
-            made = copy(settings.database, target, 0, progress)
+            made = copy(database, target, 0, progress)
     print(f"{made.path}: {made.bytes} bytes, {made.readings} readings, read back and sound")
     return 0
 
@@ -65,12 +66,21 @@ def _restore_options(parser: argparse.ArgumentParser) -> None:
 
 def _restore(options: argparse.Namespace, settings: Settings) -> int:
     backup = options.file.expanduser().absolute()
+    database = _file(settings)
     with Progress("copying") as progress:
-        made, aside = restore(backup, settings.database, now_ms(), progress)
-    print(f"{settings.database} is now as {backup.name}: {made.readings} readings")
+        made, aside = restore(backup, database, now_ms(), progress)
+    print(f"{database} is now as {backup.name}: {made.readings} readings")
     if aside is not None:
         print(f"what was there before is in {aside}")
     return 0
+
+
+def _file(settings: Settings) -> Path:
+    if isinstance(settings.database, Path):
+        return settings.database
+    raise StoreError(
+        f"{settings.store_url()} is copied and put back by PostgreSQL's own pg_dump, pg_restore"
+    )
 
 
 def _import_options(parser: argparse.ArgumentParser) -> None:

@@ -231,7 +231,7 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py      wattlog.config wattlog_host.backup.rotation
+host/wattlog_host/settings.py      sqlalchemy.* wattlog.config wattlog_host.backup.rotation
 host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.backup.rotation
                                    wattlog_host.clock wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -255,6 +255,9 @@ host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
 host/wattlog_host/store/imports.py   sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/kinds.py     sqlalchemy.* wattlog_host.store.database
+                                     wattlog_host.store.postgres
+host/wattlog_host/store/postgres.py  sqlalchemy.* wattlog_host.store.records
 host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock

@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -88,7 +89,7 @@ def _make_buckets(writer: Writer) -> None:
 @contextlib.contextmanager
 def _target(settings: Settings, now_ms: int, *, is_dry: bool) -> Iterator[Writer | _Dry]:
     if is_dry:
-        if not settings.database.exists():
+        if isinstance(settings.database, Path) and not settings.database.exists():
             yield _Dry(None)
             return
         with contextlib.closing(Reader(settings.database)) as reader:

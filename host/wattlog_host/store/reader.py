@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from wattlog_host.history.columns import History
 from wattlog_host.store import database
 from wattlog_host.store.history import SqlHistory
+from wattlog_host.store.kinds import Place, kind_of
 from wattlog_host.store.records import StoreError
 
 T = TypeVar("T")
@@ -17,13 +18,14 @@ T = TypeVar("T")
 class Reader:
     """Asks; each question sees one state of the database and keeps no writer waiting."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, place: Place) -> None:
         """Open what is there; raise StoreError where there is none, or of another version."""
-        if not path.exists():
-            raise StoreError(f"there is no database {path} yet")
-        self._engine = database.engine(path, writes=False)
+        if isinstance(place, Path) and not place.exists():
+            raise StoreError(f"there is no database {place} yet")
+        kind = kind_of(place)
+        self._engine = kind.engine(place, False)
         try:
-            self.look(lambda connection: database.require_newest(connection, path))
+            self.look(lambda connection: database.require_newest(connection, kind.name(place)))
         except BaseException:
             self.close()
             raise
