@@ -104,7 +104,10 @@ class Settings:
         """Return where the database is, without the password."""
         if isinstance(self.database, Path):
             return f"{_SQLITE}{self.database}"
-        return self.database.set(password=None).render_as_string()
+        url = self.database
+        return URL.create(
+            url.drivername, url.username, None, url.host, url.port, url.database, url.query
+        ).render_as_string()
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
