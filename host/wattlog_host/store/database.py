@@ -148,7 +148,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
             else:
                 command.upgrade(config, target)
     except sa.exc.DatabaseError as err:
-        raise StoreError(f"cannot use the database {name}: {err.orig}") from err
+        raise StoreError(f"cannot use the database {name}: {words_of(err)}") from err
 
 
 def require_newest(connection: sa.Connection, name: str) -> None:
@@ -173,6 +173,11 @@ def _config() -> Config:
     # Without this alembic warns that it must guess how paths are separated.
     config.set_main_option("path_separator", "os")
     return config
+
+
+def words_of(err: sa.exc.DBAPIError) -> str:
+    """Return what the database says, in one line."""
+    return " ".join(str(err.orig).split())
 
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:

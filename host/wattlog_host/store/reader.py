@@ -36,7 +36,8 @@ class Reader:
             with self._engine.begin() as connection:
                 return question(connection)
         except sa.exc.DBAPIError as err:
-            raise StoreError(f"cannot read the database: {err.orig}") from err
+            why = database.words_of(err)
+            raise StoreError(f"cannot read the database: {why}") from err
 
     def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past."""

@@ -279,7 +279,7 @@ class Writer:
         try:
             yield
         except sa.exc.DBAPIError as err:
-            raise StoreError(f"{err.orig}") from err
+            raise StoreError(database.words_of(err)) from err
         except sa.exc.SQLAlchemyError as err:
             raise StoreError(type(err).__name__) from err
         # Afterwards, because what went into a file without a name is promised to nobody.
