@@ -72,7 +72,8 @@ soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, an
 	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)") --cuts 1000000 --doubles 250000 \
 		--rots 200000 --wavers 100000 --faults 100000
 	@$(BIN)/wattlog-tools sim --seeds 10000 $(if $(SEED),--seed "$(SEED)")
-	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py
+	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py \
+		tests/host/test_postgres.py
 
 clean:  ## remove everything that make made, except recorded data
 	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the PostgreSQL that tests use at .tools/postgres: a folder with initdb and postgres.
-# The system's own >= 14 is first choice; else Debian's package, unpacked (about 60 MB).
+# The system's own >= 14 is first choice; else Debian's package, unpacked (400 MB).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tools/setup/common.sh
