@@ -39,7 +39,7 @@ MISTAKES = (
     ("a folder with a NUL", 'data = "x\\u0000y"', 1, "data"),
     ("a password file with a NUL",
      '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "\\u0000"', 4, "password_file"),
-    ("another database", '[store]\nurl = "postgresql://x/y"', 2, "must be like"),
+    ("another database", '[store]\nurl = "mysql://x/y"', 2, "must be like"),
     ("a database without a file", '[store]\nurl = "sqlite:///"', 2, "must be like"),
 )  # fmt: skip
 
