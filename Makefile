@@ -1,5 +1,5 @@
 # wattlog: `make run` shows a simulated house, `make test` checks everything; both set up what they need.
-# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker).
+# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker, PostgreSQL).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := micropython mosquitto umqtt wasm
+TOOLS := micropython mosquitto postgres umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -73,7 +73,8 @@ soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, an
 	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)") --cuts 1000000 --doubles 250000 \
 		--rots 200000 --wavers 100000 --faults 100000
 	@$(BIN)/wattlog-tools sim --seeds 10000 $(if $(SEED),--seed "$(SEED)")
-	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py
+	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py \
+		tests/host/test_postgres.py
 
 clean:  ## remove everything that make made, except recorded data
 	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -95,6 +96,6 @@ endif
 .tools/%.stamp: tools/setup/%.sh tools/setup/common.sh
 	@tools/setup/tool.sh $*
 
-.tools/micropython.stamp .tools/mosquitto.stamp: tools/setup/get-deb-tool.sh
+.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp: tools/setup/get-deb-tool.sh
 .tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
 .tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

@@ -104,7 +104,8 @@ def test_options_named_in_a_guide_exist(document):
     helps = {}
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
-            r"    (?:\.venv/bin/)?(wattlog-\w+)(?: (bundle|decode|flash|manifest|pin|head))?(.*)",
+            r"    (?:\.venv/bin/)?(wattlog-\w+)"
+            r"(?: (backup|bundle|decode|export|flash|head|import|manifest|pin|restore))?(.*)",
             line,
         )
         if not match:

@@ -9,11 +9,13 @@ import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 import wattlog
+from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
 from wattlog_host.dess.parts import solar_of
@@ -46,6 +48,7 @@ RETENTION_S = 3_600.0
 DAY_MS = 86_400_000
 UPDATE_LOOK_S = 5.0
 UPDATE_ANSWERS_MAX = 100
+BACKUP_LOOK_S = 300.0
 
 
 class StartError(Exception):
@@ -74,11 +77,19 @@ async def run(settings: Settings) -> None:
         stack.push_async_callback(_close_store, store)
         if settings.mqtt_embedded:
             await stack.enter_async_context(_embedded_broker(settings))
-        await _serve(settings, store, http, stop)
+        keeper = None
+        if settings.backup.enabled and isinstance(settings.database, Path):
+            keeper = Keeper(settings.database, settings.backup)
+            stack.callback(keeper.stop)
+        await _serve(settings, store, http, keeper, stop)
 
 
 async def _serve(
-    settings: Settings, store: Store, http: socket.socket, stop: asyncio.Event
+    settings: Settings,
+    store: Store,
+    http: socket.socket,
+    keeper: Keeper | None,
+    stop: asyncio.Event,
 ) -> None:
     view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
     view.events.extend(await store.events(EVENTS_SHOWN))
@@ -137,6 +148,8 @@ async def _serve(
         "updates": lambda: _update(updates, answers, view, link),
     }
     acts |= {"solar": solar.run} if solar is not None else {}
+    if keeper is not None:
+        acts["backup"] = lambda: _back_up(keeper, store, view, intake.say)
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()
@@ -304,6 +317,30 @@ async def _update(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UPDATE_LOOK_S):
                 await link.publish(*await answers.get())
+
+
+async def _back_up(
+    keeper: Keeper, store: Store, view: LiveView, say: Callable[[str, str], None]
+) -> None:
+    """Make a backup every hour; say when there is none, once, and when there is one again."""
+    while True:
+        view.host.backups = keeper.state
+        await asyncio.sleep(min(keeper.wait_ms(now_ms()) / 1000, BACKUP_LOOK_S))
+        at_ms = now_ms()
+        if keeper.wait_ms(at_ms):
+            continue  # so long sleeps would miss that the clock was set
+        before = keeper.state.trouble
+        try:
+            # What was put in the place of our file is not what we have committed to.
+            await store.check()
+            await asyncio.to_thread(keeper.make, at_ms)
+        except StoreError as err:
+            keeper.fail(str(err), at_ms)
+            if before is None:
+                say("backup", f"no backup: {err}")
+        else:
+            if before is not None:
+                say("backup", "there are backups again")
 
 
 def _start_text(store: Store, started_ms: int) -> str:

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import wattlog
 from wattlog.config import ConfigError
-from wattlog_host import app, settings
+from wattlog_host import app, commands, settings
+from wattlog_host.importing.rows import ImportFailed
+from wattlog_host.store.records import StoreError
 
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _set_up_logging(verbose=options.verbose)
         os.umask(0o077)  # who was at home, and when, is nobody else's business
+        if options.command is not None:
+            return commands.run(options, chosen)
         asyncio.run(app.run(chosen))
-    except (ConfigError, app.StartError) as err:
+    except (ConfigError, StoreError, ImportFailed, app.StartError) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     return 0
 
 
@@ -42,18 +49,32 @@ def _parser() -> argparse.ArgumentParser:
         prog="wattlog-host",
         description="Collects the readings of wattlog agents, stores and shows them.",
         epilog="`wattlog-host dess --help` tells of solar inverters in the cloud.",
-    )
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="settings; without it host.toml of the service's own folder, else the defaults",
+        parents=[_common(None, False)],
     )
     parser.add_argument(
         "--check-config", action="store_true", help="print the settings in effect and stop"
     )
-    parser.add_argument("--verbose", action="store_true", help="say what is usually not worth it")
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
+    # After a command they are not given again where they were given before it.
+    commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS))
+    return parser
+
+
+def _common(no_config: str | None, not_verbose: str | bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        default=no_config,
+        help="settings; without it host.toml of the service's own folder, else the defaults",
+    )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        default=not_verbose,
+        help="say what is usually not worth it",
+    )
     return parser
 
 

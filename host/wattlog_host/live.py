@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from wattlog.sml import server_id_text
+from wattlog_host.backup.rotation import Backups
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import CLOCK_AHEAD_MS_MAX, METER, SYNC
 from wattlog_host.status import Status
@@ -86,6 +87,8 @@ class HostView:
     broker_trouble: str | None = "not connected yet"
     store_trouble: str | None = None
     database_bytes: int = 0
+    backups: Backups | None = None
+    """None where this host makes none."""
 
 
 @dataclass(slots=True)

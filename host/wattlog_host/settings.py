@@ -3,12 +3,16 @@
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.backup.rotation import Keep
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
 from wattlog_host.house_settings import (
@@ -31,13 +35,39 @@ SCHEMA = (
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
-    Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    Key("store.url", "text", None, 1, 4096, "the database, like sqlite:////path/to/file.db"),
+    Key("store.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
+    Key("backup.enabled", "boolean", True, None, None, "whether to back up every hour"),
+    Key("backup.folder", "text", None, 1, 4096, "the folder for backups"),
+    Key("backup.keep_hourly", "integer", 24, 0, 1000, "of how many hours a backup is kept"),
+    Key("backup.keep_daily", "integer", 7, 0, 1000, "of how many days a backup is kept"),
+    Key("backup.keep_weekly", "integer", 4, 0, 1000, "of how many weeks a backup is kept"),
+    Key("backup.keep_monthly", "integer", 12, 0, 1000, "of how many months a backup is kept"),
+    Key("backup.reserve_mib", "integer", 256, 0, 2**30, "how much of the disk stays free, MiB"),
     *dess_config.SCHEMA,
     *HOUSE_SCHEMA,
 )
 
 FILE_NAME = "host.toml"
 _SQLITE = "sqlite:///"
+_POSTGRES = "postgresql://"
+STORE_PASSWORD = "WATTLOG_STORE_PASSWORD"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Where backups go and how many are kept; see host.toml."""
+
+    enabled: bool
+    folder: Path
+    keep: Keep
+    reserve_bytes: int
+
+    def lines(self) -> list[str]:
+        """Return them as TOML lines."""
+        shown = [f"enabled = {str(self.enabled).lower()}", f'folder = "{self.folder}"']
+        shown += [f"keep_{name} = {count}" for name, count in self.keep._asdict().items()]
+        return ["[backup]", *shown, f"reserve_mib = {self.reserve_bytes // 2**20}"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +76,7 @@ class Settings:
 
     name: str
     data: Path
-    database: Path
+    database: Path | URL
     http_listen: str
     http_port: int
     http_hostnames: tuple[str, ...]
@@ -60,6 +90,7 @@ class Settings:
     store_raw_days: int
     dess: DessSettings
     house: HouseSettings
+    backup: BackupSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -74,9 +105,21 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
-        shown += [f"raw_days = {self.store_raw_days}", "", *self.house.lines()]
+        shown += ["", "[store]", f'url = "{self.store_url()}"']
+        if isinstance(self.database, URL) and self.database.password is not None:
+            shown.append("# password: read from its file, or the environment")
+        shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
+        shown += ["", *self.house.lines()]
         return [*shown, *self.dess.lines()]
+
+    def store_url(self) -> str:
+        """Return where the database is, without the password."""
+        if isinstance(self.database, Path):
+            return f"{_SQLITE}{self.database}"
+        url = self.database
+        return URL.create(
+            url.drivername, url.username, None, url.host, url.port, url.database, url.query
+        ).render_as_string()
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -129,23 +172,24 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     data = place("data", values["data"] or _standard_data(environ))
     _check_mqtt(mqtt, refuse)
     beside = Path(name).parent  # a secret may lie beside the file that names it
-    password = None
-    if mqtt["password_file"] is not None:
-        file = place("mqtt.password_file", _beside(beside, mqtt["password_file"]))
-        lines = _read(file, f"{name} line {line_of(text, 'mqtt.password_file')}").splitlines()
+
+    def password_of(key: str, named: str | None) -> str | None:
+        if named is None:
+            return None
+        file = place(key, _beside(beside, named))
+        lines = _read(file, f"{name} line {line_of(text, key)}").splitlines()
         if not lines or not lines[0]:
-            raise refuse("mqtt.password_file", f"{file} is empty; its first line is the password")
-        password = lines[0]
+            raise refuse(key, f"{file} is empty; its first line is the password")
+        return lines[0]
+
+    password = password_of("mqtt.password_file", mqtt["password_file"])
     ca_file = None
     if mqtt["ca_file"] is not None:
         ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
         _check_authority(ca_file, refuse)
-    url = values["store"]["url"]
-    if url is not None and not (url.startswith(_SQLITE) and len(url) > len(_SQLITE)):
-        raise refuse("store.url", 'must be like "sqlite:////path/to/file.db"')
-    database = data / "wattlog.db"
-    if url is not None:
-        database = place("store.url", url.removeprefix(_SQLITE))
+    store = values["store"]
+    store_password = password_of("store.password_file", store["password_file"])
+    database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
     dess = dess_config.read(
         values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
     )
@@ -157,7 +201,53 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
         house_settings(name, text, values["house"], environ),
+        _backup(values["backup"], database, data, place),
     )  # fmt: skip
+
+
+def _database(
+    store: Mapping[str, Any],
+    password: str | None,
+    data: Path,
+    place: Callable[[str, str], Path],
+    refuse: Callable[[str, str], ConfigError],
+) -> Path | URL:
+    """Return where the database is; an address has its password, which no text of it shows."""
+    text = store["url"] or f"{_SQLITE}{data / 'wattlog.db'}"
+    if text.startswith(_SQLITE) and len(text) > len(_SQLITE):
+        if store["password_file"] is not None:
+            raise refuse("store.password_file", "has no use for a file of SQLite")
+        return place("store.url", text.removeprefix(_SQLITE))
+    try:
+        url = make_url(text) if text.startswith(_POSTGRES) else None
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or not url.database:
+        raise refuse(
+            "store.url",
+            'must be like "sqlite:////path/to/file.db" or "postgresql://user@host/database"',
+        )
+    if url.password is not None:
+        raise refuse(
+            "store.url",
+            f"must not hold the password: put it in a file and name that in store.password_file, "
+            f"or in the environment as {STORE_PASSWORD}",
+        )
+    return url if password is None else url.set(password=password)
+
+
+def _backup(
+    table: Mapping[str, Any], database: Path | URL, data: Path, place: Callable[[str, str], Path]
+) -> BackupSettings:
+    folder = table["folder"]
+    beside = database.parent if isinstance(database, Path) else data
+    return BackupSettings(
+        # A server's own tools back up what is in it.
+        table["enabled"] and isinstance(database, Path),
+        beside / "backups" if folder is None else place("backup.folder", folder),
+        Keep(*(table[f"keep_{name}"] for name in Keep._fields)),
+        table["reserve_mib"] * 2**20,
+    )
 
 
 def _beside(folder: Path, text: str) -> str:

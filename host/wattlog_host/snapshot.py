@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wattlog.sml import server_id_text
+from wattlog_host.backup.rotation import Backups
 from wattlog_host.clock import local_iso, local_text
 from wattlog_host.gaps import DAMAGED, EVICTED, REFUSED
 from wattlog_host.live import EdgeView, HostView, LiveView, MeterView
@@ -57,6 +58,18 @@ def _host(host: HostView, now_ms: int) -> dict[str, Any]:
         "database_bytes": host.database_bytes,
         "broker": {"connected": host.broker_trouble is None, "trouble": host.broker_trouble},
         "store": {"ok": host.store_trouble is None, "trouble": host.store_trouble},
+        "backup": None if host.backups is None else _backups(host.backups, now_ms),
+    }
+
+
+def _backups(known: Backups, now_ms: int) -> dict[str, Any]:
+    return {
+        "folder": str(known.folder),
+        "newest": None if known.newest is None else known.newest.name,
+        "time": None if known.newest_ms is None else local_iso(known.newest_ms),
+        "age_s": _age_s(known.newest_ms, now_ms),
+        "trouble": known.trouble,
+        "trouble_time": None if known.trouble_ms is None else local_iso(known.trouble_ms),
     }
 
 

@@ -1,6 +1,7 @@
 """Batches as an agent packs them, and a running host in a process of its own."""
 
 import http.client
+import importlib.util
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ from typing import Any
 
 import msgpack
 import pytest
+import sqlalchemy as sa
 
-from toolbox import find_facts, unavailable
+from postgres import Server
+from toolbox import find_facts, require, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
 from wattlog_host.wire import pack_records
@@ -123,6 +126,29 @@ def facts() -> Path:
 @pytest.fixture(scope="session")
 def wire() -> Wire:
     return Wire()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL that all tests share; each has databases of its own there."""
+    programs = require("postgres") / "postgres"
+    if importlib.util.find_spec("psycopg") is None:
+        unavailable("psycopg is missing: install wattlog[postgres]")
+    server = Server(programs)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | sa.URL]:
+    """Where there is no database yet, of each kind."""
+    if request.param == "sqlite":
+        yield tmp_path / "data" / "wattlog.db"
+        return
+    server = request.getfixturevalue("postgres")
+    url = server.fresh()
+    yield url
+    server.drop(url)
 
 
 @pytest.fixture(name="wait_until")

@@ -1,6 +1,9 @@
 """A database of an earlier wattlog is brought to today's tables with all that is in it."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import msgpack
@@ -193,6 +196,38 @@ def test_killed_while_it_is_migrated_it_is_as_before(old, monkeypatch):
         patch.setattr("alembic.operations.Operations.drop_table", fail, raising=True)
         with pytest.raises(KeyboardInterrupt):
             Writer(old.path, "2", NOW_MS)
+    assert old.dump() == before
+    migrate(old.path)
+    assert dump(old.path) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from alembic.operations import Operations
+from wattlog_host.store.writer import Writer
+name, left = sys.argv[2], int(sys.argv[3])
+act = getattr(Operations, name)
+def killed(*arguments, **more):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return act(*arguments, **more)
+setattr(Operations, name, killed)
+Writer(Path(sys.argv[1]), "2", 5).let_go()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("create_table", 2), ("drop_table", 3), ("add_column", 1), ("create_index", 4)],
+)
+def test_a_kill_9_at_any_step_of_it_loses_nothing(old, name, calls):
+    old.batch(1, 17, 1, [[0, 0, T0_MS], *[reading(1000 * n) for n in range(1, 9)]], T0_MS, "sync")
+    before = old.dump()
+    done = subprocess.run([sys.executable, "-c", KILLED, old.path, name, str(calls)], check=False)
+    assert done.returncode == -signal.SIGKILL
     assert old.dump() == before
     migrate(old.path)
     assert dump(old.path) == before

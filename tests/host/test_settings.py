@@ -49,7 +49,7 @@ MISTAKES = (
     ("a password file for solar", '[dessmonitor]\npassword_file = "no"', 2, "cannot read"),
     ("an empty token file", '[dessmonitor]\nwrite_token_file = "/dev/null"', 2, "is empty"),
     ("no such devcodes", '[dessmonitor]\ndevcodes = "mine"', 2, "is not a folder"),
-    ("another database", '[store]\nurl = "postgresql://x/y"', 2, "must be like"),
+    ("another database", '[store]\nurl = "mysql://x/y"', 2, "must be like"),
     ("a database without a file", '[store]\nurl = "sqlite:///"', 2, "must be like"),
 )  # fmt: skip
 

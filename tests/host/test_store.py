@@ -6,17 +6,19 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from stored import stored_readings
+from stored import execute, rows, stored_readings
 from wattlog.records import RENEW
 from wattlog_host.store import batches as batches_module
 from wattlog_host.store import database, tables
 from wattlog_host.store import writer as writer_module
+from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.records import DeadLetter, Event, Floor, Incoming, StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.store.writer import REASON_UNSTORABLE, Writer
@@ -27,7 +29,13 @@ NOW_MS = 1_795_000_000_000
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(place):
+    return place
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Only of SQLite."""
     return tmp_path / "data" / "wattlog.db"
 
 
@@ -49,11 +57,6 @@ def use(path, act, now_ms=NOW_MS):
 
 def incoming(payload, received_ms=NOW_MS, trust=Trust.NETWORK):
     return Incoming("wattlog/1/cellar/b", decode_batch(payload), received_ms, payload, trust)
-
-
-def rows(path, query):
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(query).fetchall()
 
 
 def commit(store, *payloads, received_ms=NOW_MS, trust=Trust.NETWORK):
@@ -576,6 +579,14 @@ def test_the_sync_points_of_another_boot_agent_or_log_do_not_count(store, wire):
     assert [one.time_source for one in store.readings()] == ["arrival"]
 
 
+def empty(store):
+    """Forget all batches and what follows from them."""
+    with store._write_engine.begin() as connection:
+        for table in reversed(tables.METADATA.sorted_tables):
+            if table is not tables.run:
+                connection.execute(sa.delete(table))
+
+
 def counted(wire, first_s, boot, first_seq, sync_at=None, meter_s=0):
     """A batch of three readings, ten seconds apart; the counter stood at first_s at the start."""
     rows_ = [wire.reading(10_000 * n, sec_index=first_s + 10 * n + meter_s) for n in range(1, 4)]
@@ -594,8 +605,8 @@ def test_a_boot_without_a_clock_is_placed_by_the_meters_counter_in_any_order(pat
             commit(store, payload)
         assert times(store)[5] == (wire.sync_epoch_ms + 2_010_000, "meter")
         assert times(store)[7] == (wire.sync_epoch_ms + 2_030_000, "meter")
+        empty(store)
         store.close(NOW_MS)
-        path.unlink()
 
 
 def test_a_sync_point_is_believed_more_than_a_meter(store, wire):
@@ -697,11 +708,10 @@ def test_a_batch_of_nothing_but_wrong_records_is_stored_and_counted(store, path,
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
-def test_nothing_is_promised_once_the_file_is_gone(path, wire, suffix):
-    file = path.with_name(path.name + suffix)
-    aside = path.with_name("aside")
-
-    store = Writer(path, "1", NOW_MS)
+def test_nothing_is_promised_once_the_file_is_gone(file, wire, suffix):
+    store = Writer(file, "1", NOW_MS)
+    aside = file.with_name("aside")
+    file = file.with_name(file.name + suffix)
     file.rename(aside)
     payload = wire.batch(wire.reading())
     acts = (lambda: commit(store, payload), store.check, lambda: store.settle([]), store.latest)
@@ -736,19 +746,19 @@ def test_a_batch_that_spoils_the_transaction_is_put_aside_and_the_others_stored(
 
 
 def test_a_locked_database_promises_nothing_and_later_takes_the_same_batch(
-    path, wire, monkeypatch
+    file, wire, monkeypatch
 ):
     monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS[:3], "PRAGMA busy_timeout=1"))
     payload = wire.batch(wire.reading())
 
     def act(store):
-        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        with closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="locked"):
                 commit(store, payload)
         return commit(store, payload)
 
-    assert use(path, act).outcomes[0].is_new
+    assert use(file, act).outcomes[0].is_new
 
 
 def test_the_event_loop_is_given_the_same_and_is_never_blocked(path, wire):
@@ -770,12 +780,14 @@ def test_the_event_loop_is_given_the_same_and_is_never_blocked(path, wire):
 CRASH = """
 import os, sys
 from pathlib import Path
+from sqlalchemy import make_url
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
 from wattlog_pi.system_clock import Trust
 
-store = Writer(Path(sys.argv[1]), "1", 5)
+place = sys.argv[1]
+store = Writer(make_url(place) if "://" in place else Path(place), "1", 5)
 payload = bytes.fromhex(sys.argv[2])
 store.commit([Incoming("t", decode_batch(payload), 7, payload)])
 os.kill(os.getpid(), 9)
@@ -784,7 +796,8 @@ os.kill(os.getpid(), 9)
 
 def test_killed_between_commit_and_acknowledgement_the_repeat_counts_once(path, wire):
     payload = wire.batch(wire.reading())
-    ended = subprocess.run([sys.executable, "-c", CRASH, path, payload.hex()], check=False)
+    place = path if isinstance(path, Path) else path.render_as_string(hide_password=False)
+    ended = subprocess.run([sys.executable, "-c", CRASH, place, payload.hex()], check=False)
     assert ended.returncode == -9
 
     def act(store):
@@ -835,19 +848,17 @@ def test_dead_letters_and_events_are_capped(store, path, monkeypatch):
 
 def test_a_database_of_a_newer_program_is_refused_and_untouched(path):
     use(path, lambda store: None)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
+    execute(path, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreError, match=r"newer wattlog \(revision 9999\)"):
         Writer(path, "1", NOW_MS)
     assert rows(path, "SELECT version_num FROM alembic_version") == [("9999",)]
 
 
-def test_a_file_that_is_no_database_is_refused(path):
-    path.parent.mkdir()
-    path.write_bytes(b"not a database, but long enough to look like a file of one" * 20)
+def test_a_file_that_is_no_database_is_refused(file):
+    file.parent.mkdir()
+    file.write_bytes(b"not a database, but long enough to look like a file of one" * 20)
     with pytest.raises(StoreError, match="not a database"):
-        Writer(path, "1", NOW_MS)
+        Writer(file, "1", NOW_MS)
 
 
 def test_a_second_host_on_the_same_file_is_refused(store, path):
@@ -857,17 +868,19 @@ def test_a_second_host_on_the_same_file_is_refused(store, path):
 
 def test_the_migrations_make_the_tables_that_the_code_describes(path):
     use(path, lambda store: None)
-    engine = sa.create_engine(f"sqlite:///{path}")
+    engine = kind_of(path).engine(path, False)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.METADATA) == []
     engine.dispose()
 
 
-def test_the_database_is_set_up_not_to_lose_anything(store):
+def test_the_database_is_set_up_not_to_lose_anything(file):
+    store = Writer(file, "1", NOW_MS)
     with store._write_engine.begin() as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys")
         ]
     assert pragmas == ["wal", 2, 1]
+    store.close(NOW_MS)

@@ -169,10 +169,11 @@ agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
-host/wattlog_host/app.py uvicorn wattlog wattlog_host.broker wattlog_host.clock
-                                   wattlog_host.dess.parts wattlog_host.dess.service
-                                   wattlog_host.dess.web wattlog_host.intake wattlog_host.live
-                                   wattlog_host.mqtt wattlog_host.settings wattlog_host.snapshot
+host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
+                                   wattlog_host.clock wattlog_host.dess.parts
+                                   wattlog_host.dess.service wattlog_host.dess.web
+                                   wattlog_host.intake wattlog_host.live wattlog_host.mqtt
+                                   wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.web.app
@@ -180,8 +181,42 @@ host/wattlog_host/app.py uvicorn wattlog wattlog_host.broker wattlog_host.clock
                                    wattlog_host.wire wattlog_host.wishes wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
-host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
-                                   wattlog_host.dess.cli
+host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.app wattlog_host.commands
+                                   wattlog_host.dess.cli wattlog_host.importing.rows
+                                   wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+                                   wattlog_host.importing.command wattlog_host.progress
+                                   wattlog_host.settings wattlog_host.store.records
+host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
+                                   wattlog_host.history.export wattlog_host.importing.local_time
+                                   wattlog_host.progress wattlog_host.settings
+                                   wattlog_host.store.reader wattlog_host.store.records
+host/wattlog_host/history/export.py wattlog.channels wattlog_host.history.columns
+                                   wattlog_host.units
+host/wattlog_host/importing/__init__.py
+host/wattlog_host/importing/command.py sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
+                                   wattlog_host.progress wattlog_host.settings wattlog_host.store.*
+host/wattlog_host/importing/csv_file.py wattlog_host.importing.local_time
+                                   wattlog_host.importing.rows wattlog_host.units
+host/wattlog_host/importing/energy_monitor.py wattlog_host.importing.local_time
+                                   wattlog_host.importing.rows
+host/wattlog_host/importing/importer.py sqlalchemy.* wattlog_host.history.rollup
+                                   wattlog_host.importing.packing wattlog_host.importing.rows
+                                   wattlog_host.ingest wattlog_host.placing
+                                   wattlog_host.store.imports wattlog_host.store.records
+host/wattlog_host/importing/local_time.py wattlog_host.importing.rows
+host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
+                                   wattlog_host.importing.rows wattlog_host.store.records
+                                   wattlog_host.wire
+host/wattlog_host/importing/rows.py wattlog.channels wattlog_host.units
+host/wattlog_host/progress.py
+host/wattlog_host/backup/__init__.py
+host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
+host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
+                                   wattlog_host.settings
+host/wattlog_host/backup/restoring.py wattlog_host.backup.copying wattlog_host.backup.rotation
+                                   wattlog_host.store.database wattlog_host.store.records
+host/wattlog_host/backup/rotation.py
 host/wattlog_host/clock.py
 host/wattlog_host/desk.py          wattlog.records wattlog_host.bounds wattlog_host.gaps wattlog_host.live
                                    wattlog_host.status wattlog_host.store.records
@@ -193,13 +228,15 @@ host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog
                                    wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
                                    wattlog_pi.system_clock
-host/wattlog_host/live.py          wattlog.sml wattlog_host.ingest wattlog_host.placing
+host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py wattlog.config wattlog_host.dess.config wattlog_host.house_settings
-host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.clock wattlog_host.gaps
+host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
+                                   wattlog_host.dess.config wattlog_host.house_settings
+host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
+                                   wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
 host/wattlog_host/status.py        wattlog_host.bounds
@@ -246,8 +283,14 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.database wattlog_host.store.kin
                                      wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
-                                     wattlog_host.store.rollups wattlog_host.store.tables
-                                     wattlog_host.wire wattlog_pi.system_clock
+                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.wire wattlog_pi.system_clock
+host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
+                                   wattlog_host.history.columns wattlog_host.history.rollup
+                                   wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
+                                   wattlog_host.store.postgres
+host/wattlog_host/store/postgres.py sqlalchemy.* wattlog_host.store.records
 host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock
@@ -260,15 +303,21 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
-host/wattlog_host/store/places.py  sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
-                                     wattlog_host.placing wattlog_host.store.lookup
-                                     wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
+                                   wattlog_host.placing wattlog_host.store.lookup
+                                   wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
+                                   wattlog_host.store.kinds
+                                   wattlog_host.store.database wattlog_host.store.history
+                                   wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.history.changes
+                                   wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
+                                   wattlog_host.store.kinds
                                      wattlog_host.history.columns wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.history
                                      wattlog_host.store.lookup wattlog_host.store.records

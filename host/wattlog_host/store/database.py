@@ -123,25 +123,61 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
     return made
 
 
-def upgrade(made: sa.Engine, path: Path, target: str = "head") -> None:
-    """Bring the database to this program's revision; raise StoreError where it is newer."""
+def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
+    """Bring the database to this program's revision; raise StoreError where it is newer.
+
+    A new one gets today's tables at once: what the first revisions did, only SQLite can.
+    """
+    config = _config()
+    try:
+        with made.begin() as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            if revision is not None and revision not in revisions():
+                raise StoreError(
+                    f"the database {name} is of a newer wattlog (revision {revision}); "
+                    "install that version or use another data folder"
+                )
+            config.attributes["connection"] = connection
+            if (
+                revision is None
+                and target == "head"
+                and not sa.inspect(connection).get_table_names()
+            ):
+                tables.METADATA.create_all(connection)
+                command.stamp(config, target)
+            else:
+                command.upgrade(config, target)
+    except sa.exc.DatabaseError as err:
+        raise StoreError(f"cannot use the database {name}: {words_of(err)}") from err
+
+
+def require_newest(connection: sa.Connection, name: str) -> None:
+    """Raise StoreError where the tables are not those of this program."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision != ScriptDirectory.from_config(_config()).get_current_head():
+        raise StoreError(
+            f"the database {name} is of another wattlog (revision {revision}); an older one is "
+            "brought up to date by starting wattlog-host"
+        )
+
+
+def revisions() -> set[str]:
+    """Return the revisions that this program knows."""
+    scripts = ScriptDirectory.from_config(_config())
+    return {script.revision for script in scripts.walk_revisions()}
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     # Without this alembic warns that it must guess how paths are separated.
     config.set_main_option("path_separator", "os")
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    try:
-        with made.begin() as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-            if revision is not None and revision not in known:
-                raise StoreError(
-                    f"the database {path} is of a newer wattlog (revision {revision}); "
-                    "install that version or use another data folder"
-                )
-            config.attributes["connection"] = connection
-            command.upgrade(config, target)
-    except sa.exc.DatabaseError as err:
-        raise StoreError(f"cannot use the database {path}: {err.orig}") from err
+    return config
+
+
+def words_of(err: sa.exc.DBAPIError) -> str:
+    """Return what the database says, in one line."""
+    return " ".join(str(err.orig).split())
 
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:

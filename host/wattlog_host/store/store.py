@@ -4,13 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
+from wattlog_host.store.kinds import Place
 from wattlog_host.store.records import (
     Committed,
     DeadLetter,
@@ -29,9 +29,9 @@ T = TypeVar("T")
 class Store:
     """The database of one host; promises and errors are the Writer's."""
 
-    def __init__(self, path: Path, version: str, now_ms: int) -> None:
-        """Lock, open and upgrade the file and note the start of this run; may take a moment."""
-        self._core = Writer(path, version, now_ms)
+    def __init__(self, place: Place, version: str, now_ms: int) -> None:
+        """Lock, open and upgrade it and note the start of this run; may take a moment."""
+        self._core = Writer(place, version, now_ms)
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(2, "store-reader")
         # Long questions do not keep short ones waiting.

@@ -4,11 +4,9 @@ Promise: when commit() returns, its batches survive a power cut. When it raises 
 nothing was written and the agents will send again.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
@@ -19,6 +17,7 @@ from wattlog_host.store import database, lookup, retention, rollups, tables
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
+from wattlog_host.store.kinds import Place, kind_of
 from wattlog_host.store.records import (
     BatchName,
     Committed,
@@ -58,22 +57,25 @@ class Writer:
     Only reading calls (latest, events, losses, readings, ask, check) may come from other threads.
     """
 
-    def __init__(self, path: Path, version: str, now_ms: int) -> None:
-        """Lock, open and upgrade the file and note the start of this run; may take a moment."""
+    def __init__(self, place: Place, version: str, now_ms: int) -> None:
+        """Lock, open and upgrade it and note the start of this run; may take a moment."""
         self.changes = Changes()
-        self._lock = database.lock(path)
-        self._write_engine = database.engine(path, writes=True)
-        self._read_engine = database.engine(path, writes=False)
+        kind = kind_of(place)
+        self._unlock = kind.lock(place)
+        self._write_engine = kind.engine(place, True)
+        self._read_engine = kind.engine(place, False)
         try:
-            database.upgrade(self._write_engine, path)
+            database.upgrade(self._write_engine, kind.name(place))
             self.previous, self._run_id = self._begin_run(version, now_ms)
             with self._read_engine.begin() as connection:
                 rows = connection.execute(sa.select(tables.counter)).all()
-            self._files = database.Files(path)
+            self._watch = kind.watch(place, self._read_engine)
         except BaseException as err:
             self.let_go()
             if isinstance(err, sa.exc.DBAPIError):
-                raise StoreError(f"cannot use the database {path}: {err.orig}") from err
+                raise StoreError(
+                    f"cannot use the database {kind.name(place)}: {err.orig}"
+                ) from err
             raise
         self.counters: Counter[tuple[str, str]] = Counter(
             {(row.name, row.reason): row.value for row in rows}
@@ -132,6 +134,15 @@ class Writer:
         with self._reading() as connection:
             return question(SqlHistory(connection))
 
+    def due_count(self) -> int:
+        """Return about how many hours have buckets to be made."""
+        return self.look(rollups.due_count)
+
+    def look(self, question: Callable[[sa.Connection], T]) -> T:
+        """Return what the question finds; it sees one state of the database."""
+        with self._reading() as connection:
+            return question(connection)
+
     def rebuild_begin(self) -> int:
         """Note every hour that has readings as due; return how many. roll() does the work."""
         with self._guarded(), self._write_engine.begin() as connection:
@@ -177,7 +188,7 @@ class Writer:
 
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""
-        return self._files.size_bytes()
+        return self._watch.size_bytes()
 
     def close(self, now_ms: int) -> None:
         """Note a clean end and let go of the file."""
@@ -194,7 +205,7 @@ class Writer:
         """Let go of the file as if the process had been killed: nothing is noted."""
         self._write_engine.dispose()
         self._read_engine.dispose()
-        os.close(self._lock)
+        self._unlock()
 
     # --- committing ------------------------------------------------------------------------
 
@@ -283,11 +294,11 @@ class Writer:
         try:
             yield
         except sa.exc.DBAPIError as err:
-            raise StoreError(f"{err.orig}") from err
+            raise StoreError(database.words_of(err)) from err
         except sa.exc.SQLAlchemyError as err:
             raise StoreError(type(err).__name__) from err
         # Afterwards, because what went into a file without a name is promised to nobody.
-        self._files.require()
+        self._watch.require()
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

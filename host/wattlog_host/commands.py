@@ -1,0 +1,119 @@
+"""What `wattlog-host` does beside running: its sub-commands, a row each."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wattlog_host.backup import keeper
+from wattlog_host.backup.copying import copy
+from wattlog_host.backup.restoring import restore
+from wattlog_host.clock import now_ms
+from wattlog_host.export_command import add_options, send_out
+from wattlog_host.progress import Progress
+from wattlog_host.settings import Settings
+from wattlog_host.store.records import StoreError
+
+
+class Command(NamedTuple):
+    """A sub-command: what it is for, its options, and what it does, returning the exit status."""
+
+    name: str
+    about: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Settings], int]
+
+
+def add_to(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give the parser all sub-commands; without one of them options.command is None."""
+    made = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for command in COMMANDS:
+        one = made.add_parser(
+            command.name, help=command.about, description=command.about, parents=[common]
+        )
+        command.add_options(one)
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Run the sub-command that was asked for; StoreError is for the caller to show."""
+    (command,) = (one for one in COMMANDS if one.name == options.command)
+    return command.run(options, settings)
+
+
+def _backup_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="write this file; else into the backup folder"
+    )
+
+
+def _backup(options: argparse.Namespace, settings: Settings) -> int:
+    database = _file(settings)
+    if not database.exists():
+        raise StoreError(f"there is no database {database} yet")
+    with Progress("copying") as progress:
+        if options.to is None:
+            made = keeper.make(database, settings.backup, now_ms(), progress)
+        else:
+            target = options.to.expanduser().absolute()
+            made = copy(database, target, 0, progress)
+    print(f"{made.path}: {made.bytes} bytes, {made.readings} readings, read back and sound")
+    return 0
+
+
+def _restore_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="a backup")
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> int:
+    backup = options.file.expanduser().absolute()
+    database = _file(settings)
+    with Progress("copying") as progress:
+        made, aside = restore(backup, database, now_ms(), progress)
+    print(f"{database} is now as {backup.name}: {made.readings} readings")
+    if aside is not None:
+        print(f"what was there before is in {aside}")
+    return 0
+
+
+def _file(settings: Settings) -> Path:
+    if isinstance(settings.database, Path):
+        return settings.database
+    raise StoreError(
+        f"{settings.store_url()} is copied and put back by PostgreSQL's own pg_dump, pg_restore"
+    )
+
+
+def _import_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="a database of energy-monitor, or a CSV file")
+    add("--dry-run", action="store_true", help="only say what would become of it")
+    add("--meter", metavar="METER", help="whose readings: a label, a server id in hex, text:NAME")
+    add("--zone", metavar="ZONE", help="of times without an offset, like Europe/Berlin or +01:00")
+    add("--name", metavar="NAME", help="of this import, as its agent is called (import-NAME)")
+    add("--round", action="store_true", help="round what is finer than is kept")
+    csv = parser.add_argument_group("for CSV")
+    add = csv.add_argument
+    add("--column", action="append", default=[], metavar="CHANNEL:UNIT=NAME",
+        help="what a column is, like import_wh:kWh=Bezug; may be given several times")  # fmt: skip
+    add("--time", metavar="NAME", help="the column of the time; NAME+NAME for date and time")
+    add("--time-format", metavar="FORMAT", help="how times are written, like %%d/%%m/%%Y %%H:%%M")
+    add("--meter-column", metavar="NAME", help="the column with the meter's id")
+    add("--delimiter", metavar="CHAR", help="what parts columns")
+    add("--decimal", choices=(".", ","), help="what parts whole numbers from decimals")
+    add("--encoding", default="utf-8-sig", metavar="NAME", help="UTF-8 unless given")
+
+
+def _import(options: argparse.Namespace, settings: Settings) -> int:
+    from wattlog_host.importing.command import bring_in
+
+    for line in bring_in(options, settings, now_ms()):
+        print(line)
+    return 0
+
+
+COMMANDS: Sequence[Command] = (
+    Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("export", "write readings or buckets to a file", add_options, send_out),
+    Command("import", "add readings of another program", _import_options, _import),
+    Command("restore", "put a backup in its place", _restore_options, _restore),
+)

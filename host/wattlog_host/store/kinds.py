@@ -1,0 +1,65 @@
+"""Where a database lives, and all that differs by it: a table of the kinds that there are."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
+
+from wattlog_host.store import database, postgres
+
+Place = Path | sa.URL
+"""A file of SQLite, or the address of a database in PostgreSQL."""
+
+
+class Watch(Protocol):
+    """An eye on what was opened."""
+
+    def require(self) -> None:
+        """Raise StoreError where what was written is lost."""
+
+    def size_bytes(self) -> int:
+        """Return what it takes on disk."""
+
+
+class Kind(NamedTuple):
+    """What is done differently.
+
+    name    what it is called before a person, without secrets
+    lock    makes sure that nobody else writes; returns what gives that up
+    engine  by whether it writes; a transaction of a reader sees one state
+    watch   takes the engine that reads
+    """
+
+    name: Callable[[Any], str]
+    lock: Callable[[Any], Callable[[], None]]
+    engine: Callable[[Any, bool], sa.Engine]
+    watch: Callable[[Any, sa.Engine], Watch]
+
+
+def _lock_file(path: Path) -> Callable[[], None]:
+    handle = database.lock(path)
+    return lambda: os.close(handle)
+
+
+_KINDS = {
+    Path: Kind(
+        str,
+        _lock_file,
+        lambda path, writes: database.engine(path, writes=writes),
+        lambda path, _: database.Files(path),
+    ),
+    sa.URL: Kind(
+        postgres.name_of,
+        # The session that writes takes the lock, and its end gives it back.
+        lambda _: lambda: None,
+        lambda url, writes: postgres.engine(url, writes=writes, readers=database.READERS),
+        lambda _, engine: postgres.Space(engine),
+    ),
+}
+
+
+def kind_of(place: Place) -> Kind:
+    """Return the row for a place."""
+    return _KINDS[sa.URL if isinstance(place, sa.URL) else Path]

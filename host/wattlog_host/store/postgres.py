@@ -1,0 +1,108 @@
+"""A database in PostgreSQL: its one writer, its sessions' settings, what it takes on disk."""
+
+import contextlib
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from wattlog_host.store.records import StoreError
+
+# Held by the session that writes, for as long as it lives: whoever holds it is the one writer, and
+# what is committed was committed by its holder. However a host ends, the server gives it back.
+LOCK_KEY = int.from_bytes(b"wattlog\0", "big")
+
+# A server that is gone is noticed, so that nobody waits for it for ever; and so is a host.
+_CONNECT = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": " ".join(
+        f"-c tcp_keepalives_{name}" for name in ("idle=30", "interval=10", "count=3")
+    ),
+}
+_OF_WRITER = (
+    # An acknowledged batch survives a power cut of the server.
+    "SET synchronous_commit = on",
+    "SET lock_timeout = '2s'",
+)
+# One state for all of a transaction.
+_OF_READER = (
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+)
+_SIZE = sa.text("SELECT pg_database_size(current_database())")
+# Measured again after so many calls.
+_CALLS = 256
+
+
+def name_of(url: sa.URL) -> str:
+    """Return what the database is called before a person, without a password."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=True)
+
+
+def engine(url: sa.URL, *, writes: bool, readers: int) -> sa.Engine:
+    """Return an engine; a writing one has one session, which is refused while another has it."""
+    try:
+        made = sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            connect_args=_CONNECT,
+            pool_size=1 if writes else readers,
+            max_overflow=0,
+            pool_pre_ping=True,
+        )
+    except ImportError as err:
+        raise StoreError("PostgreSQL needs psycopg: install wattlog[postgres]") from err
+
+    @event.listens_for(made, "connect")
+    def _configure(dbapi: Any, _: Any) -> None:
+        try:
+            with dbapi.cursor() as cursor:
+                for statement in _OF_WRITER if writes else _OF_READER:
+                    cursor.execute(statement)
+                if writes:
+                    _take(cursor, url)
+            dbapi.commit()
+        except BaseException:
+            dbapi.close()
+            raise
+
+    return made
+
+
+class Space:
+    """What the database takes on the server's disk."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        """Ask for it."""
+        self._engine = engine
+        self._calls = 0
+        self._bytes = 0
+        self._measure()
+
+    def require(self) -> None:
+        """Measure again now and then; a server cannot lose its files' names unnoticed."""
+        self._calls += 1
+        if self._calls % _CALLS == 0:
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                self._measure()
+
+    def size_bytes(self) -> int:
+        """Return what was measured last."""
+        return self._bytes
+
+    def _measure(self) -> None:
+        with self._engine.begin() as connection:
+            self._bytes = int(connection.execute(_SIZE).scalar_one())
+
+
+def _take(cursor: Any, url: sa.URL) -> None:
+    cursor.execute("SHOW fsync")
+    if cursor.fetchone() != ("on",):
+        raise StoreError(
+            f"{name_of(url)} runs with fsync = off: a power cut would lose what was acknowledged"
+        )
+    cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
+    if cursor.fetchone() != (True,):
+        raise StoreError(f"another wattlog-host uses {name_of(url)}; stop it or use another one")
