@@ -712,6 +712,42 @@ def test_gaps_can_be_asked_for_by_time_and_meter(world):
         world.lost = Losses()
 
 
+# --- exports ---------------------------------------------------------------------------------
+
+
+def test_an_export_has_every_reading_of_any_time_a_page_at_a_time(world):
+    before = world.questions
+    answer = world.get("/api/export.csv", start=START, end=NOW)
+    assert answer.headers["content-type"].startswith("text/csv")
+    lines = answer.text.splitlines()
+    assert lines[0] == "time,import_wh,export_wh,power_w,time_source"
+    assert lines[1] == "2026-10-20T12:00:00.000+02:00,10000,5,600,sync"
+    assert len(lines) - 1 == len(world.history.all[1])
+    assert world.questions - before > 5
+    rows = [
+        json.loads(line)
+        for line in world.get(
+            "/api/export.jsonl", resolution="1d", start="2026-10-24", end="2026-10-26"
+        ).text.splitlines()
+    ]
+    assert [(row["time"], row["end"]) for row in rows] == [
+        ("2026-10-24T00:00:00+02:00", "2026-10-25T00:00:00+02:00"),
+        ("2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"),
+    ]  # fmt: skip
+    assert len(world.get("/api/export.csv").text.splitlines()) == 721
+    assert world.get("/api/export.csv", start="1970-01-01", end="1970-01-02").text.count("\n") == 1
+
+
+def test_an_export_that_cannot_be_is_refused(world, empty):
+    assert world.error("/api/export.csv", resolution="2h")[0] == 400
+    assert world.error("/api/export.csv", start=NOW, end=START) == (
+        400,
+        "start must lie before end",
+    )
+    assert world.error("/api/export.csv", meter=9)[0] == 404
+    assert empty.error("/api/export.jsonl") == (404, "there is no reading yet")
+
+
 # --- events ----------------------------------------------------------------------------------
 
 
@@ -788,7 +824,9 @@ def test_an_example_of_the_document_is_understood(world):
                     "b_start": "2026-11-05",
                     "b_end": "2026-12-01",
                 }
-            if parameter["name"] in ("channel", "after"):
+            if path == "/api/compare" and parameter["name"] == "meter":
+                needed = {"preset": "previous_day"}
+            if parameter["name"] in ("channel", "after", "energy"):
                 needed = {"points": 100}
             asked = {**needed, parameter["name"]: parameter["example"]}
             if parameter["name"] == "start" and path != "/api/stats":

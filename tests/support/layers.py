@@ -254,6 +254,7 @@ host/wattlog_host/history/answers.py  wattlog_host.history.book wattlog_host.his
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone
+host/wattlog_host/history/export.py   wattlog.channels wattlog_host.history.columns wattlog_host.units
 host/wattlog_host/history/blocks.py
 host/wattlog_host/history/book.py  wattlog_host.history.changes wattlog_host.history.columns
                                      wattlog_host.history.energy wattlog_host.history.house
@@ -356,9 +357,12 @@ host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.histor
                                      wattlog_host.live wattlog_host.snapshot
                                      wattlog_host.store.records wattlog_host.stream
                                      wattlog_host.units wattlog_host.web.asking
-                                     wattlog_host.web.gate wattlog_host.web.openapi
+                                     wattlog_host.web.exports wattlog_host.web.gate wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
 host/wattlog_host/web/asking.py  wattlog_host.history.zone wattlog_host.web.times
+host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
+                                     wattlog_host.history.export wattlog_host.history.zone
+                                     wattlog_host.web.asking wattlog_host.web.gate
 host/wattlog_host/web/gate.py
 host/wattlog_host/web/openapi.py  wattlog_host.web.asking wattlog_host.web.schemas
 host/wattlog_host/web/questions.py  wattlog_host.history.answers wattlog_host.history.days
@@ -506,6 +510,10 @@ tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
                                    wattlog_tools.partitions
+tools/wattlog_tools/bench_history.py  wattlog.reading wattlog.records wattlog_host.clock
+                                      wattlog_host.desk wattlog_host.live
+                                      wattlog_host.store.writer wattlog_pi.system_clock
+                                      wattlog_sim.lcg wattlog_tools.console
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames

@@ -130,7 +130,7 @@ class Answers:
         """Take a store that shows one state of itself; now_ms is the present."""
         # Before the first question to the store: see Book.mark.
         self._mark = book.mark()
-        self._history, self._book, self._zone, self._tariffs = history, book, zone, tariffs
+        self.history, self._book, self._zone, self._tariffs = history, book, zone, tariffs
         self._now_ms = now_ms
         self.meters: list[MeterInfo] = book.meters(history, self._mark)
 
@@ -149,7 +149,7 @@ class Answers:
     def counts(self, chosen: Sequence[Member]) -> Counts:
         """Return what these members count; there must be one."""
         return Counts(
-            self._history, self._book, self._zone, self._tariffs, chosen, self._now_ms, self._mark
+            self.history, self._book, self._zone, self._tariffs, chosen, self._now_ms, self._mark
         )
 
     # --- energy ------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class Answers:
 
     def _power(self, chosen: Sequence[Member], span: Span) -> Power:
         lines = self._book.lines([one.meter for one in chosen], self._now_ms)
-        return self._book.powers.of(self._history, chosen, lines.starts, span, self._mark)
+        return self._book.powers.of(self.history, chosen, lines.starts, span, self._mark)
 
     # --- days --------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Answers:
     ) -> tuple[Member, list[Reading]]:
         """Return raw readings of the only, or the first, of these meters; there must be one."""
         member = chosen[0]
-        found = self._history.readings(member.meter.id, *span, count_max + 1)
+        found = self.history.readings(member.meter.id, *span, count_max + 1)
         if len(found) > count_max:
             raise Unanswerable(
                 f"more than {count_max} readings: ask for less time, say points=1000, "
@@ -256,7 +256,7 @@ class Answers:
         low_ms, high_ms = self._aligned(chosen, span, width_s, after_ms)
         if low_ms >= high_ms:
             return CurveAnswer(width_s, Curve([], [], [], [], []), None)
-        found = gauge.gauges_of(self._history, chosen, key, (low_ms, high_ms), step_s)
+        found = gauge.gauges_of(self.history, chosen, key, (low_ms, high_ms), step_s)
         made = gauge.curve(found, 1000 * step_s, 1000 * width_s)
         imported = None
         if with_energy and key in gauge.POWER_KEYS:
@@ -278,7 +278,7 @@ class Answers:
         if low_ms >= high_ms:
             return out
         meter_id = chosen[0].meter.id
-        of = self._history.registers(meter_id, channel, low_ms, high_ms, step_s)
+        of = self.history.registers(meter_id, channel, low_ms, high_ms, step_s)
         climb, width_ms = Climb(of, step_s), 1000 * width_s
         for at_ms, first, last in zip(of.start_ms, of.first, of.last, strict=True):
             start_ms = at_ms - at_ms % width_ms
@@ -321,7 +321,7 @@ class Answers:
         sums: list[Energy | None] | None = None
         for member in chosen:
             for channel in member.channels(IMPORT):
-                of = self._history.registers(member.meter.id, channel, *span, step_s)
+                of = self.history.registers(member.meter.id, channel, *span, step_s)
                 at = lru_cache(2)(Climb(of, step_s, tells_coverage=False).at)
                 parts = [
                     None if low is None else between(at(start_ms), at(start_ms + width_ms))
@@ -362,7 +362,7 @@ class Answers:
         start_ms = zone.day_start(zone.day(now_ms) - timedelta(days=PEAK_DAYS))
         found = gauge.quarters(
             gauge.gauges_of(
-                self._history, chosen, gauge.POWER_KEY, (start_ms, now_ms), gauge.QUARTER_S
+                self.history, chosen, gauge.POWER_KEY, (start_ms, now_ms), gauge.QUARTER_S
             )
         )
         return Summary(periods, gauge.base_load(found, zone), gauge.peaks(found))
@@ -388,7 +388,7 @@ class Answers:
             raise Unanswerable("more than ten years are not compared: ask for less time")
         width_s = next((one for most, one in COURSES if length_ms <= most), COURSE_S_ELSE)
         found = gauge.gauges_of(
-            self._history, chosen, gauge.POWER_KEY, span, min(width_s, STEPS_S[-1])
+            self.history, chosen, gauge.POWER_KEY, span, min(width_s, STEPS_S[-1])
         )
         began_ms, local_ms, width_ms = (
             self._zone.local_ms(span.start_ms), self._zone.local_ms, 1000 * width_s,

@@ -24,7 +24,7 @@ class Zone:
 
     def __init__(self, info: ZoneInfo, name: str | None = None) -> None:
         """Take the zone's rules and the name to show."""
-        self._info = info
+        self.info = info
         self.name = name or info.key or "local"
         self.day_start = lru_cache(_DAYS_KEPT)(self._day_start)
 
@@ -32,7 +32,7 @@ class Zone:
         """Return the local date and time with its offset."""
         seconds, milliseconds = divmod(time_ms, 1000)
         moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)
-        return moment.astimezone(self._info)
+        return moment.astimezone(self.info)
 
     def day(self, time_ms: int) -> date:
         """Return the local date."""
@@ -119,7 +119,7 @@ class Zone:
         return self._instant(datetime.combine(day, clock), 0)
 
     def _instant(self, moment: datetime, fold: int) -> int:
-        aware = moment.replace(tzinfo=self._info, fold=fold)
+        aware = moment.replace(tzinfo=self.info, fold=fold)
         return (aware - _EPOCH) // timedelta(milliseconds=1)
 
     def _full_hour(self, time_ms: int) -> int:

@@ -22,6 +22,7 @@ from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, stored, watts
 from wattlog_host.web import schemas
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, parse
+from wattlog_host.web.exports import CSV, JSON_LINES, PARAMETERS, exported
 from wattlog_host.web.gate import Gate, TooBusy
 from wattlog_host.web.openapi import Described, document
 from wattlog_host.web.questions import QUESTIONS, Answer, Asked, House, Question
@@ -88,6 +89,8 @@ class Api:
             "/api/latest_reading": self._latest_reading,
             "/api/live_power": self._live_power,
             "/api/gaps": self._gaps,
+            "/api/export.csv": lambda of: self._exported(of, CSV),
+            "/api/export.jsonl": lambda of: self._exported(of, JSON_LINES),
             "/api/stream": self._stream,
             "/events": self._events,
         }
@@ -105,6 +108,10 @@ class Api:
                       schemas.LIVE_POWER, statuses=(400, 404, 503)),
             Described("/api/gaps", "What is lost for good; the newest 100 runs of it",
                       (START, END, METER), schemas.GAPS, statuses=(400, 404, 503)),
+            Described("/api/export.csv", "Readings or buckets of a meter as CSV, however many",
+                      PARAMETERS, text, CSV, (400, 404, 503)),
+            Described("/api/export.jsonl", "The same as a JSON object a line",
+                      PARAMETERS, text, JSON_LINES, (400, 404, 503)),
             Described("/api/stream", "Events: 'reading' for each new one, 'view' for the state",
                       (), text, EVENTS, (503,)),
             Described("/events", "The state as events without a name", (), text, EVENTS, (503,)),
@@ -223,6 +230,9 @@ class Api:
                 ],
             }
         )
+
+    async def _exported(self, of: dict[str, Any], media: str) -> Response:
+        return await exported(self.ask, of, self._house.zone, self._clock_ms(), media)
 
     async def _stream(self, _: dict[str, Any]) -> Response:
         return self._watching(is_named=True)
