@@ -17,7 +17,8 @@ ARGS ?=
 # Settings of `make run`; only what is given is passed on, so that the defaults live in one place.
 RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(HTTP_PORT),--http-port "$(HTTP_PORT)") $(if $(MQTT_PORT),--mqtt-port "$(MQTT_PORT)") \
-	$(if $(DATA),--data "$(DATA)")
+	$(if $(DATA),--data "$(DATA)") $(if $(DESS),--dess "$(DESS)") \
+	$(if $(DESS_PORT),--dess-port "$(DESS_PORT)")
 
 .PHONY: help setup run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
 
@@ -27,7 +28,7 @@ help:  ## list the targets
 setup: .venv/dev.stamp $(STAMPS)  ## make .venv and .tools (again and again without harm)
 	@echo "wattlog is set up: commands in $(BIN), tools in .tools/bin"
 
-run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= HTTP_PORT= MQTT_PORT= DATA=
+run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= DESS=demo HTTP_PORT= MQTT_PORT= DATA=
 	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)
 
 test: .venv/dev.stamp $(STAMPS)  ## all tests on CPython and MicroPython; ARGS= goes to pytest

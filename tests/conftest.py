@@ -74,10 +74,23 @@ class Broker:
         self._program = program
         self._config_path = folder / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
+        self.tls_port: int | None = None
         # Started as root, mosquitto would become a user who may not read the test's folder.
         self._config_path.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"
         )
+
+    def add_tls(self, certificate: Path, key: Path) -> int:
+        """Start again with TLS on a second port, which is returned."""
+        self.stop()
+        self.tls_port = self.tls_port or free_port()
+        plain = self._config_path.read_text().partition(f"listener {self.tls_port} ")[0]
+        self._config_path.write_text(
+            f"{plain}listener {self.tls_port} 127.0.0.1\n"
+            f"certfile {certificate}\nkeyfile {key}\nallow_anonymous true\n"
+        )
+        self.start()
+        return self.tls_port
 
     @property
     def pid(self) -> int:

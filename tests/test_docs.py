@@ -8,14 +8,23 @@ import sys
 
 import pytest
 
+from certificates import the_ca
 from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
 from wattlog.quirks import QUIRKS
+from wattlog_host.dess import config as dess_config
+from wattlog_host.dess import devcodes
 from wattlog_tools.chips import CHIPS, by_name
 
 DOCUMENTS = sorted(
-    path for path in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if ".venv" not in path.parts
+    path
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("*/*.md"),
+        *ROOT.glob("host/wattlog_host/dess/*.md"),
+    )
+    if ".venv" not in path.parts
 )
 COMMANDS = {
     "wattlog-agent": "wattlog_pi",
@@ -40,7 +49,7 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
-        (tmp_path / secret).write_text("x\n")
+        (tmp_path / secret).write_bytes(b"x\n" if secret != "ca.pem" else the_ca().pem)
     command = {
         "agent.toml": ["wattlog_pi"],
         "host.toml": ["wattlog_host"],
@@ -110,6 +119,20 @@ def test_options_named_in_a_guide_exist(document):
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in helps[command, sub], option
     assert helps
+
+
+def test_every_setting_of_solar_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for key in dess_config.SCHEMA:
+        name = key.path.partition(".")[2]
+        assert re.search(rf"^\| .*`{name}`", readme, re.M), name
+
+
+def test_every_devcode_is_in_the_table_of_features():
+    design = (ROOT / "host/wattlog_host/dess/DESIGN.md").read_text()
+    rows = "".join(re.findall(r"^\| devcodes [^|]*\|", design, re.M))
+    for devcode in devcodes.load():
+        assert f" {devcode.number} " in rows, devcode.number
 
 
 def test_make_targets_named_in_the_readme_exist():

@@ -5,6 +5,7 @@ import ssl
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wattlog.config import REQUIRED, ConfigError, Key, parse
 
@@ -37,7 +38,14 @@ SCHEMA = (
     ),
     Key("meter[].baud", "integer", 9600, 300, 921600, "the meter's speed in bit/s; SML has 9600"),
     Key("mqtt.host", "text", REQUIRED, 1, 255, "the broker's name or address"),
-    Key("mqtt.port", "integer", 1883, 1, 65535, "the broker's TCP port"),
+    Key(
+        "mqtt.port",
+        "integer",
+        None,
+        1,
+        65535,
+        "the broker's TCP port; without it 1883, or 8883 with TLS",
+    ),
     Key("mqtt.username", "text", None, 1, 255, "the name to log in with; usually the agent's id"),
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to use TLS; certificates are verified"),
@@ -103,14 +111,6 @@ def read(path: Path) -> Settings:
     for port in ports:
         if ports.count(port) > 1:
             raise ConfigError(f"{path}: {port} is given to more than one [[meter]]")
-    mqtt = data["mqtt"]
-    if mqtt["ca_file"] and not mqtt["tls"]:
-        raise ConfigError(f"{path}: mqtt.ca_file is set but mqtt.tls is not true")
-    if mqtt["ca_file"]:
-        mqtt["ca_file"] = _ca_file(path, mqtt["ca_file"])
-    password = _password(path, mqtt.pop("password_file"))
-    if password is not None and mqtt["username"] is None:
-        raise ConfigError(f"{path}: a password is given but mqtt.username is not")
     return Settings(
         path,
         edge,
@@ -118,8 +118,21 @@ def read(path: Path) -> Settings:
         data["log"]["size_kib"] * 1024,
         data["uplink"]["batch_s"] * 1000,
         meters,
-        MqttSettings(password=password, **mqtt),
+        _mqtt(path, data["mqtt"]),
     )
+
+
+def _mqtt(path: Path, mqtt: dict[str, Any]) -> MqttSettings:
+    if mqtt["ca_file"] and not mqtt["tls"]:
+        raise ConfigError(f"{path}: mqtt.ca_file is set but mqtt.tls is not true")
+    if mqtt["ca_file"]:
+        mqtt["ca_file"] = _ca_file(path, mqtt["ca_file"])
+    if mqtt["port"] is None:
+        mqtt["port"] = 8883 if mqtt["tls"] else 1883
+    password = _password(path, mqtt.pop("password_file"))
+    if password is not None and mqtt["username"] is None:
+        raise ConfigError(f"{path}: a password is given but mqtt.username is not")
+    return MqttSettings(password=password, **mqtt)
 
 
 def _log_path(path: Path, given: str | None, edge: str) -> Path:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wattlog.ringlog import RingLog
     from wattlog_esp32.filedevice import FileDevice
     from wattlog_esp32.led import Led
+    from wattlog_esp32.secure import Tls
     from wattlog_esp32.uart import UartSource
 
 _CRASH_FILE = "crash.txt"
@@ -100,6 +101,7 @@ class Head:
             boot,
             self._wifi.is_up,
             buffer,
+            _open_tls(config, folder, self._clock) if config["mqtt.tls"] else None,
         )
         log, kind, trouble, self._file = _open_log(folder)
         forget("storage")
@@ -342,6 +344,13 @@ def _open_led(config: "dict[str, Any]") -> "Led | None":
     from wattlog_esp32.led import Led  # noqa: PLC0415
 
     return Led(machine.Pin(config["led.pin"], machine.Pin.OUT), config["led.active_low"])
+
+
+def _open_tls(config: "dict[str, Any]", folder: str, clock: NtpClock) -> "Tls":
+    # Here, because a head without it has no heap to spare for it.
+    from wattlog_esp32.secure import CA_PATH, Tls  # noqa: PLC0415
+
+    return Tls(folder + CA_PATH, config["mqtt.host"], clock.is_sure)
 
 
 def _ticks_ms() -> int:

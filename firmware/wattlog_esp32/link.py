@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from wattlog_esp32.secure import Tls
+
     Address = tuple[Any, ...]
     Buffer = bytes | bytearray | memoryview
 
@@ -33,6 +35,11 @@ _WAITING_MAX = const(8)  # messages that came while we subscribed
 _READ_BYTES_MAX = const(128)  # acknowledgements and commands are below; a status is not
 _COLLECT_BYTES_MAX = const(256)  # a larger piece is sent as it is: no second copy of a batch
 _PUBLISH = const(0x30)
+# A handshake of TLS: the connection is there, and our part of this step is done; it is our turn to
+# begin; the broker's answer is waited for.
+_DIALED = const(1)
+_GREETING = const(2)
+_SHAKING = const(3)
 
 _WORDS = {
     errno.ECONNREFUSED: "nobody listens there",
@@ -45,17 +52,29 @@ _WORDS = {
 }
 
 
+class _NotYet(Exception):
+    """The handshake goes on at the next step; no failure."""
+
+
 class Guard:
     """What umqtt.simple takes for the module `socket`, and for the one socket it opens there.
 
     Every call that the link makes between two arm() ends within the deadline. Small writes are
     collected until the packet is whole: at the next read, or at flush().
 
+    With TLS the broker takes seconds of the chip's time to verify. So while goes_on() says so,
+    umqtt begins anew with the same connection at each step, and gets further once it is verified:
+    the first byte that TLS takes from us is CONNECT's, behind the handshake.
+
     buffer  where what is large is received: after months a small heap has no piece of that size
+    tls     puts TLS on the socket; None for plain text
     """
 
-    def __init__(self, deadline_ms: int, buffer: bytearray) -> None:
+    def __init__(self, deadline_ms: int, buffer: bytearray, tls: "Tls | None" = None) -> None:
         self._buffer = buffer
+        self._tls = tls
+        self._stream: Any = None  # the socket, or TLS on it
+        self._handshake = 0
         self.received_ticks = 0  # when the last byte came
         self._deadline_ms = deadline_ms
         self._deadline_ticks = 0
@@ -66,6 +85,8 @@ class Guard:
 
     def arm(self) -> None:
         """Start the deadline of the next call."""
+        if self._handshake == _DIALED:
+            self._handshake = _GREETING
         self._deadline_ticks = time.ticks_add(  # type: ignore[attr-defined]
             _now_ticks(), self._deadline_ms
         )
@@ -77,27 +98,40 @@ class Guard:
             self._out = bytearray()
             self._send(out)
 
+    def goes_on(self) -> bool:
+        """Tell whether a handshake waits for us; while it waits for the broker it does not."""
+        is_due: bool = self._handshake == _GREETING
+        return is_due or (self._handshake == _SHAKING and bool(self._poller.poll(0)))
+
     def hang_up(self) -> None:
         """Close without a word; what was collected is thrown away."""
         self._out = bytearray()
-        sock = self._sock
-        self._sock = self._poller = None
+        self._handshake = 0
+        sock, stream = self._sock, self._stream
+        self._sock = self._stream = self._poller = None
         if sock is not None:
+            if stream is not sock:
+                stream.close()  # frees its memory; one that has failed has let go of the socket
             sock.close()
 
     # -- what umqtt.simple calls on the module
 
     def socket(self, *_: object) -> "Guard":
-        """Open the socket; an earlier one is closed."""
-        self.hang_up()
+        """Open the socket; an earlier one is closed, but for one whose handshake goes on."""
         self._waits = True
-        self._sock = socket.socket()
+        if self._handshake:
+            self._out = bytearray()
+            return self
+        self.hang_up()
+        self._sock = self._stream = socket.socket()
         self._poller = select.poll()
         self._poller.register(self._sock, select.POLLIN)
         return self
 
     def getaddrinfo(self, host: str, port: int, *_: object) -> "list[Any]":
         """Look the name up; the time this takes is not the broker's."""
+        if self._handshake:
+            return [[None]]  # there is a connection already
         found = socket.getaddrinfo(host, port)
         self.arm()
         return found
@@ -105,7 +139,9 @@ class Guard:
     # -- what umqtt.simple calls on the socket
 
     def connect(self, address: "Address") -> None:
-        """Connect within the deadline."""
+        """Connect within the deadline; with TLS, that is all of this step."""
+        if self._handshake:
+            return
         self._sock.settimeout(self._left_ms() / 1000)
         self._sock.connect(address)
         # From here on nothing blocks in C, so no port can forget the deadline.
@@ -114,6 +150,10 @@ class Guard:
         if no_delay is not None:
             self._sock.setsockopt(socket.IPPROTO_TCP, no_delay, 1)
         self.received_ticks = _now_ticks()
+        if self._tls is not None:
+            self._stream = self._tls.wrap(self._sock)
+            self._handshake = _DIALED
+            raise _NotYet
 
     def settimeout(self, _: object) -> None:
         """Leave the time to the deadline."""
@@ -138,7 +178,7 @@ class Guard:
         while left:
             self._left_ms()  # a flood of bytes never lets us wait, but has to end too
             at = count - left if count <= size else 0
-            got = self._sock.readinto(view[at : at + min(left, size)])
+            got = self._stream.readinto(view[at : at + min(left, size)])
             if got is None:
                 if left == count and not self._waits:
                     return None
@@ -170,9 +210,13 @@ class Guard:
         view = memoryview(data)
         sent = 0
         while sent < len(view):
-            count = self._sock.write(view[sent:])
+            count = self._stream.write(view[sent:])
             if count:
                 sent += count
+                self._handshake = 0
+            elif self._handshake:
+                self._handshake = _SHAKING
+                raise _NotYet
             else:
                 self._wait(select.POLLOUT)
 
@@ -195,6 +239,7 @@ class UmqttLink:
     edge, boot      who we are
     is_online       is_online() tells whether there is a network at all
     buffer          used while something is received; between two calls it is anybody's
+    tls             what verifies the broker; None for plain text
     """
 
     def __init__(
@@ -207,6 +252,7 @@ class UmqttLink:
         boot: int,
         is_online: "Callable[[], bool]",
         buffer: bytearray,
+        tls: "Tls | None" = None,
         deadline_ms: int = _DEADLINE_MS,
     ) -> None:
         # Bytes only: umqtt counts the characters of a str where the wire wants bytes.
@@ -228,7 +274,9 @@ class UmqttLink:
         self._pinged_ticks = 0
         self._buffer = buffer
         self._own = records.boot_mark(boot)
-        self._guard = Guard(deadline_ms, buffer)
+        self._tls = tls
+        self._will = b""
+        self._guard = Guard(deadline_ms, buffer, tls)
         simple.socket = self._guard
 
     def arm(self) -> None:
@@ -236,14 +284,22 @@ class UmqttLink:
         self._guard.arm()
 
     def open(self, will: bytes) -> None:
-        """Connect and subscribe, in what is left of the deadline and the name server's time."""
+        """Connect and subscribe, in what is left of the deadline and the name server's time.
+
+        With TLS only the connection is made here; is_up() does the rest, step by step.
+        """
         self.close()
         if not self._is_online():
             raise LinkError("no Wi-Fi")
-        self._guarded(self._open, will)
+        if self._tls is not None:
+            self._guarded(self._tls.prepare)
+        self._will = will
+        self._guarded(self._open)
 
     def is_up(self) -> bool:
-        """Tell whether we are connected and subscribed."""
+        """Tell whether we are connected and subscribed; go on with a handshake."""
+        if self._guard.goes_on():
+            self._guarded(self._open)
         return self._client is not None
 
     def publish(self, topic: str, payload: "bytes | memoryview", retain: bool) -> None:
@@ -275,18 +331,21 @@ class UmqttLink:
         """Call act within the deadline; whatever goes wrong is the end of this connection."""
         try:
             act(*arguments)
+        except _NotYet:
+            pass
         except Exception as err:  # noqa: BLE001 - umqtt fails with six kinds, all mean the same
             self._drop()
-            raise LinkError("%s:%d: %s" % (self._arguments[1:3] + (_words(err),))) from None
+            why = None if self._tls is None else self._tls.words(err)
+            raise LinkError("%s:%d: %s" % (self._arguments[1:3] + (why or _words(err),))) from None
 
     def _drop(self) -> None:
         self._client = None
         self._received = []
         self._guard.hang_up()
 
-    def _open(self, will: bytes) -> None:
+    def _open(self) -> None:
         client = simple.MQTTClient(*self._arguments)
-        client.set_last_will(self._topics[0], will, True)
+        client.set_last_will(self._topics[0], self._will, True)
         client.set_callback(self._on_message)
         client.connect()
         for topic in self._topics:

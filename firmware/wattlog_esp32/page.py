@@ -69,7 +69,6 @@ REASONS = {
               "%d bis %d Zeichen; Umlaute zählen doppelt."),
     "range": ("This must be %d to %d.", "Das muss %d bis %d sein."),
     "letters": ("Only a-z, 0-9, _ and -.", "Nur a-z, 0-9, _ und -."),
-    "tls": ("This firmware has no TLS.", "Diese Firmware kann kein TLS."),
     "same": ("This is the same pin as rx.", "Das ist derselbe Pin wie rx."),
     "console": ("UART 0 is the serial port.", "UART 0 ist der serielle Anschluss."),
     "pin": ("UART and pins do not go together on this chip.",

@@ -1,6 +1,7 @@
 """Settings that are not whole, or wrong in part: what of them can be used, and what cannot."""
 
 import json
+import os
 
 from wattlog_esp32 import settings
 
@@ -10,7 +11,20 @@ if TYPE_CHECKING:
 
 
 def usable(path: str) -> "dict[str, Any]":
-    """Return what is usable of a file of settings that as a whole is not; {} for nothing."""
+    """Return what is usable of a file of settings that as a whole is not.
+
+    A head that has a CA goes on with TLS, whatever became of the rest: the form cannot say so.
+    """
+    found = _usable(path)
+    try:
+        os.stat(path.rpartition("/")[0] + "/ca.der")
+        found["mqtt.tls"] = True
+    except OSError:
+        pass
+    return found
+
+
+def _usable(path: str) -> "dict[str, Any]":
     try:
         with open(path, encoding="utf-8") as file:
             given = json.loads(file.read())
@@ -38,4 +52,4 @@ def mistake(row: "tuple[Any, ...]", given: "dict[str, Any]") -> str | None:
         return "bytes" if kind is str else "range"
     if key == "agent.id" and any(letter not in settings.EDGE_CHARACTERS for letter in value):
         return "letters"
-    return "tls" if key == "mqtt.tls" and value else None
+    return None

@@ -75,7 +75,8 @@ class Provision:
         self._join_ms: int | None = None  # when an attempt began
         self._meter = MeterLook(self._uptime)
         rx, tx = _pins()
-        proposed = {"agent.id": self._name, "mqtt.port": 1883}
+        port = 8883 if known.get("mqtt.tls") else 1883
+        proposed = {"agent.id": self._name, "mqtt.port": port}
         proposed.update({"meter.rx": rx, "meter.tx": tx, "meter.uart": 1})
         self._portal = Portal(
             _HTTP_PORT,

@@ -35,7 +35,7 @@ KEYS: "tuple[Any, ...]" = (
     ("wifi.ssid", str, 1, 32),
     ("wifi.password", str, 0, 63, ""),
     ("mqtt.host", str, 1, 255),
-    ("mqtt.port", int, 1, 65535, 1883),
+    ("mqtt.port", int, 1, 65535, None),
     ("mqtt.username", str, 1, 255, None),
     ("mqtt.password", str, 1, 255, None),
     ("mqtt.tls", bool, 0, 1, False),
@@ -96,8 +96,8 @@ def check(given: "dict[str, Any]", path: str) -> "dict[str, Any]":
             raise ConfigError("%s: %s is missing; it must %s" % (path, key, _wanted(row)))
     if any(letter not in EDGE_CHARACTERS for letter in out["agent.id"]):
         raise ConfigError("%s: agent.id may hold a-z, 0-9, _ and -" % path)
-    if out["mqtt.tls"]:
-        raise ConfigError("%s: mqtt.tls: this firmware has no TLS; say false" % path)
+    if out["mqtt.port"] is None:
+        out["mqtt.port"] = 8883 if out["mqtt.tls"] else 1883
     _check_meters(given, out, path)
     return out
 

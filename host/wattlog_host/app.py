@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
+import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -16,6 +18,9 @@ import wattlog
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
+from wattlog_host.dess.parts import solar_of
+from wattlog_host.dess.service import Service
+from wattlog_host.dess.web import Panel
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -25,7 +30,7 @@ from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
-from wattlog_host.updates import Updates
+from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
 from wattlog_host.wire import pack_live_wish, topic_command
@@ -109,9 +114,10 @@ async def _serve(
             answers.put_nowait(answer)
         hub.changed()
 
+    solar, panel = _solar(settings, store, intake)
     server = _Server(
         uvicorn.Config(
-            make_app(view, hub, store, now_ms, settings.http_hostnames),
+            make_app(view, hub, store, now_ms, settings.http_hostnames, panel),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
@@ -133,6 +139,7 @@ async def _serve(
     }
     if keeper is not None:
         acts["backup"] = lambda: _back_up(keeper, store, view, intake.say)
+    acts |= {"solar": solar.run} if solar is not None else {}
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()
@@ -151,6 +158,21 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+def _solar(
+    settings: Settings, store: Store, intake: Intake
+) -> tuple[Service | None, Panel | None]:
+    """Return the poller of the solar cloud and its pages, None for both where it is off."""
+    if not settings.dess.is_enabled:
+        return None, None
+    loop = asyncio.get_running_loop()
+
+    def say(text: str) -> None:
+        # It speaks from a thread of its own.
+        loop.call_soon_threadsafe(intake.say, "solar", text)
+
+    return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
 
 
 class _Outage:
@@ -273,7 +295,8 @@ async def _update(
 ) -> None:
     """Offer heads what lies there for them, and hand out what they ask for."""
     while True:
-        for topic, payload in updates.offers(view.releases(), monotonic_ms()).items():
+        unproven = view.updates_left_for(UNPROVEN)
+        for topic, payload in updates.offers(view.releases(), unproven, monotonic_ms()).items():
             await link.publish(topic, payload)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UPDATE_LOOK_S):

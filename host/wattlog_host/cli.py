@@ -20,7 +20,12 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0 stopped as asked, 2 cannot run so."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["dess"]:
+        from wattlog_host.dess import cli as dess
+
+        return dess.main(words[1:])
+    options = _parser().parse_args(words)
     try:
         chosen = settings.load(options.config, os.environ)
         if options.check_config:
@@ -43,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wattlog-host",
         description="Collects the readings of wattlog agents, stores and shows them.",
+        epilog="`wattlog-host dess --help` tells of solar inverters in the cloud.",
         parents=[_common(None, False)],
     )
     parser.add_argument(

@@ -227,6 +227,15 @@ class LiveView:
             if edge.state == "online" and edge.status is not None and edge.status.board is not None
         }
 
+    def updates_left_for(self, why: str) -> list[str]:
+        """Return the connected agents that say this of their last update."""
+        return [
+            edge.name
+            for edge in self.edges.values()
+            if edge.state == "online" and edge.status is not None and edge.status.board is not None
+            if edge.status.board.update == why
+        ]
+
     def labels_of(self, edge: str) -> list[str]:
         """Return the meters that this agent reads."""
         return sorted(

@@ -14,6 +14,8 @@ from sqlalchemy.exc import ArgumentError
 
 from wattlog.config import ConfigError, Key, line_of, parse
 from wattlog_host.backup.rotation import Keep
+from wattlog_host.dess import config as dess_config
+from wattlog_host.dess.config import DessSettings
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -37,6 +39,7 @@ SCHEMA = (
     Key("backup.keep_weekly", "integer", 4, 0, 1000, "of how many weeks a backup is kept"),
     Key("backup.keep_monthly", "integer", 12, 0, 1000, "of how many months a backup is kept"),
     Key("backup.reserve_mib", "integer", 256, 0, 2**30, "how much of the disk stays free, MiB"),
+    *dess_config.SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -80,6 +83,7 @@ class Settings:
     mqtt_ca_file: Path | None
     store_raw_days: int
     backup: BackupSettings
+    dess: DessSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -98,7 +102,7 @@ class Settings:
         if isinstance(self.database, URL) and self.database.password is not None:
             shown.append("# password: read from its file, or the environment")
         shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
-        return shown
+        return [*shown, *self.dess.lines()]
 
     def store_url(self) -> str:
         """Return where the database is, without the password."""
@@ -178,6 +182,9 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])
     database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
+    dess = dess_config.read(
+        values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
+    )
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
@@ -185,7 +192,7 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"],
-        _backup(values["backup"], database, data, place),
+        _backup(values["backup"], database, data, place), dess,
     )  # fmt: skip
 
 

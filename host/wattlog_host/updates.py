@@ -6,7 +6,7 @@ agent/SPEC.md.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,10 @@ from wattlog_host.wire import parse_topic, topic_command
 CHUNK_BYTES = 256
 BUNDLE_BYTES_MAX = 400_000
 OFFER_EVERY_MS = 60_000
-RETRY_MS = 6 * 3_600_000  # what a head could not take may do better later; a trial is not repeated
+RETRY_MS = 6 * 3_600_000  # what a head could not take may do better later
+TRIALS_MAX = 3  # of one file, where a trial ended for want of a broker; others are not repeated
+# What a head says of an update that it has left for that: firmware/wattlog_esp32/trial.py
+UNPROVEN = "left: no batch was acknowledged"
 TEXT_MAX = 200
 MESSAGE_BYTES_MAX = 1_024
 
@@ -100,6 +103,15 @@ def decode_request(data: bytes) -> Request:
     return Request(edge, release, offset, None if outcome is None else safe_text(outcome))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """How an update that is not offered now has ended at a head."""
+
+    release: str
+    again_ms: int  # not before
+    trials: int  # 0: it was not even taken
+
+
 class Updates:
     """What is offered to whom, and how far each is; time is monotonic ms."""
 
@@ -110,12 +122,17 @@ class Updates:
         self._say = say
         self._known: dict[str, tuple[tuple[int, int], Bundle | None]] = {}
         self._offered_ms: dict[str, int] = {}
-        self._ended: dict[str, tuple[str, int | None]] = {}  # release, when it may be tried again
+        self._ended: dict[str, _Ended] = {}
         self.progress: dict[str, str] = {}
         """Of each head that takes an update, or has ended one, how it is: a line for a person."""
 
-    def offers(self, releases: Mapping[str, str | None], now_ms: int) -> dict[str, bytes]:
-        """Return what is to be sent to which topic, given the online heads' releases."""
+    def offers(
+        self, releases: Mapping[str, str | None], unproven: Collection[str], now_ms: int
+    ) -> dict[str, bytes]:
+        """Return what is to be sent to which topic, given the online heads' releases.
+
+        unproven  those of them that say UNPROVEN of the last update
+        """
         out = {}
         for edge, release in releases.items():
             present = release_of(release)
@@ -129,10 +146,9 @@ class Updates:
                 self.progress.pop(edge, None)
                 if bundle.release == release:
                     # Should it leave it again, its word of the trial may have been lost.
-                    self._ended[edge] = (bundle.release, None)
+                    self._on_trial(edge, bundle.release, now_ms)
                 continue
-            ended, again_ms = self._ended.get(edge, ("", None))
-            if ended == bundle.release and (again_ms is None or now_ms < again_ms):
+            if not self._may_begin(edge, bundle.release, edge in unproven, now_ms):
                 continue
             if now_ms - self._offered_ms.get(edge, -OFFER_EVERY_MS) >= OFFER_EVERY_MS:
                 self._offered_ms[edge] = now_ms
@@ -164,12 +180,34 @@ class Updates:
         self.progress[edge] = f"{bundle.release}: {percent} %"
         return topic_command(edge), pack_chunk(bundle, request.offset)
 
+    def _may_begin(self, edge: str, release: str, is_unproven: bool, now_ms: int) -> bool:
+        """Tell whether it may be taken, for the first time or again."""
+        ended = self._ended.get(edge)
+        if ended is None or ended.release != release:
+            return True
+        if ended.trials and (ended.trials >= TRIALS_MAX or not is_unproven):
+            return False
+        # A trial for want of a broker lasts minutes; by then the head has told how it went.
+        return now_ms >= ended.again_ms
+
+    def _on_trial(self, edge: str, release: str, now_ms: int) -> None:
+        """Count a trial, of which both its message and the head's status may tell."""
+        trials = self._trials(edge, release)
+        if not trials or now_ms >= self._ended[edge].again_ms:
+            self._ended[edge] = _Ended(release, now_ms + RETRY_MS, trials + 1)
+
+    def _trials(self, edge: str, release: str) -> int:
+        ended = self._ended.get(edge)
+        return ended.trials if ended is not None and ended.release == release else 0
+
     def _end(self, edge: str, bundle: Bundle, outcome: str, now_ms: int) -> None:
-        self._ended[edge] = (bundle.release, None if outcome == "trial" else now_ms + RETRY_MS)
         if outcome == "trial":
+            self._on_trial(edge, bundle.release, now_ms)
             self.progress.pop(edge, None)  # from here on the head itself tells how it is
             self._say("update", f"agent {edge}: update {bundle.release} is on trial", edge)
             return
+        trials = self._trials(edge, bundle.release)
+        self._ended[edge] = _Ended(bundle.release, now_ms + RETRY_MS, trials)
         self.progress[edge] = f"{bundle.release}: not taken: {outcome}"
         self._say("update", f"agent {edge}: update {bundle.release} is not taken: {outcome}", edge)
 

@@ -81,6 +81,12 @@ def test_check_config_says_ok_and_what_holds(config):
     assert "127.0.0.1:1883" in out
 
 
+def test_tls_has_a_port_of_its_own_unless_one_is_given(config):
+    for more, place in (("tls = true", "8883 with TLS"), ("tls = true\nport = 1884", "1884 with")):
+        done = agent("--config", config(GOOD + more), "--check-config")
+        assert f"127.0.0.1:{place}" in done.stdout.decode(), done.stderr
+
+
 def test_a_password_is_never_shown(config, tmp_path):
     (tmp_path / "secret").write_text("canary-4711\n")
     text = GOOD + 'username = "cellar"\npassword_file = "secret"\n'

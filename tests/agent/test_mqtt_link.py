@@ -4,15 +4,16 @@ import threading
 
 import pytest
 
+from certificates import broker_of, the_ca
 from waiting import wait_until
 from wattlog.uplink import LinkError
 from wattlog_pi.mqtt_link import MqttLink
 from wattlog_pi.settings import MqttSettings
 
 
-def settings(port, **more):
+def settings(port, host="127.0.0.1", **more):
     values = {"username": None, "password": None, "tls": False, "ca_file": None}
-    return MqttSettings(host="127.0.0.1", port=port, **(values | more))
+    return MqttSettings(host=host, port=port, **(values | more))
 
 
 @pytest.fixture
@@ -93,6 +94,55 @@ def test_tls_towards_a_broker_without_is_refused(mosquitto):
     link.open(b"")
     trouble(link)
     link.close()
+
+
+@pytest.fixture
+def secured(mosquitto, tmp_path):
+    """secured(what, …): a link to a broker that shows this certificate."""
+    (tmp_path / "ca.pem").write_bytes(the_ca().pem)
+
+    def connect(what, **more):
+        port = mosquitto.add_tls(*broker_of(what).write(tmp_path, "broker"))
+        values = {"tls": True, "ca_file": str(tmp_path / "ca.pem"), **more}
+        link = MqttLink(settings(port, username="cellar", password="x", **values), "cellar", 5)
+        links.append(link)
+        link.open(b"")
+        return link
+
+    links = []
+    yield connect
+    for link in links:
+        link.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_tls_with_a_broker_of_our_ca(secured, host):
+    link = secured("good", host=host)
+    wait_until(link.is_up)
+    link.publish("wattlog/1/cellar/a", b"ack", False)
+    assert wait_until(link.receive) == ("wattlog/1/cellar/a", b"ack")
+
+
+REFUSED = (
+    ("another CA", "certificate verify failed"),
+    ("itself", "certificate verify failed"),
+    ("another name", "certificate verify failed"),
+    ("expired", "certificate verify failed"),
+    ("not valid yet", "certificate verify failed"),
+)
+
+
+@pytest.mark.parametrize(("what", "words"), REFUSED, ids=[row[0] for row in REFUSED])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_refuses_a_broker_that_is(secured, mosquitto, what, words):
+    assert words in trouble(secured(what))
+    assert "as wattlog-" not in mosquitto.log_path.read_text()
+
+
+# What this machine believes in has never heard of the CA.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_without_a_ca_file_believes_the_systems(secured):
+    assert "certificate verify failed" in trouble(secured("good", ca_file=None))
 
 
 def test_the_last_will_is_sent_when_the_agent_dies(mosquitto):

@@ -10,7 +10,7 @@ import ntptime
 
 import run as runner
 from wattlog.timebase import Uptime
-from wattlog_esp32 import settings
+from wattlog_esp32 import partial, settings
 from wattlog_esp32.board import NtpClock, Wifi
 from wattlog_esp32.uart import UartSource
 
@@ -91,7 +91,6 @@ WRONG = (
     ("mqtt.port", True, "mqtt.port must be a whole number"),
     ("mqtt.port", "1883", "mqtt.port must be a whole number"),
     ("mqtt.tls", 1, "mqtt.tls must be true or false"),
-    ("mqtt.tls", True, "this firmware has no TLS"),
     ("mqtt.user", "me", "unknown key mqtt.user; there are mqtt.host, mqtt.port, mqtt.username"),
     ("motor.rx", 1, "unknown key motor.rx; there are agent.*, "),
     ("meter.rx", None, "meter.rx is missing; it must be 0 to 48"),
@@ -124,6 +123,14 @@ def test_as_many_meters_as_there_are_uarts_but_the_consoles_only_when_asked_for(
     assert settings.check(given, "file")["meter3.uart"] == 0
 
 
+def test_tls_has_a_port_of_its_own_unless_one_is_given():
+    given = dict(GOOD)
+    given["mqtt.tls"] = True
+    assert settings.check(given, "file")["mqtt.port"] == 8883
+    given["mqtt.port"] = 1883
+    assert settings.check(given, "file")["mqtt.port"] == 1883
+
+
 def test_a_wrong_setting_is_one_line_that_names_it():
     for key, value, words in WRONG:
         given = dict(GOOD)
@@ -133,6 +140,19 @@ def test_a_wrong_setting_is_one_line_that_names_it():
             given[key] = value
         text = complaint(lambda given: settings.check(given, "file"), given)
         assert text is not None and words in text, (key, value, text)
+
+
+def test_a_head_that_has_a_ca_keeps_tls_whatever_becomes_of_its_settings():
+    path = FOLDER[0] + "/settings.json"
+    ca = FOLDER[0] + "/ca.der"
+    for text in ("", WHOLE[:-20], WHOLE[:-1] + ', "mqtt.tls": "yes"}', WHOLE):
+        with open(path, "w") as file:
+            file.write(text)
+        assert "mqtt.tls" not in partial.usable(path), text
+        with open(ca, "w"):
+            pass
+        assert partial.usable(path)["mqtt.tls"] is True, text
+        os.remove(ca)
 
 
 def make_clock(said):

@@ -252,6 +252,22 @@ def test_it_asks_again_and_gives_up():
     assert link.told[-1][6] == "nobody answers"
 
 
+def test_an_offer_that_is_played_again_and_again_does_not_wear_the_flash():
+    # Whoever can write to the broker can do that; without the bytes of it nothing more is written.
+    disk = new_head()
+    offer = offer_of(body_of(NEW))
+    link = Link()
+    for turn in range(20):
+        job = update.Job([], "cellar", 5, link)
+        job.on_command(offer, 0)
+        if turn == 0:
+            operations = disk.operations
+        assert job.step(0), "it asks for the first piece"
+        assert not job.step(update.GIVE_UP_MS), "and gives up"
+    assert operations > 0, "what lay there from long ago is gone"
+    assert disk.operations == operations
+
+
 def test_a_power_cut_at_any_write_leaves_one_that_starts():
     body = body_of(NEW)
     disk = new_head()

@@ -1,8 +1,10 @@
-"""What a test has the firmware's link do: run("PORT SCENARIO"); prints how it went.
+"""What a test has the firmware's link do: run("PORT SCENARIO [HOST CA]"); prints how it went.
 
-Runs under MicroPython on the fake board; test_link.py is the broker at the other end.
+With a CA's file it is a link with TLS to this host. Runs under MicroPython on the fake board;
+test_link.py and test_link_tls.py are the broker at the other end.
 """
 
+import gc
 import sys
 import time
 
@@ -12,12 +14,23 @@ from wattlog_esp32.link import UmqttLink
 DEADLINE_MS = 300
 BUFFER_BYTES = 1_592
 BATCH_TOPIC = "wattlog/1/cellar/b"
+ACK_TOPIC = "wattlog/1/cellar/a"
 TRIES = 2000
+GIVE_UP_MS = 1_000
 
 
-def make_link(port, is_online=True):
+longest = [0]  # ms, of all steps
+
+
+def make_tls(host, path, is_sure):
+    from wattlog_esp32.secure import Tls
+
+    return Tls(path, host, lambda: is_sure)
+
+
+def make_link(port, is_online=True, host="127.0.0.1", tls=None):
     return UmqttLink(
-        "127.0.0.1",
+        host,
         port,
         "cellar",
         "secret",
@@ -25,8 +38,19 @@ def make_link(port, is_online=True):
         0xBEEF,
         lambda: is_online,
         bytearray(BUFFER_BYTES),
+        tls,
         DEADLINE_MS,
     )
+
+
+def step(link, act, *arguments):
+    """Call one of the link's methods as a step of its own."""
+    start_ticks = time.ticks_ms()
+    link.arm()
+    try:
+        return act(*arguments)
+    finally:
+        longest[0] = max(longest[0], time.ticks_diff(time.ticks_ms(), start_ticks))
 
 
 def receive(link):
@@ -40,9 +64,25 @@ def receive(link):
 
 
 def connect(link):
-    link.arm()
-    link.open(b"the will")
+    step(link, link.open, b"the will")
+    link.is_up()  # as the uplink does, in the same step
+    start_ticks = time.ticks_ms()
+    while (
+        not step(link, link.is_up) and time.ticks_diff(time.ticks_ms(), start_ticks) < GIVE_UP_MS
+    ):
+        time.sleep_ms(1)
     print("up", link.is_up())
+
+
+def heap(link):
+    gc.collect()
+    before = gc.mem_alloc()
+    connect(link)
+    gc.collect()
+    print("heap", before, gc.mem_alloc())
+    link.close()
+    gc.collect()
+    print("closed", gc.mem_alloc())
 
 
 def publish(link):
@@ -51,6 +91,15 @@ def publish(link):
     print(receive(link))
     link.publish(BATCH_TOPIC, memoryview(b"large" * 400)[:-1], True)
     print(receive(link))
+    link.close()
+
+
+def echo(link):
+    connect(link)
+    link.publish(ACK_TOPIC, b"to myself", False)
+    print(receive(link))
+    link.publish(ACK_TOPIC, b"y" * 1500, False)
+    print(len(receive(link)[1]))
     link.close()
 
 
@@ -69,8 +118,7 @@ def listen(link):
 def flood(link):
     connect(link)
     for _ in range(TRIES):
-        link.arm()
-        link.publish(BATCH_TOPIC, b"x" * 2000, False)
+        step(link, link.publish, BATCH_TOPIC, b"x" * 2000, False)
 
 
 def reconnect(link):
@@ -97,9 +145,13 @@ def offline(link):
     connect(link)
 
 
+timeless = offline
+
+
 def run(argument):
-    port, name = argument.split()
-    link = make_link(int(port), is_online=name != "offline")
+    port, name, *more = argument.split()
+    tls = make_tls(*more, name != "timeless") if more else None
+    link = make_link(int(port), name != "offline", more[0] if more else "127.0.0.1", tls)
     start_ticks = time.ticks_ms()
     try:
         globals()[name](link)
@@ -108,3 +160,5 @@ def run(argument):
         print("took_ms", time.ticks_diff(time.ticks_ms(), start_ticks))
         print("up", link.is_up())
     link.close()
+    if tls is not None:
+        print("longest_ms", longest[0])

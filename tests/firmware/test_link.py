@@ -2,127 +2,32 @@
 broker that does what it should not. Every failure is a LinkError in words, and none takes long.
 """
 
-import itertools
 import re
-import socket
-import subprocess
-import threading
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from boards import Board
+from peers import (
+    ACK_TOPIC,
+    BOOT,
+    CONNECTED,
+    PUBLISH,
+    STATUS_TOPIC,
+    TOPICS,
+    Peer,
+    after_subscribing,
+    endless_message,
+    message,
+    peer_of,
+    run_link,
+    well_behaved,
+)
 from wattlog.records import boot_mark
 
 DRIVER = Path(__file__).parent / "drive_link.py"
-RUN_S_MAX = 20
-DEADLINE_MS = 300  # drive_link.py's
 # The deadline and what a busy test machine adds.
 TOOK_MS_MAX = 3_000
-
-CONNECT, PUBLISH, SUBSCRIBE, PING, DISCONNECT = 0x10, 0x30, 0x80, 0xC0, 0xE0
-CONNECTED = b"\x20\x02\x00\x00"
-TOPICS = 3  # that the link subscribes to
-ACK_TOPIC = b"wattlog/1/cellar/a"
-STATUS_TOPIC = b"wattlog/1/cellar/s"
-BOOT = 0xBEEF
-
-
-def message(topic, payload):
-    """A PUBLISH of QoS 0."""
-    size = 2 + len(topic) + len(payload)
-    length = bytes([size]) if size < 128 else bytes([size & 0x7F | 0x80, size >> 7])
-    return b"\x30" + length + len(topic).to_bytes(2, "big") + topic + payload
-
-
-class Peer(threading.Thread):
-    """A broker of one connection after the other; each does as its script says.
-
-    A script is a function that gets a packet, as one recv() gave it, and returns the answer:
-    bytes, None to hang up, (bytes,) to say this and hang up, an iterator of bytes, or WAIT to
-    read nothing more.
-    """
-
-    WAIT = object()
-
-    def __init__(self, *scripts):
-        super().__init__(daemon=True)
-        self.packets = []
-        self._scripts = scripts
-        self._done = threading.Event()
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen()
-        self.port = self._listener.getsockname()[1]
-
-    def run(self):
-        for script in self._scripts:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with closing(connection):
-                try:
-                    self._talk(connection, script)
-                except ConnectionError:
-                    continue
-
-    def _talk(self, connection, script):
-        while packet := connection.recv(65536):
-            self.packets.append(packet)
-            answer = script(packet)
-            if answer is None:
-                return
-            if answer is self.WAIT:
-                self._done.wait(RUN_S_MAX)
-                return
-            if isinstance(answer, tuple):
-                connection.sendall(*answer)
-                return
-            for part in [answer] if isinstance(answer, bytes) else answer:
-                connection.sendall(part)
-
-    def stop(self):
-        self._done.set()
-        # shutdown() ends an accept() that waits; close() alone does not.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.join(RUN_S_MAX)
-
-
-def well_behaved(packet):
-    """The right answer to CONNECT and SUBSCRIBE, nothing to all else."""
-    if packet[0] == CONNECT:
-        return CONNECTED
-    if packet[0] & 0xF0 == SUBSCRIBE:
-        return b"\x90\x03" + packet[2:4] + b"\x00"
-    return b""
-
-
-def after_subscribing(last_answer):
-    """A broker that behaves, and follows its last SUBACK with this, or hangs up for None."""
-    seen = []
-
-    def script(packet):
-        answer = well_behaved(packet)
-        if packet[0] & 0xF0 == SUBSCRIBE:
-            seen.append(packet)
-            if len(seen) == TOPICS:
-                return (answer,) if last_answer is None else answer + last_answer
-        return answer
-
-    return script
-
-
-def endless_message(packet):
-    """A broker that behaves, but for a message of 256 MB that it would send without a pause."""
-    answer = well_behaved(packet)
-    if packet[0] & 0xF0 == SUBSCRIBE and packet.endswith(b"c\x00"):
-        head = answer + b"\x30\xff\xff\xff\x7f\x00\x01a"
-        return itertools.chain([head], itertools.repeat(b"x" * 4096))
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -134,28 +39,9 @@ def board(tmp_path_factory):
 def drive(board):
     """drive(scenario, script…): run the scenario against peers; return (printed, packets)."""
 
-    @contextmanager
-    def peer_of(scripts):
-        peer = Peer(*scripts)
-        peer.start()
-        try:
-            yield peer
-        finally:
-            peer.stop()
-
     def run(scenario, *scripts):
         with peer_of(scripts) as peer:
-            done = subprocess.run(
-                board.command("drive_link", f"{peer.port} {scenario}"),
-                env=board.environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=RUN_S_MAX,
-                check=False,
-                text=True,
-            )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout, peer.packets
+            return run_link(board, f"{peer.port} {scenario}"), peer.packets
 
     return run
 

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from postgres import Server
-from toolbox import require, unavailable
+from toolbox import find_facts, require, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
 from wattlog_host.wire import pack_records
@@ -111,6 +111,16 @@ class Wire:
             "quarantine": {"held": 0},
             **more,
         }
+
+
+@pytest.fixture(scope="session")
+def facts() -> Path:
+    """The folder with what is known of the solar cloud, as data; WATTLOG_FACTS names another."""
+    folder = find_facts()
+    if folder is None:
+        unavailable("no facts: set WATTLOG_FACTS to a folder with dessmonitor-devcodes.json")
+    assert folder is not None
+    return folder
 
 
 @pytest.fixture(scope="session")

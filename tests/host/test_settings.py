@@ -40,6 +40,16 @@ MISTAKES = (
     ("a password file with a NUL",
      '[mqtt]\nembedded = false\nusername = "a"\npassword_file = "\\u0000"', 4, "password_file"),
     ("another database", '[store]\nurl = "mysql://x/y"', 2, "must be like"),
+    ("solar without an account", "[dessmonitor]\nenabled = true", 2, "needs dessmonitor.username"),
+    ("solar too often", "[dessmonitor]\ninterval_min = 0", 2, "must be 1 to 60"),
+    ("another platform", '[dessmonitor]\nplatform = "sun"', 2, 'must be one of "ess", "pv"'),
+    ("an unknown key of solar", "[dessmonitor]\nintervall_min = 5", 2, "did you mean interval_min?"),
+    ("a cloud without TLS", '[dessmonitor]\nurl = "http://cloud.example/"', 2, "begin with https://"),
+    ("a cloud with a password", '[dessmonitor]\nurl = "https://a:b@c.example/"', 2, "no user"),
+    ("a cloud that is none", '[dessmonitor]\nurl = "cloud"', 2, "must be like https://"),
+    ("a password file for solar", '[dessmonitor]\npassword_file = "no"', 2, "cannot read"),
+    ("an empty token file", '[dessmonitor]\nwrite_token_file = "/dev/null"', 2, "is empty"),
+    ("no such devcodes", '[dessmonitor]\ndevcodes = "mine"', 2, "is not a folder"),
     ("a database without a file", '[store]\nurl = "sqlite:///"', 2, "must be like"),
 )  # fmt: skip
 

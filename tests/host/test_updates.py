@@ -2,15 +2,19 @@
 
 import os
 from hashlib import sha256
+from pathlib import Path
 
 import msgpack
 import pytest
 
+import wattlog_esp32
 from wattlog_host.updates import (
     BUNDLE_BYTES_MAX,
     CHUNK_BYTES,
     OFFER_EVERY_MS,
     RETRY_MS,
+    TRIALS_MAX,
+    UNPROVEN,
     Updates,
     parse_bundle,
     release_of,
@@ -45,9 +49,9 @@ class World:
         path.write_bytes(data)
         os.utime(path, (1_790_000_000 - age_s, 1_790_000_000 - age_s))
 
-    def offers(self, release="0.1.0+4", edge="cellar", pass_ms=0):
+    def offers(self, release="0.1.0+4", edge="cellar", pass_ms=0, unproven=()):
         self.now_ms += pass_ms
-        found = self.updates.offers({edge: release}, self.now_ms)
+        found = self.updates.offers({edge: release}, unproven, self.now_ms)
         return {topic: msgpack.unpackb(payload) for topic, payload in found.items()}
 
     def ask(self, offset=0, outcome=None, release="0.1.0+5", edge="cellar", topic=U):
@@ -113,6 +117,45 @@ def test_a_trial_is_said_and_not_repeated_until_another_file_lies_there(world):
     assert world.offers(), "at once"
     assert not world.offers("0.1.0+5", pass_ms=OFFER_EVERY_MS)
     assert world.updates.progress == {}, "it runs: nothing more to say"
+
+
+def test_a_trial_that_ended_for_want_of_a_broker_is_repeated_some_hours_later(world):
+    world.put(bundle_file())
+    left = {"unproven": ["cellar"]}
+    for trial in range(1, TRIALS_MAX + 1):
+        assert world.offers(**left, pass_ms=OFFER_EVERY_MS), trial
+        world.ask(0)
+        world.ask(0, "trial")
+        # What the head said last, until it has restarted, is of the trial before.
+        assert not world.offers(**left, pass_ms=OFFER_EVERY_MS)
+        assert not world.offers("0.1.0+5", pass_ms=OFFER_EVERY_MS), "it runs, on trial"
+        assert not world.offers(**left, pass_ms=RETRY_MS - 3 * OFFER_EVERY_MS), "and was left"
+    world.now_ms += 10 * RETRY_MS
+    assert not world.offers(**left), "enough of it"
+    world.put(bundle_file(), age_s=9)
+    assert world.offers(**left), "another file lies there"
+
+
+def test_a_trial_that_ended_otherwise_is_not_repeated(world):
+    world.put(bundle_file())
+    world.ask(0, "trial")
+    assert not world.offers(unproven=["attic"], pass_ms=10 * RETRY_MS)
+
+
+def test_what_cannot_be_taken_between_two_trials_does_not_begin_the_count_anew(world):
+    world.put(bundle_file())
+    left = {"unproven": ["cellar"]}
+    for _ in range(TRIALS_MAX):
+        assert world.offers(**left, pass_ms=RETRY_MS)
+        world.ask(0, "nobody answers")
+        assert world.offers(**left, pass_ms=RETRY_MS)
+        world.ask(0, "trial")
+    assert not world.offers(**left, pass_ms=RETRY_MS)
+
+
+def test_the_words_for_it_are_the_heads():
+    source = Path(wattlog_esp32.__file__).with_name("trial.py").read_text()
+    assert f'"{UNPROVEN.removeprefix("left: ")}"' in source
 
 
 def test_what_a_head_could_not_take_is_offered_again_some_hours_later(world):

@@ -83,10 +83,10 @@ def test_all_mistakes_are_told_at_once():
 
 
 def test_what_the_form_does_not_have_stays():
-    known = {"meter.baud": 300, "ntp.host": "clock", "mqtt.username": "old"}
+    known = {"meter.baud": 300, "ntp.host": "clock", "mqtt.username": "old", "mqtt.tls": True}
     values = changed("mqtt.username", "")
     given, _ = page.read(values, known)
-    assert (given["meter.baud"], given["ntp.host"]) == (300, "clock")
+    assert (given["meter.baud"], given["ntp.host"], given["mqtt.tls"]) == (300, "clock", True)
     assert "mqtt.username" not in given
 
 

@@ -30,7 +30,7 @@ password = "secret"
 [mqtt]
 host = "127.0.0.1"
 port = {port}
-[meter]
+{mqtt}[meter]
 rx = 16
 tx = 17
 [uplink]
@@ -61,7 +61,7 @@ class FlashWorld(World):
 
     def __init__(self, folder, broker, free_port):
         super().__init__(folder, broker, free_port)
-        self.air = Air(broker.port)
+        self.air = Air(broker.tls_port or broker.port)
         self.no_wifi = folder / "no_wifi"
         self.cut_s = 0.0  # when the power went last
 
@@ -69,10 +69,10 @@ class FlashWorld(World):
         super().stop()
         self.air.close()
 
-    def make_flash(self, more=""):
-        """Make the image and write it into a blank chip; more is TOML."""
+    def make_flash(self, more="", mqtt=""):
+        """Make the image and write it into a blank chip; more is TOML, mqtt its lines there."""
         config = self.folder / "head.toml"
-        config.write_text(TOML.format(edge=EDGE, port=self.air.port) + more)
+        config.write_text(TOML.format(edge=EDGE, port=self.air.port, mqtt=mqtt) + more)
         given = self.folder / "ESP32_GENERIC.bin"
         given.write_bytes(firmware(CHIP))
         options = ["--chip", CHIP.name, "--config", config, "--firmware", given]

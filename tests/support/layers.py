@@ -82,19 +82,21 @@ firmware/wattlog_esp32/light.py     array wattlog wattlog.compat wattlog.msgpack
 firmware/wattlog_esp32/lamp.py      machine time wattlog.compat wattlog_esp32.start
 firmware/wattlog_esp32/link.py      errno micropython select socket time umqtt wattlog.records
                                     wattlog.uplink
+firmware/wattlog_esp32/secure.py    errno micropython tls wattlog.uplink
 firmware/wattlog_esp32/head.py      gc machine micropython os sys time wattlog wattlog.agent
                                     wattlog.records wattlog.timebase wattlog_esp32.board
                                     wattlog_esp32.crashlog wattlog_esp32.eyes
                                     wattlog_esp32.led wattlog_esp32.light wattlog_esp32.link
-                                    wattlog_esp32.pulse wattlog_esp32.slots
-                                    wattlog_esp32.start wattlog_esp32.storage
-                                    wattlog_esp32.trial wattlog_esp32.update
+                                    wattlog_esp32.pulse wattlog_esp32.secure
+                                    wattlog_esp32.slots wattlog_esp32.start
+                                    wattlog_esp32.storage wattlog_esp32.trial
+                                    wattlog_esp32.update
 firmware/wattlog_esp32/main.py      micropython os random wattlog_esp32.head
                                     wattlog_esp32.settings wattlog_esp32.start
                                     wattlog_esp32.uart wattlog_esp32.unset
 firmware/wattlog_esp32/unset.py     machine os wattlog_esp32.offline wattlog_esp32.partial
                                     wattlog_esp32.provision wattlog_esp32.start
-firmware/wattlog_esp32/partial.py   json wattlog_esp32.settings
+firmware/wattlog_esp32/partial.py   json os wattlog_esp32.settings
 firmware/wattlog_esp32/offline.py   esp32 machine os random time wattlog.agent wattlog.compat
                                     wattlog.records wattlog.ringlog wattlog.timebase
                                     wattlog.uplink wattlog_esp32.uart
@@ -176,9 +178,12 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.backup.keeper wa
                                    wattlog_host.updates wattlog_host.web.app wattlog_host.web.connection
                                    wattlog_host.wire wattlog_host.wishes
                                    wattlog_pi.system_clock
+                                   wattlog_host.dess.parts wattlog_host.dess.service
+                                   wattlog_host.dess.web
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.commands
+                                   wattlog_host.dess.cli
                                    wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/commands.py      wattlog_host.backup.* wattlog_host.clock
@@ -232,6 +237,7 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py      sqlalchemy.* wattlog.config wattlog_host.backup.rotation
+                                   wattlog_host.dess.config
 host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.backup.rotation
                                    wattlog_host.clock wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -278,6 +284,7 @@ host/wattlog_host/store/reader.py    sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
+                                   sqlalchemy.*
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.lookup
@@ -294,11 +301,87 @@ host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.clock wattlog
                                    wattlog_host.snapshot wattlog_host.store.records
                                    wattlog_host.stream wattlog_host.units wattlog_host.web.guard
                                    wattlog_host.web.words
+                                   wattlog_host.dess.web
 host/wattlog_host/web/connection.py  uvicorn.*
 host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/words.py
 
+host/wattlog_host/dess/__init__.py
+host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.parsing wattlog_host.dess.sensors
+host/wattlog_host/dess/api.py  wattlog_host.dess.client wattlog_host.dess.errors
+                                     wattlog_host.dess.model wattlog_host.dess.parsing
+host/wattlog_host/dess/cli.py  wattlog.config wattlog_host.clock wattlog_host.dess.analyze
+                                     wattlog_host.dess.api wattlog_host.dess.client
+                                     wattlog_host.dess.config wattlog_host.dess.controls
+                                     wattlog_host.dess.devcodes wattlog_host.dess.errors
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.parsing wattlog_host.dess.parts
+                                     wattlog_host.dess.shown wattlog_host.dess.topology
+                                     wattlog_host.dess.web wattlog_host.settings
+host/wattlog_host/dess/client.py  wattlog_host.dess.errors wattlog_host.dess.parsing
+                                     wattlog_host.dess.signing wattlog_host.dess.tokens
+host/wattlog_host/dess/config.py  wattlog.config wattlog_host.dess.client
+                                     wattlog_host.dess.devcodes
+host/wattlog_host/dess/controls.py  wattlog_host.dess.api wattlog_host.dess.client
+                                     wattlog_host.dess.errors wattlog_host.dess.model
+                                     wattlog_host.dess.parsing
+host/wattlog_host/dess/counters.py
+host/wattlog_host/dess/devcodes.py  wattlog.config wattlog_host.dess.sensors
+                                     wattlog_host.dess.units
+host/wattlog_host/dess/errors.py
+host/wattlog_host/dess/ledger.py  msgpack sqlalchemy.* wattlog_host.dess.counters
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.tables
+host/wattlog_host/dess/mapping.py  wattlog_host.dess.devcodes wattlog_host.dess.parsing
+                                     wattlog_host.dess.sensors wattlog_host.dess.units
+host/wattlog_host/dess/model.py  wattlog_host.dess.parsing
+host/wattlog_host/dess/parsing.py  wattlog_host.dess.errors
+host/wattlog_host/dess/parts.py  wattlog_host.clock wattlog_host.dess.client
+                                     wattlog_host.dess.config wattlog_host.dess.controls
+                                     wattlog_host.dess.devcodes wattlog_host.dess.poller
+                                     wattlog_host.dess.service wattlog_host.dess.tokens
+                                     wattlog_host.dess.transport wattlog_host.dess.web
+                                     wattlog_host.dess.worker
+host/wattlog_host/dess/poller.py  wattlog_host.dess.errors wattlog_host.dess.model
+                                     wattlog_host.dess.parsing wattlog_host.dess.topology
+host/wattlog_host/dess/powers.py  wattlog_host.dess.mapping
+host/wattlog_host/dess/sensors.py
+host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog_host.dess.worker
+                                     wattlog_host.store.records
+host/wattlog_host/dess/shown.py  wattlog_host.dess.mapping
+host/wattlog_host/dess/signing.py
+host/wattlog_host/dess/tables.py  sqlalchemy.*
+host/wattlog_host/dess/tokens.py
+host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.client
+                                     wattlog_host.dess.errors wattlog_host.dess.model
+host/wattlog_host/dess/transport.py  requests.* urllib3.* wattlog_host.dess.errors
+host/wattlog_host/dess/units.py
+host/wattlog_host/dess/web.py  sqlalchemy.* starlette.* wattlog_host.clock wattlog_host.dess.api
+                                     wattlog_host.dess.config wattlog_host.dess.controls
+                                     wattlog_host.dess.counters wattlog_host.dess.errors
+                                     wattlog_host.dess.ledger wattlog_host.dess.mapping
+                                     wattlog_host.dess.model wattlog_host.dess.parsing
+                                     wattlog_host.dess.powers wattlog_host.dess.worker
+                                     wattlog_host.store.records
+host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
+                                     wattlog_host.dess.history
+                                     wattlog_host.dess.devcodes wattlog_host.dess.errors
+                                     wattlog_host.dess.ledger wattlog_host.dess.mapping
+                                     wattlog_host.dess.model wattlog_host.dess.parsing
+                                     wattlog_host.dess.poller wattlog_host.dess.topology
+host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.ledger
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.parsing wattlog_host.dess.sensors
+                                     wattlog_host.dess.units
+host/wattlog_host/house.py
+
 tools/setup/fetch_umqtt.py
+tools/wattlog_sim/dess_cloud.py  wattlog_sim.dess_points wattlog_sim.solar
+tools/wattlog_sim/dess_points.py  wattlog_sim.solar
+tools/wattlog_sim/dess_server.py  wattlog_sim.dess_cloud
+tools/wattlog_sim/solar.py
 tools/wattlog_sim/world/__init__.py
 tools/wattlog_sim/world/clock.py
 tools/wattlog_sim/world/net.py     wattlog.uplink
@@ -336,6 +419,8 @@ tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim
 tools/wattlog_tools/chips.py
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
+tools/wattlog_tools/dess_cloud.py  wattlog_sim.dess_cloud wattlog_sim.dess_server
+                                     wattlog_tools.console
 tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
 tools/wattlog_tools/esptool.py     wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.partitions
@@ -344,6 +429,7 @@ tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
 tools/wattlog_tools/bundle.py       wattlog wattlog_host.clock wattlog_tools
                                     wattlog_tools.chips wattlog_tools.console
                                     wattlog_tools.head_files wattlog_tools.head_settings
+tools/wattlog_tools/ca_file.py
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
@@ -354,7 +440,9 @@ tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
 tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
                                    wattlog_tools.partitions wattlog_tools.shorten
 tools/wattlog_tools/head_settings.py  wattlog.config wattlog_esp32.settings
-                                      wattlog_tools.chips wattlog_tools.console
+                                      wattlog_host.clock wattlog_tools
+                                      wattlog_tools.ca_file wattlog_tools.chips
+                                      wattlog_tools.console
 tools/wattlog_tools/head.py        wattlog_host.bounds wattlog_host.eyes wattlog_tools.console
                                    wattlog_tools.remote
 tools/wattlog_tools/makers.py      wattlog_esp32.light wattlog_tools.console
@@ -377,6 +465,7 @@ tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ri
                                    wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter
                                    wattlog_tools.supervisor
+                                   wattlog_sim.dess_cloud wattlog_tools.dess_cloud
 tools/wattlog_tools/shorten.py
 tools/wattlog_tools/sim.py         wattlog_sim.world.day wattlog_tools.console
 tools/wattlog_tools/supervisor.py  wattlog_tools.console

@@ -15,7 +15,7 @@ class Anything:
         return Anything()
 
 
-for name in ("machine", "network", "ntptime", "esp32", "socket", "umqtt"):
+for name in ("machine", "network", "ntptime", "esp32", "socket", "tls", "umqtt"):
     sys.modules[name] = Anything()
 
 path, *modules = sys.argv[1:]

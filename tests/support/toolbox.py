@@ -40,6 +40,13 @@ def find_corpus() -> Path | None:
     return folder if (folder / "golden.json").is_file() else None
 
 
+def find_facts() -> Path | None:
+    """The folder of facts about the solar cloud: WATTLOG_FACTS, else the one beside the project."""
+    given = os.environ.get("WATTLOG_FACTS")
+    folder = Path(given) if given else ROOT.parent / "shared/facts"
+    return folder if (folder / "dessmonitor-devcodes.json").is_file() else None
+
+
 def select_briefly() -> None:
     """Wait 20 ms for a program of another process, which cannot tell us when it is ready."""
     select.select([], [], [], 0.02)

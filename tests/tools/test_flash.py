@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -14,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from certificates import PAST, broker_of, make, other_ca, the_ca
 from synthetic_firmware import FLASH_4_MB, FLASH_8_MB, app, firmware, program, table
 from toolbox import unavailable
 from wattlog import __version__
 from wattlog_esp32 import settings
-from wattlog_tools import esptool, firmware_file, head_files, head_settings, partitions
+from wattlog_tools import ca_file, esptool, firmware_file, head_files, head_settings, partitions
 from wattlog_tools.chips import CHIPS, by_name
 from wattlog_tools.cli import main
 from wattlog_tools.console import ToolError
@@ -225,7 +227,7 @@ def test_the_file_system_holds_byte_code_one_source_and_the_settings(config, tmp
     assert "/lib/wattlog/config.mpy" not in code
     assert b"\\u" not in files["/wattlog.json"], "MicroPython knows no halves of a letter"
     (tmp_path / "wattlog.json").write_bytes(files["/wattlog.json"])
-    assert settings.read(tmp_path / "wattlog.json") == head_settings.read(config, ESP32)
+    assert settings.read(tmp_path / "wattlog.json") == head_settings.read(config, ESP32).checked
 
 
 def test_what_is_imported_is_loaded_before_what_imports_it():
@@ -256,6 +258,7 @@ def test_files_that_do_not_fit_are_refused():
 
 # -- the settings ----------------------------------------------------------------------------
 
+TLS = '[mqtt]\ntls = true\nca_file = "{}"\n'
 WRONG_SETTINGS = (
     (
         "an unknown key",
@@ -273,7 +276,30 @@ WRONG_SETTINGS = (
         "line 6: wifi.ssid must have 1 to 32 byte",
     ),
     ("a bad id", '"cellar"', '"Cellar"', "line 3: agent.id may hold a-z, 0-9, _ and -"),
-    ("TLS", "[mqtt]\n", "[mqtt]\ntls = true\n", "line 10: mqtt.tls: this firmware has no TLS"),
+    (
+        "TLS without a CA",
+        "[mqtt]\n",
+        "[mqtt]\ntls = true\n",
+        "line 10: mqtt.tls is true but mqtt.ca_f",
+    ),
+    (
+        "a CA without TLS",
+        "[mqtt]\n",
+        '[mqtt]\nca_file = "x"\n',
+        "line 10: mqtt.ca_file is given but m",
+    ),
+    (
+        "no CA file",
+        "[mqtt]\n",
+        TLS.format("x.pem"),
+        "line 11: mqtt.ca_file {}/x.pem: no such file",
+    ),
+    (
+        "no CA at all",
+        "[mqtt]\n",
+        TLS.format("head.toml"),
+        "line 11: mqtt.ca_file {}/head.toml: no certificate in PEM or DER form",
+    ),
     ("a flash pin", "rx = 16", "rx = 6", "line 13: meter.rx cannot be pin 6 on the ESP32: there"),
     ("an input only", "tx = 17", "tx = 34", "line 14: meter.tx cannot be pin 34 on the ESP32"),
     ("one pin for both", "tx = 17", "tx = 16", "line 14: meter.tx: pin 16 is taken by meter.rx"),
@@ -299,7 +325,61 @@ def test_wrong_settings_are_one_line_with_key_and_line(what, old, new, said, con
     config.write_text(text.replace(old, new))
     assert run("--chip", "esp32", "--config", config, "--app-only", "--image-only", "/x") == 2
     (line,) = capsys.readouterr().err.splitlines()
+    said = said.replace("{}", str(config.parent))
     assert f"head.toml: {said}" in line or f"head.toml {said}" in line, line
+
+
+def with_ca(config, data):
+    (config.parent / "ca.pem").write_bytes(data)
+    config.write_text(config.read_text().replace("[mqtt]\n", TLS.format("ca.pem")))
+
+
+def test_the_ca_goes_to_the_head_as_der_and_its_settings_say_tls(config, tmp_path, capsys):
+    with_ca(config, "# the CA of the Gruber family, für zu Hause\n".encode() + the_ca().pem)
+    build(config, None, tmp_path)
+    files = files_in((tmp_path / "vfs.bin").read_bytes())
+    assert files["/ca.der"] == the_ca().der
+    given = json.loads(files["/wattlog.json"])
+    assert (given["mqtt.tls"], given["mqtt.port"]) == (True, 8883)
+    assert "mqtt.ca_file" not in given
+    capsys.readouterr()
+    assert run("--chip", "esp32", "--config", config, "--check-config") == 0
+    printed = capsys.readouterr().out
+    assert f'mqtt.ca_file = "{config.parent}/ca.pem"' in printed
+    assert "mqtt.tls = true" in printed and "mqtt.port = 8883" in printed
+    with_der = the_ca().der
+    (config.parent / "ca.pem").write_bytes(with_der)
+    assert head_settings.read(config, ESP32).ca == with_der
+
+
+WRONG_CAS = (
+    ("two", lambda: the_ca().pem + other_ca().pem, "holds 2 certificates; a head takes one"),
+    ("a broker's own", lambda: broker_of().pem, "the certificate in it is no CA's"),
+    ("a broker's, signed by itself", lambda: broker_of("itself").pem, "no CA's"),
+    (
+        "of the past",
+        lambda: make("old", years=PAST).pem,
+        "was good until Jan  1 00:00:00 2010 GMT",
+    ),
+    ("Ed25519", lambda: make("new", kind="ed25519").der, "its key is Ed25519"),
+    ("huge", lambda: make("huge", padding=2_000).pem, "bytes; a head takes 2048"),
+    ("cut off", lambda: the_ca().pem[:-60], "no certificate in PEM or DER form"),
+    ("two in DER", lambda: the_ca().der + other_ca().der, "holds 2 certificates"),
+    (
+        "a key",
+        lambda: b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n",
+        "no certificate",
+    ),
+)
+
+
+@pytest.mark.parametrize(("_what", "data", "words"), WRONG_CAS, ids=[row[0] for row in WRONG_CAS])
+def test_a_file_that_is_not_one_ca_is_one_line(_what, data, words, config, capsys):
+    with_ca(config, data())
+    assert run("--chip", "esp32", "--config", config, "--check-config") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"head.toml line 11: mqtt.ca_file {config.parent}/ca.pem: " in line, line
+    assert words in line, line
 
 
 def test_a_chip_without_a_second_uart_says_so(config, capsys):
@@ -318,6 +398,10 @@ def test_the_settings_in_effect_are_shown_without_secrets(config, capsys):
 
 def test_every_setting_of_the_firmware_is_explained():
     assert set(head_settings.ABOUT) == {row[0] for row in settings.KEYS}
+    # The module itself needs MicroPython's tls.
+    secure = Path(settings.__file__).with_name("secure.py").read_text()
+    assert f"CA_BYTES_MAX = const({ca_file.BYTES_MAX:_})\n" in secure
+    assert f'CA_PATH = "{head_files.CA_PATH}"\n' in secure
     for chip in CHIPS:
         assert chip.outputs <= chip.inputs
 

@@ -336,3 +336,11 @@ def _command_line(folder):
         return (folder / "cmdline").read_bytes().decode(errors="replace")
     except OSError:
         return ""
+
+
+def test_the_hosts_configuration_names_the_fake_cloud_only_when_asked_for(tmp_path):
+    assert "dessmonitor" not in tomllib.loads(host_toml(tmp_path, 1, 2))
+    solar = tomllib.loads(host_toml(tmp_path, 1, 2, 3))["dessmonitor"]
+    assert solar["enabled"]
+    assert solar["url"] == "http://127.0.0.1:3/public/"
+    assert "password" not in " ".join(solar)

@@ -30,6 +30,11 @@ ROWS = (
         "class k:\n    def f(self):\n        self.limit_w = 1\n",
         "self._a = 1",
     ),
+    (
+        "not an attribute of another's object",
+        "import tls\ncontext = tls.SSLContext(0)\ncontext.verify_mode = 2\n",
+        "context.verify_mode = 2",
+    ),
     ("a public method", "class k:\n    def hang_up(self): pass\n", "def _a(self)"),
     ("a class", "class Line: pass\n", "class _a: pass"),
     ("a constant, so that no name is left", "LIMIT = const(3)\nx = LIMIT\n", "_a = const(3)\n"),

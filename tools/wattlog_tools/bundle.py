@@ -26,7 +26,7 @@ _BUILD_EPOCH_S = 1_767_225_600  # 2026-01-01: builds are seconds since then
 def main(arguments: Sequence[str]) -> int:
     """Make the bundle; return the exit status."""
     options = _parser().parse_args(arguments)
-    checked = head_settings.read(options.config, by_name(options.chip))
+    checked = head_settings.read(options.config, by_name(options.chip)).checked
     if checked["update.key"] is None:
         raise ToolError(
             f"{options.config}: update.key is missing, without which a head takes no update; "

@@ -39,6 +39,11 @@ TOOLS = (
     ),
     Tool("mpy", "wattlog_tools.mpy:main", "print the bytes of a head's modules"),
     Tool(
+        "dess-cloud",
+        "wattlog_tools.dess_cloud:main",
+        "play a cloud of solar inverters, with faults to order",
+    ),
+    Tool(
         "sim", "wattlog_tools.sim:main", "days of trouble in virtual time, then the books compared"
     ),
     Tool("run", "wattlog_tools.run:main", "run the whole of wattlog on this machine"),

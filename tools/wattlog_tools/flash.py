@@ -6,7 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from wattlog_tools import esptool, firmware_file, head_files, head_settings, partitions
 from wattlog_tools.chips import CHIPS, Chip, by_name
@@ -28,14 +28,14 @@ def main(arguments: Sequence[str]) -> int:
     """Check, build and write; return the exit status."""
     options = _parser().parse_args(arguments)
     chip = by_name(options.chip)
-    checked = head_settings.read(options.config, chip)
+    head = head_settings.read(options.config, chip)
     if options.check_config:
-        print("\n".join(head_settings.shown(checked)))
+        print("\n".join(head_settings.shown(head)))
         return EXIT_OK
     _check_options(options)
     if options.port is not None:
         esptool.require(options.port)
-    parts = build(checked, chip, None if options.app_only else options.firmware)
+    parts = build(head, chip, None if options.app_only else options.firmware)
     for part in parts:
         print(f"{part.name:{len(FIRMWARE_NAME)}}  {len(part.data):>8} bytes at {part.offset:#x}")
     if options.image_only is not None:
@@ -47,17 +47,18 @@ def main(arguments: Sequence[str]) -> int:
         places = _save(parts, Path(folder))
         line = esptool.write_flash(chip, options.port, options.baud, places, options.erase)
         esptool.run(line, options.port)
-    print(f"done: the head {checked['agent.id']} starts now; what it says: 115200 baud there")
+    print(f"done: the head {head.checked['agent.id']} starts now; what it says: 115200 baud there")
     return EXIT_OK
 
 
-def build(checked: dict[str, Any], chip: Chip, firmware: Path | None) -> list[Part]:
+def build(head: head_settings.HeadSettings, chip: Chip, firmware: Path | None) -> list[Part]:
     """Return what goes into the flash; without a firmware it is the file system only."""
     parts = []
     if firmware is not None:
         data = firmware_file.read(firmware, chip)
         parts.append(Part(chip.firmware_offset, FIRMWARE_NAME, data))
-    files = head_files.head_files(head_settings.pack(checked), head_files.compile_modules())
+    settings = head_settings.pack(head.checked)
+    files = head_files.head_files(settings, head_files.compile_modules(), head.ca)
     image = head_files.file_system(files)
     parts.append(Part(partitions.find("vfs").offset, FILES_NAME, image))
     return parts

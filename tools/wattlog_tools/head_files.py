@@ -16,6 +16,7 @@ from wattlog_tools.shorten import shorten
 
 SETTINGS_PATH = "wattlog.json"
 MAIN_PATH = "main.py"
+CA_PATH = "ca.der"
 
 PROGRAM = "wattlog_esp32.main"
 LOADER = Path(wattlog_esp32.__file__ or "").parent / "loader.py"
@@ -110,9 +111,16 @@ def _compile(source: Path, target: Path) -> None:
         raise ToolError(f"mpy-cross cannot compile {source}: {lines[-1] if lines else 'no word'}")
 
 
-def head_files(settings: bytes, modules: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return everything that is on a head's file system when it is flashed: path -> content."""
+def head_files(
+    settings: bytes, modules: Mapping[str, bytes], ca: bytes | None = None
+) -> dict[str, bytes]:
+    """Return everything that is on a head's file system when it is flashed: path -> content.
+
+    ca  the certificate that it trusts, DER; None for a head without TLS
+    """
     files = {MAIN_PATH: LOADER.read_bytes(), SETTINGS_PATH: settings}
+    if ca is not None:
+        files[CA_PATH] = ca
     slot = slot_files(modules, f"{wattlog.__version__}+0")
     return files | {f"lib/{path}": data for path, data in slot.items()}
 

@@ -4,10 +4,12 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wattlog.config import REQUIRED, ConfigError, Key, line_of, parse
 from wattlog_esp32 import settings
+from wattlog_host.clock import now_ms
+from wattlog_tools import ca_file
 from wattlog_tools.chips import Chip
 from wattlog_tools.console import ToolError
 
@@ -16,10 +18,10 @@ ABOUT = {
     "wifi.ssid": "the name of your Wi-Fi",
     "wifi.password": 'its password; "" for an open one',
     "mqtt.host": "the broker's address; a name needs a name server that always answers",
-    "mqtt.port": "the broker's TCP port",
+    "mqtt.port": "the broker's TCP port; without it 1883, or 8883 with TLS",
     "mqtt.username": "the name to log in with; usually the head's id",
     "mqtt.password": "the password to log in with",
-    "mqtt.tls": "whether to use TLS, which a head cannot",
+    "mqtt.tls": "whether to use TLS; the broker's certificate is always verified",
     "meter.uart": "the UART that the IR head is on",
     "meter.rx": "the pin that the IR head's TX is wired to",
     "meter.tx": "a pin for the IR head's RX, even where nothing is wired to it",
@@ -36,12 +38,24 @@ ABOUT = {
 for _name in settings.METERS[1:]:
     for _leaf in ("uart", "rx", "tx", "baud", "invert"):
         ABOUT[f"{_name}.{_leaf}"] = f"{ABOUT[f'meter.{_leaf}']}, of another meter"
+# Of the tool alone: the head has the certificate, and not its file's name.
+CA_FILE = Key(
+    "mqtt.ca_file", "text", None, 1, 4096, "a file with the CA's certificate, PEM or DER"
+)
 _KINDS = {str: "text", int: "integer", bool: "boolean"}
 _SECRET = ("wifi.password", "mqtt.password", "update.key")
 
 
+class HeadSettings(NamedTuple):
+    """What a head gets: settings by the firmware's keys, and the certificate of its CA."""
+
+    checked: dict[str, Any]
+    ca_path: Path | None
+    ca: bytes | None
+
+
 def schema() -> tuple[Key, ...]:
-    """Return the firmware's own table of keys as wattlog.config wants it."""
+    """Return the firmware's own table of keys, and ours, as wattlog.config wants it."""
     keys = []
     for row in settings.KEYS:
         path, kind, low, high = row[:4]
@@ -51,11 +65,11 @@ def schema() -> tuple[Key, ...]:
         if kind is bool:
             low = high = None
         keys.append(Key(path, _KINDS[kind], default, low, high, ABOUT[path]))
-    return tuple(keys)
+    return (*keys, CA_FILE)
 
 
-def read(path: Path, chip: Chip) -> dict[str, Any]:
-    """Return the checked settings by the firmware's keys; raises ToolError with key and line."""
+def read(path: Path, chip: Chip) -> HeadSettings:
+    """Return the checked settings; raises ToolError with key and line."""
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
     except UnicodeDecodeError:
@@ -72,13 +86,25 @@ def read(path: Path, chip: Chip) -> dict[str, Any]:
         for leaf, value in leaves.items()
         if value is not None
     }
+    ca_name = given.pop(CA_FILE.path, None)
     try:
         checked: dict[str, Any] = settings.check(given, str(path))
     except settings.ConfigError as err:
         raise ToolError(_with_line(str(err), path, text)) from None
     for key, problem in _chip_problems(checked, chip):
         raise ToolError(_with_line(f"{path}: {key} {problem}", path, text))
-    return checked
+    if checked["mqtt.tls"] != (ca_name is not None):
+        key, problem = ("mqtt.tls", "is true but mqtt.ca_file is not given: whom to believe?")
+        if ca_name is not None:
+            key, problem = (CA_FILE.path, "is given but mqtt.tls is not true")
+        raise ToolError(_with_line(f"{path}: {key} {problem}", path, text))
+    if ca_name is None:
+        return HeadSettings(checked, None, None)
+    ca_path = path.parent / ca_name
+    try:
+        return HeadSettings(checked, ca_path, ca_file.read(ca_path, now_ms() / 1000))
+    except ValueError as err:
+        raise ToolError(_with_line(f"{path}: mqtt.ca_file {ca_path}: {err}", path, text)) from None
 
 
 def pack(checked: Mapping[str, Any]) -> bytes:
@@ -88,14 +114,15 @@ def pack(checked: Mapping[str, Any]) -> bytes:
     return (json.dumps(given, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
-def shown(checked: Mapping[str, Any]) -> list[str]:
+def shown(head: HeadSettings) -> list[str]:
     """Return the settings in effect, a line each, without secrets."""
     lines = []
-    for row in settings.KEYS:
-        value = checked.get(row[0])
+    shown = head.checked | {CA_FILE.path: None if head.ca_path is None else str(head.ca_path)}
+    for key in schema():
+        value = shown.get(key.path)
         if value is not None:
-            text = "(secret)" if row[0] in _SECRET else json.dumps(value, ensure_ascii=False)
-            lines.append(f"{row[0]} = {text}")
+            text = "(secret)" if key.path in _SECRET else json.dumps(value, ensure_ascii=False)
+            lines.append(f"{key.path} = {text}")
     return lines
 
 
@@ -146,9 +173,9 @@ def _runs(pins: frozenset[int]) -> str:
 
 def _with_line(message: str, path: Path, text: str) -> str:
     """Return a message that begins with the file's name with the line of its key added."""
-    for row in settings.KEYS:
-        start = f"{path}: {row[0]}"
+    for key in schema():
+        start = f"{path}: {key.path}"
         if message.startswith(start):
-            line = line_of(text, row[0])
+            line = line_of(text, key.path)
             return message if line is None else f"{path} line {line}{message[len(str(path)) :]}"
     return message

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from wattlog_sim.dess_cloud import PATH
+from wattlog_tools import dess_cloud
 from wattlog_tools.console import EXIT_USAGE, StopSignal, ToolError
 from wattlog_tools.meter import ReplaySource
 from wattlog_tools.supervisor import Child, Supervisor
@@ -22,6 +24,8 @@ HTTP_PORT = 8080
 MQTT_PORT = 1883
 DEMO_METERS = ("mt681", "dzg")
 AGENT_ID = "demo"
+DESS_FETCH_S = 60
+"""So often the demo's inverters say something new: one can watch it come."""
 LOG_KIB = 1024
 BATCH_S = 1
 
@@ -34,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     data: Path = parsed.data.absolute()
     if parsed.port and parsed.replay is not None:
         raise ToolError("either --port or --replay: a capture is played on a port of its own")
+    if parsed.dess is not None and parsed.dess_port in (parsed.http_port, parsed.mqtt_port):
+        raise ToolError(f"port {parsed.dess_port} is taken: choose another --dess-port")
     if parsed.http_port == parsed.mqtt_port:
         raise ToolError(f"HTTP and MQTT cannot both have port {parsed.http_port}")
     _require_text("DATA=", str(data))
@@ -54,6 +60,10 @@ def main(arguments: Sequence[str]) -> int:
         _lock(lock, data)
         _require_free_port("HTTP", parsed.http_port)
         _require_free_port("MQTT", parsed.mqtt_port)
+        if parsed.dess is not None:
+            _require_free_port("DESS", parsed.dess_port)
+            # For the fake cloud and the host alike; both are our children.
+            os.environ.setdefault(dess_cloud.PASSWORD_VARIABLE, dess_cloud.PASSWORD)
         stop = StopSignal()
         children = _children(parsed, run_folder, _banner(parsed, data))
         return Supervisor(children, stop, time.monotonic).run()
@@ -79,7 +89,24 @@ def _children(
             )
         )
         ports = [str(link) for link in links]
-    _write(host_config, host_toml(run_folder.parent, parsed.http_port, parsed.mqtt_port))
+    if parsed.dess is not None:
+        what = ["--port", str(parsed.dess_port), "--fetch", str(DESS_FETCH_S)]
+        children.append(
+            Child(
+                "cloud",
+                _python("wattlog_tools", "dess-cloud", *what),
+                ready=lambda: not _is_free(parsed.dess_port),
+            )
+        )
+    _write(
+        host_config,
+        host_toml(
+            run_folder.parent,
+            parsed.http_port,
+            parsed.mqtt_port,
+            None if parsed.dess is None else parsed.dess_port,
+        ),
+    )
     _write(agent_config, agent_toml(ports, parsed.mqtt_port, run_folder / "agent.ring"))
     children.append(
         Child(
@@ -95,8 +122,18 @@ def _children(
     return children
 
 
-def host_toml(data: Path, http_port: int, mqtt_port: int) -> str:
-    """Return the host's configuration."""
+def host_toml(data: Path, http_port: int, mqtt_port: int, dess_port: int | None = None) -> str:
+    """Return the host's configuration; dess_port is that of a fake cloud of solar inverters."""
+    solar: tuple[str, ...] = ()
+    if dess_port is not None:
+        solar = (
+            "[dessmonitor]",
+            "enabled = true",
+            'username = "demo"',
+            f"url = {_toml_string(f'http://{LISTEN}:{dess_port}{PATH}')}",
+            "interval_min = 1",
+            "",
+        )
     return "\n".join(
         (
             "# Written by wattlog-tools run at each start: changes here are lost.",
@@ -111,6 +148,7 @@ def host_toml(data: Path, http_port: int, mqtt_port: int) -> str:
             f"host = {_toml_string(LISTEN)}",
             f"port = {mqtt_port}",
             "",
+            *solar,
         )
     )
 
@@ -207,6 +245,12 @@ def _require_free_port(name: str, port: int) -> None:
             ) from err
 
 
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(_HEALTH_TIMEOUT_S)
+        return probe.connect_ex((LISTEN, port)) != 0
+
+
 def _health_check(http_port: int) -> Callable[[], bool]:
     def answers() -> bool:
         # Not urllib: it would ask a proxy from the environment for our own machine.
@@ -229,10 +273,12 @@ def _banner(parsed: argparse.Namespace, data: Path) -> tuple[str, ...]:
         meters = f"replay of {parsed.replay}"
     else:
         meters = f"simulated ({', '.join(DEMO_METERS)}); PORT=/dev/ttyUSB0 reads a real one"
+    solar = ("  solar   simulated: /api/solar/devices",) if parsed.dess is not None else ()
     return (
         "",
         f"wattlog is running: http://{LISTEN}:{parsed.http_port}/",
         f"  meters  {meters}",
+        *solar,
         f"  data    {data}",
         "  Ctrl-C stops it.",
         "",
@@ -273,6 +319,16 @@ def _parser() -> argparse.ArgumentParser:
         default=MQTT_PORT,
         metavar="N",
         help=f"port of the MQTT broker (default: {MQTT_PORT})",
+    )
+    parser.add_argument(
+        "--dess", choices=["demo"], help="ask a fake cloud of solar inverters, too"
+    )
+    parser.add_argument(
+        "--dess-port",
+        type=_port_number,
+        default=dess_cloud.PORT,
+        metavar="N",
+        help=f"port of the fake cloud (default: {dess_cloud.PORT})",
     )
     parser.add_argument(
         "--data",

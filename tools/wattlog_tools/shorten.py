@@ -171,7 +171,10 @@ def _defined(tree: ast.Module) -> set[str]:
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 made.add(name)
-            case ast.Attribute(attr=name, ctx=ast.Store()) | ast.Name(id=name, ctx=ast.Store()):
+            case ast.Name(id=name, ctx=ast.Store()):
+                made.add(name)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                # On another's object it is the other's: context.verify_mode = tls.CERT_REQUIRED
                 made.add(name)
     return made
 

@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+import sqlalchemy as sa
 
 from wattlog_host.history.columns import History
 from wattlog_host.store.kinds import Place
@@ -77,6 +79,14 @@ class Store:
     async def add_aside(self, letters: Sequence[DeadLetter], events: Sequence[Event]) -> Committed:
         """Keep messages that cannot be used, and count them, and events, in one transaction."""
         return await _on(self._writer, lambda: self._core.add_aside(letters, events))
+
+    def transact(self, act: Callable[[sa.Connection], T]) -> Future[T]:
+        """Have the writer thread run act in a transaction; may be called from any thread."""
+        return self._writer.submit(lambda: self._core.transact(act))
+
+    def consult(self, act: Callable[[sa.Connection], T]) -> Future[T]:
+        """Have a reader thread run act; may be called from any thread."""
+        return self._readers.submit(lambda: self._core.consult(act))
 
     async def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""

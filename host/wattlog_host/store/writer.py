@@ -143,6 +143,16 @@ class Writer:
         with self._guarded(), self._write_engine.begin() as connection:
             return rollups.mark_all(connection)
 
+    def transact(self, act: Callable[[sa.Connection], T]) -> T:
+        """Run what has tables of its own in one transaction; durable on return."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return act(connection)
+
+    def consult(self, act: Callable[[sa.Connection], T]) -> T:
+        """Run what only reads."""
+        with self._reading() as connection:
+            return act(connection)
+
     def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""
         query = sa.select(tables.event).order_by(tables.event.c.id.desc()).limit(count_max)

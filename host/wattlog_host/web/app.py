@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from wattlog_host.clock import local_iso
+from wattlog_host.dess import web as solar
 from wattlog_host.live import LiveView, MeterView
 from wattlog_host.snapshot import lost_json, snapshot
 from wattlog_host.store.records import Losses, StoreError
@@ -50,8 +51,9 @@ def make_app(
     store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
+    panel: solar.Panel | None = None,
 ) -> Starlette:
-    """Return the web application."""
+    """Return the web application; panel is that of solar, None where it is switched off."""
     pages = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -93,9 +95,10 @@ def make_app(
             Route("/api/latest_reading", latest_reading),
             Route("/api/gaps", _gaps(view, store, clock_ms)),
             Route("/events", events),
+            *solar.routes(panel),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
-        middleware=[Middleware(Guard, hostnames=hostnames)],
+        middleware=[Middleware(Guard, hostnames=hostnames, posts=solar.POSTS)],
     )
 
 

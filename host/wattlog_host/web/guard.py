@@ -19,15 +19,21 @@ HEADERS = (
 
 
 class Guard:
-    """Answers GET and HEAD to a name of ours; adds the security headers.
+    """Answers GET and HEAD to a name of ours, POST where told; adds the security headers.
 
     A foreign name in Host is how another web site reads this page through the visitor's own
     browser (DNS rebinding). That needs a name, so a bare address is always fine.
     """
 
-    def __init__(self, app: ASGIApp, hostnames: tuple[str, ...]) -> None:
-        """Wrap the app; hostnames are the ones set beside this machine's own."""
+    def __init__(
+        self, app: ASGIApp, hostnames: tuple[str, ...], posts: frozenset[str] = frozenset()
+    ) -> None:
+        """Wrap the app; hostnames are the ones set beside this machine's own.
+
+        posts are the paths that take a POST, and check themselves who sends it.
+        """
         self._app = app
+        self._posts = posts
         own = socket.gethostname().lower()
         self._names = {"localhost", own, f"{own}.local", *hostnames}
 
@@ -46,7 +52,8 @@ class Guard:
             await send(message)
 
         app = self._app
-        if scope["method"] not in ("GET", "HEAD"):
+        is_post = scope["method"] == "POST" and scope["path"] in self._posts
+        if scope["method"] not in ("GET", "HEAD") and not is_post:
             app = PlainTextResponse(
                 "this page is only for reading\n", 405, headers={"allow": "GET, HEAD"}
             )

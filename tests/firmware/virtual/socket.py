@@ -87,6 +87,17 @@ class socket:
             pass
         return len(view)
 
+    def greet(self) -> "int | None":
+        """Take what the fake `tls` says, and have an answer of a byte ready."""
+        if _mood() == GONE:
+            raise OSError(errno.ECONNRESET)
+        if not self.is_ready(0):
+            return None
+        if _mood() == SLOW:
+            self._out_ms = time.now_ms() + SLOW_MS[0]
+        self._answer(b"!")
+        return 1
+
     def _take_packet(self) -> bool:
         out = self._out
         size = 0

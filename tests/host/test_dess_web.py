@@ -1,0 +1,210 @@
+"""/api/solar: readable like the page, settings only with the token."""
+
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from dess_world import world
+from wattlog_host.dess import controls, ledger
+from wattlog_host.dess.web import Panel
+from wattlog_host.live import HostView, LiveView
+from wattlog_host.stream import Hub
+from wattlog_host.web.app import make_app
+
+TOKEN = "canary-write-token-3"
+
+
+class Readers:
+    """Done at once, as a store whose readers have nothing else to do."""
+
+    def __init__(self, sink):
+        self._sink = sink
+
+    def consult(self, act):
+        from concurrent.futures import Future
+
+        future = Future()
+        with self._sink.engine.begin() as connection:
+            future.set_result(act(connection))
+        return future
+
+
+def make_client(w, panel):
+    view = LiveView(HostView("0", 0), {})
+    return TestClient(
+        make_app(view, Hub(dict), None, w.clock.now_ms, (), panel), base_url="http://127.0.0.1"
+    )
+
+
+@pytest.fixture
+def w(tmp_path):
+    with world(tmp_path) as made:
+        (tmp_path / "token").write_text(TOKEN + "\n")
+        made.run(0.5)
+        made.sn = made.cloud.devices[0].sn
+        made.panel = Panel(
+            made.worker, Readers(made.sink), controls.Audit(tmp_path / "changes", made.clock.now_ms),
+            frozenset([made.sn]), tmp_path / "token", made.clock.wait_s, made.clock.now_ms,
+            made.clock.monotonic_ms,
+        )  # fmt: skip
+        yield made
+
+
+@pytest.fixture
+def http(w):
+    with make_client(w, w.panel) as client:
+        yield client
+
+
+def test_switched_off_it_says_so(w):
+    with make_client(w, None) as client:
+        for path in ("/api/solar", "/api/solar/devices", "/api/solar/settings"):
+            answer = client.get(path)
+            assert answer.status_code == 404
+            assert "dessmonitor.enabled" in answer.json()["error"]
+
+
+def test_the_state_is_shown(w, http):
+    found = http.get("/api/solar").json()
+    assert (found["state"], found["trouble"], found["devices"]) == ("ok", None, 3)
+    assert found["last_cycle_calls"] <= 5
+    assert found["plants"] == [{"pid": "512001", "name": "Hillside", "status": "online"}]
+
+
+def test_every_device_is_shown_with_its_state_and_powers(w, http):
+    devices = http.get("/api/solar/devices").json()["devices"]
+    assert [one["alias"] for one in devices] == ["Garage", "Barn", "Shed"]
+    for one in devices:
+        assert one["connected"]
+        assert not one["stale"]
+        assert one["status"] == "online"
+        assert 0 <= one["age_s"] < 600
+        assert one["mode_class"] in ("hybrid", "grid", "offgrid", "battery")
+        assert one["power_w"]["solar"] > 0
+        assert one["battery"]["direction"] in ("charging", "discharging", "idle")
+
+
+def test_readings_have_units_classes_ages_and_totals(w, http):
+    found = http.get("/api/solar/latest", params={"device": w.sn}).json()
+    by_channel = {one["channel"]: one for one in found["readings"]}
+    assert by_channel["solar_power"]["unit"] == "W"
+    assert by_channel["solar_power"]["device_class"] == "power"
+    assert by_channel["energy_total"]["total"] > 0
+    assert by_channel["pv2_input_current"]["value"] is None
+    assert "output_priority" not in by_channel
+    more = http.get("/api/solar/latest", params={"device": w.sn, "diagnostics": "1"}).json()
+    assert "output_priority" in {one["channel"] for one in more["readings"]}
+
+
+def test_history_is_given(w, http):
+    found = http.get(
+        "/api/solar/history", params={"device": w.sn, "channel": "solar_power"}
+    ).json()
+    assert found["unit"] == "W"
+    assert len(found["points"]) == len(w.sink.series(w.sn, "solar_power")) > 3
+    assert all(value > 0 for _, value in found["points"])
+
+
+WRONG = (
+    ("an unknown device", "/api/solar/latest?device=no", 404),
+    ("no device of three", "/api/solar/latest", 404),
+    ("an unknown channel", "/api/solar/history?device={sn}&channel=no", 404),
+    ("no time", "/api/solar/history?device={sn}&channel=solar_power&from=yesterday", 400),
+    ("a span of years", "/api/solar/history?device={sn}&channel=solar_power&from=0", 400),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG]
+)
+def test_a_wrong_question_is_one_line(w, http, path, status):
+    answer = http.get(path.format(sn=w.sn))
+    assert answer.status_code == status
+    assert answer.json()["error"]
+
+
+def test_trouble_is_shown_and_old_values_stay_with_their_age(w, http):
+    w.cloud.order("http", 502)
+    w.run(1)
+    assert http.get("/api/solar").json()["state"] == "trouble"
+    assert "502" in http.get("/api/solar").json()["trouble"]
+    (one, *_) = http.get("/api/solar/devices").json()["devices"]
+    assert one["stale"]
+    assert not one["connected"]
+    assert one["power_w"]["solar"] > 0
+    assert one["age_s"] > 3000
+
+
+# --- settings -------------------------------------------------------------------------------
+
+GOOD = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def wish(w, value="SOL", **more):
+    return {"device": w.sn, "id": "bse_eybond_ctrl_49", "value": value, **more}
+
+
+def test_settings_are_read_and_changed_with_the_token(w, http):
+    menu = http.get("/api/solar/settings", params={"device": w.sn}, headers=GOOD).json()[
+        "settings"
+    ]
+    assert [one["kind"] for one in menu] == ["select", "number", "number", "button"]
+    query = {"device": w.sn, "id": "bat_eybond_ctrl_68"}
+    one = http.get("/api/solar/settings", params=query, headers=GOOD).json()
+    assert (one["value"], one["range"], one["step"]) == ("56.4", [48.0, 61.0], 0.1)
+    made = http.post("/api/solar/settings", json=wish(w), headers=GOOD)
+    assert (made.status_code, made.json()["outcome"]) == (200, "confirmed")
+    assert w.cloud.writes == [(w.sn, "bse_eybond_ctrl_49", "1")]
+    changes = http.get("/api/solar/changes").json()["changes"]
+    assert [one["event"] for one in changes] == ["confirmed", "asked"]
+    assert changes[0]["by"] == "api"
+
+
+BAD_POSTS = (
+    ("no token", {}, {}, 401),
+    ("a wrong token", {"Authorization": "Bearer x"}, {}, 401),
+    ("a form of another site", {**GOOD, "Content-Type": "text/plain"}, {}, 415),
+    ("another origin", {**GOOD, "Origin": "http://evil.example"}, {}, 403),
+    ("a wrong value", GOOD, {"value": "XYZ"}, 422),
+    ("another device", GOOD, {"device": "Q0045000100101651502"}, 422),
+    ("an unknown device", GOOD, {"device": "no"}, 404),
+    ("a number for a text", GOOD, {"value": 1}, 400),
+    ("too much", GOOD, {"value": "x" * 9000}, 413),
+)
+
+
+@pytest.mark.parametrize(
+    ("headers", "more", "status"), [row[1:] for row in BAD_POSTS], ids=[r[0] for r in BAD_POSTS]
+)
+def test_nothing_is_changed_by(w, http, headers, more, status):
+    body = json.dumps(wish(w) | more)
+    answer = http.post(
+        "/api/solar/settings", content=body, headers={"Content-Type": "application/json"} | headers
+    )
+    assert answer.status_code == status
+    assert TOKEN not in answer.text
+    assert w.cloud.writes == []
+
+
+def test_without_a_token_file_settings_are_off(w):
+    from dataclasses import replace
+
+    with make_client(w, replace(w.panel, write_token_file=None)) as client:
+        answer = client.post("/api/solar/settings", json=wish(w), headers=GOOD)
+        assert answer.status_code == 403
+        assert "write_token_file" in answer.json()["error"]
+
+
+def test_other_pages_take_no_post(http):
+    assert http.post("/api/solar/latest").status_code == 405
+    assert http.post("/").status_code == 405
+
+
+def test_the_ledger_is_the_truth_of_the_totals(w, http):
+    found = http.get("/api/solar/latest", params={"device": w.sn}).json()
+    totals = w.sink.totals(w.sn)
+    assert isinstance(ledger.SERIES_MAX, int)
+    for one in found["readings"]:
+        if "total" in one:
+            assert one["total"] == float(totals[one["channel"]].total)
