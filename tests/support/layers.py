@@ -194,6 +194,21 @@ host/wattlog_host/export_command.py  pyarrow wattlog_host.history.columns
                                      wattlog_host.importing.local_time wattlog_host.progress
                                      wattlog_host.settings wattlog_host.store.reader
                                      wattlog_host.store.records
+host/wattlog_host/history/__init__.py
+host/wattlog_host/history/blocks.py
+host/wattlog_host/history/columns.py
+host/wattlog_host/history/rollup.py  wattlog_host.history.blocks wattlog_host.history.columns
+host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
+                                     wattlog_host.history.columns wattlog_host.store.lookup
+                                     wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/migrations/versions/v0004_rollups.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
+                                     wattlog_host.history.rollup wattlog_host.store.rollups
+                                     wattlog_host.store.tables
+host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog_host.history.blocks
+                                     wattlog_host.history.columns wattlog_host.history.rollup
+                                     wattlog_host.ingest wattlog_host.store.lookup
+                                     wattlog_host.store.tables wattlog_host.units
 host/wattlog_host/history/export.py   wattlog.channels wattlog_host.history.columns wattlog_host.units
 host/wattlog_host/importing/__init__.py
 host/wattlog_host/importing/command.py   sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
@@ -250,14 +265,13 @@ host/wattlog_host/updates.py       msgpack wattlog_host.bounds wattlog_host.stat
 host/wattlog_host/wire.py          msgpack wattlog.recordreader wattlog_host.bounds
 host/wattlog_host/wishes.py
 host/wattlog_host/store/__init__.py
-host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
+host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.database wattlog_host.store.kin
-                                     wattlog_host.store.logs
-                                     wattlog_host.store.lookup
+                                     wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
-                                     wattlog_host.store.tables wattlog_host.wire
-                                     wattlog_pi.system_clock
+                                     wattlog_host.store.rollups wattlog_host.store.tables
+                                     wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/imports.py   sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.store.rollups wattlog_host.store.tables
@@ -276,19 +290,23 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
-host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
-                                     wattlog_host.placing
-                                     wattlog_host.store.lookup wattlog_host.store.tables
+host/wattlog_host/store/places.py  sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
+                                     wattlog_host.placing wattlog_host.store.lookup
+                                     wattlog_host.store.rollups wattlog_host.store.tables
 host/wattlog_host/store/reader.py    sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.store.database wattlog_host.store.history
-                                     wattlog_host.store.records
+                                     wattlog_host.store.kinds wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
-                                   sqlalchemy.*
+host/wattlog_host/store/store.py     sqlalchemy.* wattlog_host.history.columns
+                                     wattlog_host.store.kinds wattlog_host.store.records
+                                     wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
-host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.store.batches
-                                     wattlog_host.store.database wattlog_host.store.lookup
-                                     wattlog_host.store.records wattlog_host.store.tables
+host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.history.columns
+                                     wattlog_host.store.batches wattlog_host.store.database
+                                     wattlog_host.store.history wattlog_host.store.kinds
+                                     wattlog_host.store.lookup wattlog_host.store.records
+                                     wattlog_host.store.retention wattlog_host.store.rollups
+                                     wattlog_host.store.tables
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
