@@ -428,6 +428,10 @@ tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing watt
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
                                    wattlog.records wattlog.ringlog wattlog_sim.house
                                    wattlog_sim.lcg wattlog_sim.meters
+tools/wattlog_tools/bench_history.py  wattlog.reading wattlog.records wattlog_host.clock
+                                      wattlog_host.desk wattlog_host.live
+                                      wattlog_host.store.writer wattlog_pi.system_clock
+                                      wattlog_sim.lcg wattlog_tools.console
 tools/wattlog_tools/bench_ingest.py  sqlalchemy.* wattlog.reading wattlog.records
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock
