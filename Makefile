@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := micropython mosquitto umqtt wasm
+TOOLS := chromium micropython mosquitto umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -83,7 +83,7 @@ ifneq ($(shell cat .venv/where 2>/dev/null):$(wildcard .venv/bin/python),$(CURDI
 .venv/run.stamp: FORCE
 endif
 
-.venv/run.stamp: pyproject.toml tools/setup/venv.sh tools/setup/common.sh
+.venv/run.stamp: pyproject.toml hatch_build.py frontend.lock.json tools/setup/venv.sh tools/setup/common.sh
 	@tools/setup/venv.sh run
 
 .venv/dev.stamp: .venv/run.stamp

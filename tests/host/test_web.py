@@ -60,7 +60,7 @@ def latest(wire, **values):
 def test_before_the_first_reading_there_is_a_reason(page):
     answer = page.get("/api/latest_reading")
     assert (answer.status_code, answer.json()) == (404, {"error": "no reading yet"})
-    assert "Waiting for the first agent" in page.get("/").text
+    assert "Waiting for the first agent" in page.get("/state").text
 
 
 def test_the_latest_reading_has_the_known_shape(page, wire):
@@ -119,14 +119,14 @@ def test_nothing_an_agent_says_becomes_markup(page, wire):
     page.view.on_status(decode_status(status), NOW_MS)
     page.view.on_latest([latest(wire)], NOW_MS)
     page.view.events.appendleft(Event(NOW_MS, "x", None, evil))
-    text = page.get("/").text
+    text = page.get("/state").text
     assert "<script>" not in text
     assert text.count("&lt;script&gt;") >= 8
 
 
 def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     page.view.on_latest([latest(wire, **{"import": 19_892_750_000})], NOW_MS)
-    text = page.get("/").text
+    text = page.get("/state").text
     assert '<span data-field="power_w" data-as="magnitude">–</span>' in text
     assert '<span data-field="export_kwh" data-as="number">–</span>' in text
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
@@ -149,7 +149,7 @@ def test_the_board_of_an_agent_is_shown(page, wire):
             "boot": "00000007", "uptime_s": 61, "text": "ValueError: <i>", "trace": ["a.py:1 f"],
         },
     }  # fmt: skip
-    text = page.get("/").text
+    text = page.get("/state").text
     for path, shown in (
         ("reset_cause", "watchdog"),
         ("heap_free", "4.9 KiB"),
@@ -171,14 +171,14 @@ def test_the_board_of_an_agent_is_shown(page, wire):
 def test_of_a_board_that_says_nothing_nothing_is_made_up(page, wire):
     page.view.on_status(decode_status(wire.status(board={})), NOW_MS)
     assert set(page.get("/status").json()["agents"][0]["board"].values()) == {None}
-    text = page.get("/").text
+    text = page.get("/state").text
     assert set(
         re.findall(r'data-field="board\.(?:heap|rssi|wifi|reset)\w*"[^>]*>([^<]*)<', text)
     ) == {"\u2013"}
     assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [" hidden"] * 3
     page.view.on_status(decode_status(wire.status()), NOW_MS)
     assert page.get("/status").json()["agents"][0]["board"] is None
-    assert "data-board" not in page.get("/").text
+    assert "data-board" not in page.get("/state").text
 
 
 HELD_BACK = (
@@ -198,7 +198,7 @@ def test_only_what_was_held_back_is_shown(page, wire, sent, text):
     status = wire.status(meters=[wire.meter_status(quarantine=sent)])
     page.view.on_status(decode_status(status), NOW_MS)
     assert page.get("/status").json()["agents"][0]["ports"][0]["quarantine"] == sent
-    html = page.get("/").text
+    html = page.get("/state").text
     for path, tag in (("port", "div"), ("ports.0", "span")):
         (hidden,) = re.findall(rf'<{tag} data-show="{path}\.quarantine"( hidden)?>', html)
         (shown,) = re.findall(
@@ -236,9 +236,9 @@ def test_gaps_are_data(page, wire):
 
 
 def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
-    assert re.search(r'data-show="gaps.newest" hidden', page.get("/").text)
+    assert re.search(r'data-show="gaps.newest" hidden', page.get("/state").text)
     page.view.losses = Losses(2, 301, (LOST, UNKNOWN))
-    html = page.get("/").text
+    html = page.get("/state").text
     assert re.search(r'data-show="gaps.newest">', html)
     assert '<span data-field="gaps.records" data-as="number">301</span>' in html
     assert "300 records of agent cellar never came, no longer in its log" in html
@@ -248,18 +248,18 @@ def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
 def test_the_trouble_of_a_log_and_its_kind_are_shown(page, wire):
     log = {"kind": "flash", "trouble": "sector 5 cannot be erased"}
     page.view.on_status(decode_status(wire.status(log=log)), NOW_MS)
-    html = page.get("/").text
+    html = page.get("/state").text
     assert "sector 5 cannot be erased" in html
     assert '<span data-field="log.kind" data-as="text">flash</span>' in html
 
 
 def test_messages_that_were_refused_are_shown_by_reason(page):
     page.view.counters = {("dead_letters", "records: length"): 3, ("dead_letters", "x"): 0}
-    assert "records: length 3" in page.get("/").text
+    assert "records: length 3" in page.get("/state").text
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/status", "/api/gaps", "/static/app.js", "/no-such", "/api/latest_reading"]
+    "path", ["/", "/status", "/api/gaps", "/static/js/state.js", "/no-such", "/api/latest_reading"]
 )
 def test_every_answer_carries_the_security_headers(page, path):
     headers = page.get(path).headers
@@ -271,7 +271,7 @@ def test_every_answer_carries_the_security_headers(page, path):
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(page):
-    text = page.get("/").text
+    text = page.get("/state").text
     assert not re.search(r"(src|href)=\"(?!/)", text)
     assert not re.search(r"<style|style=|<script(?![^>]*src=)|\son\w+=", text)
 
@@ -344,7 +344,7 @@ def test_how_the_page_says_things(say, value, text):
 
 
 def test_the_page_and_its_script_know_the_same_words(page):
-    script = page.get("/static/app.js").text
+    script = page.get("/static/js/state.js").text
     for name, text in words.DIRECTIONS.items():
         assert f'{name}: "{text}"' in script
     for name, text in (*words.OUTCOMES.items(), *words.DOUBTS.items()):

@@ -1,22 +1,13 @@
 """The routes: the page, its data as JSON, its events, its health."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Protocol
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import (
-    HTMLResponse,
-    JSONResponse,
-    PlainTextResponse,
-    Response,
-    StreamingResponse,
-)
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from wattlog_host.clock import local_iso
 from wattlog_host.live import LiveView, MeterView
@@ -25,10 +16,7 @@ from wattlog_host.store.records import Losses, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, watts
 from wattlog_host.web.guard import Guard
-from wattlog_host.web.words import FILTERS
-
-_HERE = Path(__file__).parent
-
+from wattlog_host.web.pages import NoPast, Past, page_routes
 
 # Each costs a look at the batches beside it.
 LOSSES_MAX = 100
@@ -50,20 +38,9 @@ def make_app(
     store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
+    past: Past | None = None,
 ) -> Starlette:
-    """Return the web application."""
-    pages = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(FILTERS)
-
-    async def page(_: Request) -> Response:
-        text = pages.get_template("page.html").render(view=snapshot(view, clock_ms()))
-        return HTMLResponse(text)
+    """Return the web application; without a past the page has no numbers of it."""
 
     async def status(_: Request) -> Response:
         return JSONResponse(snapshot(view, clock_ms()))
@@ -87,13 +64,12 @@ def make_app(
 
     return Starlette(
         routes=[
-            Route("/", page),
+            *page_routes(view, past or NoPast(), clock_ms),
             Route("/status", status),
             Route("/healthz", _healthz(view, store)),
             Route("/api/latest_reading", latest_reading),
             Route("/api/gaps", _gaps(view, store, clock_ms)),
             Route("/events", events),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[Middleware(Guard, hostnames=hostnames)],
     )

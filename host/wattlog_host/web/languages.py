@@ -1,0 +1,142 @@
+"""German and English: which one a visitor gets, its words, and how it writes numbers and dates.
+
+The words are static/lang/<language>.json, which the page's scripts read as well; static/js/
+format.js writes numbers and dates the same way.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, tzinfo
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = ("en", "de")
+COOKIE = "lang"
+ABSENT = "\u2013"
+MINUS = "\u2212"
+
+_FOLDER = Path(__file__).parent / "static/lang"
+_MARKS = {"en": (",", "."), "de": (".", ",")}
+_SIGNS = {"EUR": "\u20ac", "USD": "$", "GBP": "\u00a3"}
+_ACCEPTED_MAX = 20
+
+
+def chosen(wanted: str | None, remembered: str | None, accepted: str) -> str:
+    """Return the language: the one asked for, else the remembered one, else by Accept-Language."""
+    for language in (wanted, remembered):
+        if language in LANGUAGES:
+            return str(language)
+    ranked = []
+    for index, entry in enumerate(accepted.split(",")[:_ACCEPTED_MAX]):
+        name, _, weight = entry.partition(";")
+        try:
+            quality = float(weight.partition("=")[2] or 1) if weight else 1.0
+        except ValueError:
+            continue
+        ranked.append((-quality, index, name.strip().lower()[:2]))
+    for quality, _, name in sorted(ranked):
+        if name in LANGUAGES and quality < 0:
+            return name
+    return LANGUAGES[0]
+
+
+@cache
+def words(language: str) -> Mapping[str, str]:
+    """Return the words of a language by key."""
+    return dict(json.loads((_FOLDER / f"{language}.json").read_text("utf-8")))
+
+
+class Speech:
+    """Says things in one language and one time zone; None is always a dash."""
+
+    def __init__(self, language: str, zone: tzinfo | None) -> None:
+        """Take a language of LANGUAGES; without a zone the machine's own."""
+        self.language = language
+        self._words = words(language)
+        self._zone = zone
+
+    def text(self, key: str, /, **values: object) -> str:
+        """Return the words of this key with the values in their places."""
+        said = self._words[key]
+        return said.format(**values) if values else said
+
+    def number(self, value: float | None, places: int = 0) -> str:
+        """Return the number with so many places."""
+        if value is None or not math.isfinite(value):
+            return ABSENT
+        text = f"{abs(value):,.{places}f}"
+        thousands, point = _MARKS[self.language]
+        text = text.replace(",", "\0").replace(".", point).replace("\0", thousands)
+        return (MINUS if value < 0 and float(f"{value:.{places}f}") else "") + text
+
+    def watts(self, value: float | None) -> str:
+        """Return a power in whole watts, without its unit."""
+        return self.number(value)
+
+    def kwh(self, value: float | None) -> str:
+        """Return an energy in kWh with the places that matter, without its unit."""
+        if value is None:
+            return ABSENT
+        size = abs(value)
+        return self.number(value, 2 if size < 100 else 1 if size < 1000 else 0)
+
+    def signed_kwh(self, value: float | None) -> str:
+        """Return a difference in kWh with its sign."""
+        text = self.kwh(value)
+        return f"+{text}" if value is not None and value > 0 else text
+
+    def money(self, value: float | None, currency: str) -> str:
+        """Return an amount with its currency."""
+        if value is None:
+            return ABSENT
+        text, sign = self.number(value, 2), _SIGNS.get(currency, currency)
+        if self.language == "de" or sign == currency:
+            return f"{text}\u00a0{sign}"
+        return text.replace(MINUS, f"{MINUS}{sign}") if value < 0 else sign + text
+
+    def percent(self, part: float | None) -> str:
+        """Return a share of one in percent; only what is complete is 100 %."""
+        if part is None:
+            return ABSENT
+        return f"{self.number(math.floor(100 * part + 1e-9))}\u00a0%"
+
+    def day(self, day: date | None) -> str:
+        """Return a day as "Fri 27 Nov"."""
+        if day is None:
+            return ABSENT
+        weekday = self._words["weekdays"].split()[day.weekday()]
+        month = self._words["months"].split()[day.month - 1]
+        return self._words["format.day"].format(weekday=weekday, day=day.day, month=month)
+
+    def clock(self, time_ms: int | None) -> str:
+        """Return the time of day with seconds."""
+        return ABSENT if time_ms is None else f"{self._moment(time_ms):%H:%M:%S}"
+
+    def moment(self, time_ms: int | None) -> str:
+        """Return day and time of day to the minute."""
+        if time_ms is None:
+            return ABSENT
+        moment = self._moment(time_ms)
+        return f"{self.day(moment.date())}, {moment:%H:%M}"
+
+    def _moment(self, time_ms: int) -> datetime:
+        return datetime.fromtimestamp(time_ms // 1000, self._zone).astimezone(self._zone)
+
+    def ago(self, seconds: float | None) -> str:
+        """Return how long ago something was, in its two largest units."""
+        if seconds is None:
+            return ABSENT
+        return self.text("ago", span=self.span(seconds))
+
+    def span(self, seconds: float) -> str:
+        """Return a time span in its two largest units."""
+        minutes, rest = divmod(int(seconds), 60)
+        hours, minutes_left = divmod(minutes, 60)
+        days, hours_left = divmod(hours, 24)
+        day = self._words["unit.day"]
+        if days:
+            return f"{days} {day} {hours_left} h"
+        if hours:
+            return f"{hours} h {minutes_left} min"
+        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
