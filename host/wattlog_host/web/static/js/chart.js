@@ -218,7 +218,7 @@ export class Chart {
         line("power", { stroke: null, width: 0 }),
         line("power"),
         line("average", { dash: [7, 5], width: 1.5 }),
-        line("reading", { scale: "kwh", width: 1.4, spanGaps: true }),
+        line("reading", { scale: "kwh", width: 1.4 }),
       ],
       bands: [{ series: [1, 2], fill: paint("band") }],
     });

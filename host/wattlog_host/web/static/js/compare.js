@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { colours, hasLibrary } from "./chart.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts } from "./format.js";
+import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts } from "./format.js";
 import { t } from "./i18n.js";
 
 const FIGURES = [
@@ -68,13 +68,15 @@ export class Compare {
     const rows = FIGURES.filter(([name]) => name !== "export_kwh" || a[name] > 0 || b[name] > 0);
     $("compare-rows").replaceChildren(...rows.map(([name, say]) => {
       const change = difference[name] ?? {};
-      const sign = isNumber(change.percent) ? signed(number(change.percent, 1), change.percent) : number(null);
+      // A share of nothing, or of what was sent, means nothing.
+      const share = isNumber(change.percent) && a[name] > 0 ? `${signed(number(change.percent, 1), change.percent)} %` : ABSENT;
+      const judged = name === "export_kwh" ? null : change.abs;
       const row = el("tr", {},
         el("th", { scope: "row" }, t(`figure.${name}`)),
         el("td", {}, say(a[name])), el("td", {}, say(b[name])),
         el("td", { class: "difference" }), el("td", { class: "difference" }));
-      setDifference(row.cells[3], change.abs, signed(say(change.abs), change.abs));
-      setDifference(row.cells[4], change.abs, `${sign} %`);
+      setDifference(row.cells[3], judged, signed(say(change.abs), change.abs));
+      setDifference(row.cells[4], judged, share);
       return row;
     }), el("tr", { class: "quiet" },
       el("th", { scope: "row" }, t("figure.coverage")), el("td", {}, percent(a.coverage)), el("td", {}, percent(b.coverage)),

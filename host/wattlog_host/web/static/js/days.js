@@ -5,6 +5,9 @@ import { $, el, press, setDifference, setText } from "./dom.js";
 import { day, isNumber, kwh, midnight, money, month, parts, percent, setCurrency, signed } from "./format.js";
 import { t } from "./i18n.js";
 
+// Of a day of which less was measured, a phone says so beside its name.
+const COMPLETE = 0.99;
+
 export class Days {
   // onShow(start, end) shows a day or a month on the chart.
   constructor(onShow) {
@@ -77,9 +80,10 @@ export class Days {
     const end = dayNumber ? midnight(year, monthNumber, dayNumber + 1) : midnight(year, monthNumber + 1, 1);
     const name = dayNumber ? day(start) : month(start);
     const button = el("button", { type: "button", class: "link", onclick: () => this.onShow(start, end) }, name);
-    const made = cells(el("th", { scope: "row" }, button), row);
-    const share = `${percent(row.coverage)}${row.is_partial ? ` ${t("days.partial")}` : ""}`;
-    made.append(el("td", { class: "quiet" }, share));
+    const isRunning = end > now();
+    const note = isRunning ? t("days.partial") : row.coverage < COMPLETE ? t("days.measured", { share: percent(row.coverage) }) : null;
+    const made = cells(el("th", { scope: "row" }, button, note && " ", note && el("small", { class: isRunning ? "" : "narrow" }, note)), row);
+    made.append(el("td", { class: "quiet wide" }, percent(row.coverage)));
     return made;
   }
 
@@ -88,7 +92,7 @@ export class Days {
     const one = Object.fromEntries(["import_kwh", "export_kwh", "cost", "difference_kwh"].map((name) => [name, sum(name)]));
     if (rows.every((row) => !isNumber(row.cost))) one.cost = null;
     const made = cells(el("th", { scope: "row" }, t("table.total")), one);
-    made.append(el("td", {}));
+    made.append(el("td", { class: "wide" }));
     return made;
   }
 }

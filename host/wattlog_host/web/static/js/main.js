@@ -273,15 +273,12 @@ async function onReading({ meter, t: time, p }) {
   }
 }
 
-let seen = "";
+let seen = null;
 function onView(view) {
   now.show(view);
   const names = view.meters.map((one) => one.server_id).join();
-  if (names !== seen) {
-    const isFirst = seen === "";
-    seen = names;
-    if (!isFirst || shown.loaded === null) start();
-  }
+  if (seen !== null && names !== seen) start();
+  seen = names;
 }
 
 async function start() {
