@@ -253,8 +253,6 @@ host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
                                    wattlog_host.web.assets wattlog_host.web.languages
-                                   wattlog_host.web.words
-host/wattlog_host/web/words.py
 
 tools/setup/fetch_umqtt.py
 tools/wattlog_sim/world/__init__.py

@@ -16,6 +16,19 @@ COOKIE = "lang"
 ABSENT = "\u2013"
 MINUS = "\u2212"
 
+# What became of readings that were held back, and why they were: names of agent/SPEC.md.
+OUTCOMES = {
+    "held": "state.held_now",
+    "released": "state.released",
+    "glitch": "state.glitch",
+}
+DOUBTS = {
+    "set": "state.doubt.set",
+    "falls": "state.doubt.falls",
+    "jumps": "state.doubt.jumps",
+    "id": "state.doubt.id",
+}
+
 _FOLDER = Path(__file__).parent / "static/lang"
 _MARKS = {"en": (",", "."), "de": (".", ",")}
 _SIGNS = {"EUR": "\u20ac", "USD": "$", "GBP": "\u00a3"}
@@ -69,6 +82,58 @@ class Speech:
         thousands, point = _MARKS[self.language]
         text = text.replace(",", "\0").replace(".", point).replace("\0", thousands)
         return (MINUS if value < 0 and float(f"{value:.{places}f}") else "") + text
+
+    def exact(self, text: str | int | None) -> str:
+        """Return a number with all digits that it has, as the language writes it."""
+        if text is None:
+            return ABSENT
+        whole, _, places = str(text).partition(".")
+        thousands, point = _MARKS[self.language]
+        digits = f"{int(whole.lstrip('-')):,}".replace(",", thousands)
+        sign = MINUS if whole.startswith("-") else ""
+        return sign + digits + (point + places if places else "")
+
+    def magnitude(self, text: str | None) -> str:
+        """Return a signed number without its sign, which the words beside it carry."""
+        return self.exact(None if text is None else text.lstrip("-"))
+
+    def size(self, count: int | None) -> str:
+        """Return bytes as a person reads them."""
+        if count is None:
+            return ABSENT
+        if count < 1024:
+            return f"{count} B"
+        value = count / 1024
+        for unit in ("KiB", "MiB"):
+            if value < 1024:
+                return f"{self.number(value, 1)} {unit}"
+            value /= 1024
+        return f"{self.number(value, 1)} GiB"
+
+    def reasons(self, counts: Mapping[str, int] | None) -> str:
+        """Return counts by reason as a short text; a dash where nothing is known."""
+        if counts is None:
+            return ABSENT
+        bad = [f"{name} {self.exact(count)}" for name, count in counts.items() if count]
+        return ", ".join(bad) if bad else self.text("state.none")
+
+    def quarantine(self, counts: Mapping[str, int] | None) -> str:
+        """Return what became of readings that were held back, and why; empty where none was."""
+        counts = counts or {}
+        outcomes = [
+            f"{self.exact(counts[name])} {self.text(key)}"
+            for name, key in OUTCOMES.items()
+            if counts.get(name)
+        ]
+        # A reason of a later agent comes last, by the name it gives.
+        names = [*DOUBTS, *(name for name in counts if name not in DOUBTS and name not in OUTCOMES)]
+        doubts = [
+            f"{self.text(DOUBTS[name]) if name in DOUBTS else name} ({self.exact(counts[name])})"
+            for name in names
+            if counts.get(name)
+        ]
+        why = self.text("state.why") + " "
+        return why.join(", ".join(part) for part in (outcomes, doubts) if part)
 
     def watts(self, value: float | None) -> str:
         """Return a power in whole watts, without its unit."""
@@ -129,8 +194,10 @@ class Speech:
             return ABSENT
         return self.text("ago", span=self.span(seconds))
 
-    def span(self, seconds: float) -> str:
+    def span(self, seconds: float | None) -> str:
         """Return a time span in its two largest units."""
+        if seconds is None:
+            return ABSENT
         minutes, rest = divmod(int(seconds), 60)
         hours, minutes_left = divmod(minutes, 60)
         days, hours_left = divmod(hours, 24)

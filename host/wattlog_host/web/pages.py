@@ -15,7 +15,6 @@ from wattlog_host.live import LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.web.assets import Assets
 from wattlog_host.web.languages import COOKIE, LANGUAGES, Speech, chosen
-from wattlog_host.web.words import FILTERS
 
 _HERE = Path(__file__).parent
 
@@ -65,7 +64,6 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(FILTERS)
     assets = Assets(_HERE / "static")
 
     def render(request: Request, name: str, **more: Any) -> Response:

@@ -30,6 +30,34 @@ export function drawBars(plot, buckets, paint) {
   ctx.restore();
 }
 
+// What is usual, as a level across each bucket.
+export function drawLevels(plot, buckets, levels, colour) {
+  const { ctx, bbox } = plot;
+  const ratio = devicePixelRatio || 1;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 2 * ratio;
+  ctx.setLineDash([5 * ratio, 3 * ratio]);
+  ctx.beginPath();
+  let last = null;
+  buckets.forEach((one, index) => {
+    const level = levels[index];
+    if (level !== null) {
+      const y = plot.valToPos(level, "y", true);
+      const left = plot.valToPos(one.t, "x", true);
+      if (last === one.t) ctx.lineTo(left, y);
+      else ctx.moveTo(left, y);
+      ctx.lineTo(plot.valToPos(one.end, "x", true), y);
+    }
+    last = level === null ? null : one.end;
+  });
+  ctx.stroke();
+  ctx.restore();
+}
+
 // The estimated part lies at the outer end.
 function drawBar(plot, box, zero, kwh, guessed, colour, pattern) {
   const { ctx } = plot;

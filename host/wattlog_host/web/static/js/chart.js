@@ -1,7 +1,7 @@
 // The two plots: power above, energy by buckets below, with one time axis and one cursor. They are
 // told what to draw and know neither the API nor the range's rules.
 
-import { drawBars } from "./bars.js";
+import { drawBars, drawLevels } from "./bars.js";
 import { DAY_MS, number, parts, shortDay, shortMonth } from "./format.js";
 
 const LEFT_PX = 58;
@@ -141,7 +141,6 @@ export class Chart {
     energy.batch(() => {
       energy.setData(this.energyData(), false);
       energy.setScale("x", { min: start, max: end });
-      energy.setSeries(2, { show: this.traces.baseline }, false);
     });
   }
 
@@ -155,7 +154,7 @@ export class Chart {
 
   energyData() {
     const middles = this.buckets.map((one) => (one.t + one.end) / 2);
-    return [middles, this.buckets.map((one) => one.import_kwh), this.baseline];
+    return [middles, this.buckets.map((one) => one.import_kwh)];
   }
 
   options(name, more) {
@@ -240,13 +239,13 @@ export class Chart {
       series: [
         {},
         { scale: "y", paths: () => null, points: { show: false } },
-        { scale: "y", stroke: paint("baseline"), width: 2, dash: [4, 3], points: { show: false } },
       ],
     });
     options.cursor.points = { show: false };
     options.hooks.drawAxes = [
       (plot) => {
         if (this.traces.energy) drawBars(plot, this.buckets, paint);
+        if (this.traces.baseline) drawLevels(plot, this.buckets, this.baseline, paint("baseline"));
         zeroLine(plot, paint("edge"));
       },
     ];

@@ -41,6 +41,25 @@ export function number(value, places = 0) {
   return (value < 0 && !isZero ? MINUS : "") + digits;
 }
 
+// All digits of a number that came as text.
+export function exact(value) {
+  if (value === null || value === undefined) return ABSENT;
+  const [whole, places] = String(value).split(".");
+  const digits = whole.replace("-", "").replace(/\B(?=(\d{3})+$)/g, THOUSANDS);
+  return (whole.startsWith("-") ? MINUS : "") + digits + (places === undefined ? "" : POINT + places);
+}
+
+export function size(count) {
+  if (!isNumber(count)) return ABSENT;
+  if (count < 1024) return `${count} B`;
+  let value = count / 1024;
+  for (const unit of ["KiB", "MiB"]) {
+    if (value < 1024) return `${number(value, 1)} ${unit}`;
+    value /= 1024;
+  }
+  return `${number(value, 1)} GiB`;
+}
+
 export const watts = (value) => number(value);
 
 export function kwh(value) {
