@@ -36,6 +36,7 @@ def noise(number: int) -> float:
     return ((number * 2246822519) & 0xFFFFFFFF) / 2**32
 
 
+@cache
 def power_w(time_ms: int) -> float:
     """Return the grid's power: what the house takes less what its roof gives."""
     moment = datetime.fromtimestamp(time_ms / 1000, ZONE)
@@ -144,6 +145,7 @@ def buckets(start: int, end: int, per: str, now_ms: int) -> list[dict]:
     return [energy(a, b, now_ms) for a, b in pairwise(borders(start, end, per)) if a < now_ms]
 
 
+@cache
 def columns(start: int, end: int, points: int, after: int, now_ms: int, channel: str) -> dict:
     """Return /api/readings with points."""
     step_s = next(
@@ -189,6 +191,7 @@ def raw(start: int, end: int, after: int, now_ms: int) -> list[dict]:
     ]
 
 
+@cache
 def stats(start: int, end: int, now_ms: int) -> dict:
     until = min(end, now_ms)
     one = energy(start, until, now_ms)
@@ -219,6 +222,7 @@ def typical_day(now_ms: int) -> float:
     return (counters(now_ms)[0] - counters(start)[0]) / 365
 
 
+@cache
 def summary(now_ms: int) -> dict:
     today = local(now_ms).date()
     starts = {
@@ -254,6 +258,7 @@ def summary(now_ms: int) -> dict:
     }
 
 
+@cache
 def energy_summary(start: int, end: int, now_ms: int) -> dict:
     daily, averages = [], []
     for bucket in buckets(start, end, "day", now_ms):

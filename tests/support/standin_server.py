@@ -237,13 +237,12 @@ class StandIn:
     def _readings(self, query):
         start, end = self._span(query)
         after = int(query.get("after", -1))
-        if end <= self.empty_before_ms:
-            end = start
+        now_ms = 0 if end <= self.empty_before_ms else self.now_ms
         if "points" not in query:
-            return house.raw(start, end, after, self.now_ms)
+            return house.raw(start, end, after, now_ms)
         points = int(query["points"])
         channel = query.get("channel", "power_w")
-        return house.columns(start, end, points, after, self.now_ms, channel)
+        return house.columns(start, end, points, after, now_ms, channel)
 
     def _energy(self, query):
         start, end = self._span(query)

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, tzinfo
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 
@@ -78,10 +79,12 @@ class Speech:
         """Return the number with so many places."""
         if value is None or not math.isfinite(value):
             return ABSENT
-        text = f"{abs(value):,.{places}f}"
+        # Half is up, as in JavaScript, where the same numbers are written.
+        rounded = Decimal(abs(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+        text = f"{rounded:,f}"
         thousands, point = _MARKS[self.language]
         text = text.replace(",", "\0").replace(".", point).replace("\0", thousands)
-        return (MINUS if value < 0 and float(f"{value:.{places}f}") else "") + text
+        return (MINUS if value < 0 and rounded else "") + text
 
     def exact(self, text: str | int | None) -> str:
         """Return a number with all digits that it has, as the language writes it."""

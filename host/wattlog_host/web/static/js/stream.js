@@ -13,8 +13,9 @@ export function watch({ onView, onReading, onState }) {
     source?.close();
     source = new EventSource(URL_OF_STREAM);
     source.addEventListener("view", (message) => {
-      onState("live");
+      // The view first: it tells the time.
       onView(JSON.parse(message.data));
+      onState("live");
     });
     source.addEventListener("reading", (message) => onReading(JSON.parse(message.data)));
     source.addEventListener("error", () => {
