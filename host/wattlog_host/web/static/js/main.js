@@ -76,7 +76,7 @@ async function load() {
   $("chart").setAttribute("aria-busy", "true");
   $("chart-skeleton").hidden = !isFirst;
   try {
-    const width = $("plot-power").clientWidth;
+    const width = $("plot-power").clientWidth || innerWidth;
     const got = await shown.load(width, traces.meter);
     if (got === null) return;
     setCurrency(shown.currency);
