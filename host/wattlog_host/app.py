@@ -18,7 +18,7 @@ from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
 from wattlog_host.settings import Settings, is_loopback
-from wattlog_host.snapshot import snapshot
+from wattlog_host.snapshot import readings_of, snapshot
 from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
@@ -26,6 +26,7 @@ from wattlog_host.stream import Hub
 from wattlog_host.updates import Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
+from wattlog_host.web.questions import House
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
 from wattlog_pi.system_clock import LastingTrust
@@ -36,6 +37,8 @@ RESTART_S_MIN = 1.0
 RESTART_S_MAX = 30.0
 STOP_HTTP_S = 2
 WISH_LOOK_S = 5.0
+RETENTION_S = 3_600.0
+DAY_MS = 86_400_000
 UPDATE_LOOK_S = 5.0
 UPDATE_ANSWERS_MAX = 100
 
@@ -77,7 +80,7 @@ async def _serve(
     view.on_latest(await store.latest(), now_ms())
     view.losses = await store.losses(LOSSES_SHOWN)
     view.host.database_bytes = store.size_bytes()
-    hub = Hub(lambda: snapshot(view, now_ms()))
+    hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text))
     link = MqttLink(settings, outage.on_change)
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
@@ -98,7 +101,9 @@ async def _serve(
 
     server = _Server(
         uvicorn.Config(
-            make_app(view, hub, store, now_ms, settings.http_hostnames),
+            make_app(
+                view, hub, store, now_ms, settings.http_hostnames, house_of(settings), store.changes
+            ),  # fmt: skip
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
@@ -113,6 +118,8 @@ async def _serve(
         "intake": intake.run,
         "mqtt": lambda: link.run(on_message),
         "events": hub.run,
+        "buckets": store.keep_rolled,
+        "retention": lambda: _let_go(settings, store),
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
     }
@@ -134,6 +141,12 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+def house_of(settings: Settings) -> House:
+    """Return what the API is to know of the house."""
+    house = settings.house
+    return House(house.name, house.zone, house.currency, house.prices())
 
 
 class _Outage:
@@ -239,6 +252,16 @@ async def _wish(hub: Hub, view: LiveView, link: MqttLink) -> None:
             if await link.publish(topic_command(edge), pack_live_wish(WISH_S)):
                 wishes.asked(edge, monotonic_ms())
         await hub.wait_for_watcher(WISH_LOOK_S)
+
+
+async def _let_go(settings: Settings, store: Store) -> None:
+    """Let go of single readings that are older than they are to be kept."""
+    while settings.store_raw_days:
+        count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
+        if count:
+            LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
+        await asyncio.sleep(RETENTION_S)
+    await asyncio.Event().wait()
 
 
 async def _update(

@@ -3,13 +3,18 @@
 import ipaddress
 import os
 import ssl
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.house_settings import (
+    HOUSE_SCHEMA,
+    HouseSettings,
+    house_settings,
+    without_tariffs,
+)
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -23,7 +28,9 @@ SCHEMA = (
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
     Key("mqtt.ca_file", "text", None, 1, 4096, "the authority that signed the broker's key"),
+    Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, as sqlite:////path/to/file.db"),
+    *HOUSE_SCHEMA,
 )
 
 FILE_NAME = "host.toml"
@@ -47,6 +54,8 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    store_raw_days: int
+    house: HouseSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -61,7 +70,8 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        return [*shown, "", "[store]", f'url = "{_SQLITE}{self.database}"']
+        shown += ["", "[store]", f'url = "{_SQLITE}{self.database}"']
+        return [*shown, f"raw_days = {self.store_raw_days}", "", *self.house.lines()]
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -97,7 +107,7 @@ def _read(path: Path, what: str) -> str:
 
 
 def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
-    values = parse(name, text, tomllib.loads, SCHEMA)
+    values = parse(name, text, without_tariffs, SCHEMA)
     http, mqtt = values["http"], values["mqtt"]
 
     def refuse(key: str, why: str) -> ConfigError:
@@ -137,7 +147,8 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
-        mqtt["tls"], ca_file,
+        mqtt["tls"], ca_file, values["store"]["raw_days"],
+        house_settings(name, text, values["house"], environ),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from wattlog_host.gaps import DAMAGED, EVICTED, REFUSED
 from wattlog_host.live import EdgeView, HostView, LiveView, MeterView
 from wattlog_host.status import BoardStatus, MeterStatus
 from wattlog_host.store.records import LostRun
-from wattlog_host.units import exact_text, kwh_text, stored
+from wattlog_host.units import by_key, exact_text, kwh_text, stored, watts
 
 
 def snapshot(view: LiveView, now_ms: int) -> dict[str, Any]:
@@ -192,6 +192,19 @@ _PHASES = (
     ("L2", ("power_l2_w", "voltage_l2_v", "current_l2_a")),
     ("L3", ("power_l3_w", "voltage_l3_v", "current_l3_a")),
 )
+
+
+def readings_of(view: LiveView) -> list[dict[str, Any]]:
+    """Return each meter's newest reading as the event stream tells it."""
+    return [
+        {
+            "meter": server_id.hex(),
+            "t": one.latest.time_ms,
+            "p": watts(one.latest.values, "power_w"),
+            "values": by_key(one.latest.values),
+        }
+        for server_id, one in view.meters.items()
+    ]
 
 
 def _meter(

@@ -12,6 +12,7 @@ INTERVAL_S_MIN = 0.5
 KEEPALIVE_S = 15.0
 
 _KEEPALIVE = b": still here\n\n"
+_NAMED = b"event: view\n"
 
 
 class TooManyWatchers(Exception):
@@ -19,12 +20,22 @@ class TooManyWatchers(Exception):
 
 
 class Hub:
-    """Hands the newest view to every watcher; one that does not keep up is let go."""
+    """Hands the newest view to every watcher; one that does not keep up is let go.
 
-    def __init__(self, render: Callable[[], dict[str, Any]]) -> None:
-        """Take what makes the view."""
-        self._render = render
+    There are two forms: events without a name, each the view; and named ones, "view" and, before
+    it, a "reading" for each meter that has a newer one.
+    """
+
+    def __init__(
+        self,
+        render: Callable[[], dict[str, Any]],
+        readings: Callable[[], list[dict[str, Any]]] = list,
+    ) -> None:
+        """Take what makes the view, and the meters' newest readings: {"meter", "t", ...}."""
+        self._render, self._readings = render, readings
         self._queues: set[asyncio.Queue[bytes | None]] = set()
+        self._named: set[asyncio.Queue[bytes | None]] = set()
+        self._told: dict[str, int] = {}
         self._changed = asyncio.Event()
         self._came = asyncio.Event()
         self._closed = False
@@ -40,8 +51,9 @@ class Hub:
             self._changed.clear()
             if self._queues:
                 message = self._message()
+                named = self._news() + _NAMED + message
                 for queue in list(self._queues):
-                    self._put(queue, message)
+                    self._put(queue, named if queue in self._named else message)
             await asyncio.sleep(INTERVAL_S_MIN)
 
     def close(self) -> None:
@@ -50,13 +62,15 @@ class Hub:
         for queue in list(self._queues):
             self._let_go(queue)
 
-    def watch(self) -> AsyncIterator[bytes]:
+    def watch(self, *, is_named: bool = False) -> AsyncIterator[bytes]:
         """Return the stream of one watcher, the present view first."""
         if len(self._queues) >= WATCHERS_MAX or self._closed:
             raise TooManyWatchers
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(MESSAGES_MAX)
-        queue.put_nowait(self._message())
+        queue.put_nowait((_NAMED if is_named else b"") + self._message())
         self._queues.add(queue)
+        if is_named:
+            self._named.add(queue)
         self._came.set()
         return self._stream(queue)
 
@@ -84,10 +98,19 @@ class Hub:
                 yield message
         finally:
             self._queues.discard(queue)
+            self._named.discard(queue)
 
     def _message(self) -> bytes:
-        # Compact and without a line break: one data line is one event.
-        return f"data: {json.dumps(self._render(), separators=(',', ':'))}\n\n".encode()
+        return _data(self._render())
+
+    def _news(self) -> bytes:
+        """Return an event for each reading that is newer than the one last told of its meter."""
+        news = b""
+        for reading in self._readings():
+            if reading["t"] > self._told.get(reading["meter"], 0):
+                self._told[reading["meter"]] = reading["t"]
+                news += b"event: reading\n" + _data(reading)
+        return news
 
     def _put(self, queue: asyncio.Queue[bytes | None], message: bytes) -> None:
         try:
@@ -97,6 +120,12 @@ class Hub:
 
     def _let_go(self, queue: asyncio.Queue[bytes | None]) -> None:
         self._queues.discard(queue)
+        self._named.discard(queue)
         while not queue.empty():
             queue.get_nowait()
         queue.put_nowait(None)
+
+
+def _data(content: dict[str, Any]) -> bytes:
+    # Compact and without a line break: one data line is one event.
+    return f"data: {json.dumps(content, separators=(',', ':'))}\n\n".encode()

@@ -48,6 +48,15 @@ def kwh(values: Mapping[int, int], key: str) -> float | None:
     return None if value is None else float(value.scaleb(-3))
 
 
+def by_key(values: Mapping[int, int]) -> dict[str, float]:
+    """Return all channels that we know in their units, as JSON's numbers."""
+    return {
+        BY_ID[number].key: value / 10 ** BY_ID[number].decimals
+        for number, value in values.items()
+        if number in BY_ID
+    }
+
+
 def by_obis(values: Mapping[int, int]) -> str:
     """Return the channels as JSON text, OBIS code to exact decimal text."""
     texts = {}

@@ -173,7 +173,8 @@ def test_a_time_without_readings_says_so(visitor, house):
 
 def test_before_the_first_reading_the_page_says_how_to_go_on(visitor, serve):
     house = serve({})
-    page = visitor.open(house)
+    page = visitor.open(house, wait=False)
+    expect(page.locator("#chart")).to_be_hidden()
     expect(page.locator("#first-run")).to_contain_text("Warten auf den ersten Lesekopf")
     expect(page.locator("#now")).to_be_hidden()
     house.meters = dict(list(standin_server.METERS.items())[:1])

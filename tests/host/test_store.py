@@ -629,7 +629,7 @@ def test_a_batch_alone_takes_few_statements(store, wire):
         store._write_engine, "before_cursor_execute", lambda *how: statements.append(how[2])
     )
     commit(store, wire.batch(wire.reading(2000), first_seq=3))
-    assert len(statements) <= 13, statements
+    assert len(statements) <= 14, statements
 
 
 def test_many_batches_without_a_clock_cost_each_only_its_own(store, wire, monkeypatch):

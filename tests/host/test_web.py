@@ -11,7 +11,10 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from memory_history import MemoryHistory
 from wattlog_host import stream
+from wattlog_host.history.tariff import Tariffs
+from wattlog_host.history.zone import named_zone
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.status import decode_status
@@ -20,8 +23,10 @@ from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.web import connection
 from wattlog_host.web.app import make_app
 from wattlog_host.web.languages import DOUBTS, OUTCOMES, Speech
+from wattlog_host.web.questions import House
 
 NOW_MS = 1_795_000_000_000
+BERLIN = named_zone("Europe/Berlin")
 
 
 class Page:
@@ -30,7 +35,8 @@ class Page:
         self.store_trouble = None
         self.lost = Losses()
         self.hub = Hub(lambda: snapshot(self.view, NOW_MS))
-        app = make_app(self.view, self.hub, self, lambda: NOW_MS, ("meters.example",))
+        house = House("home", BERLIN, "EUR", Tariffs((), BERLIN))
+        app = make_app(self.view, self.hub, self, lambda: NOW_MS, ("meters.example",), house)
         self.client = TestClient(app, base_url="http://127.0.0.1:8080")
 
     async def check(self):
@@ -40,6 +46,10 @@ class Page:
     async def losses(self, count_max):
         await self.check()
         return replace(self.lost, newest=self.lost.newest[:count_max])
+
+    async def ask(self, question):
+        await self.check()
+        return question(MemoryHistory({}))
 
     def get(self, path, **headers):
         return self.client.get(path, headers=headers)
@@ -311,7 +321,7 @@ def test_a_path_cannot_leave_the_static_folder(page):
         assert page.get(path).status_code == 404
 
 
-EN, DE = Speech("en", None), Speech("de", None)
+EN, DE = Speech("en", BERLIN.local), Speech("de", BERLIN.local)
 
 WORDS = (
     (EN.exact, None, "–"),

@@ -243,12 +243,16 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py       starlette.* wattlog_host.clock wattlog_host.live
-                                   wattlog_host.snapshot wattlog_host.store.records
-                                   wattlog_host.stream wattlog_host.units wattlog_host.web.guard
-                                   wattlog_host.web.pages
+host/wattlog_host/web/app.py       starlette.* wattlog_host.history.book wattlog_host.live
+                                   wattlog_host.stream wattlog_host.web.api
+                                   wattlog_host.web.first wattlog_host.web.guard
+                                   wattlog_host.web.pages wattlog_host.web.questions
 host/wattlog_host/web/assets.py    starlette.*
 host/wattlog_host/web/connection.py  uvicorn.*
+host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.store.records
+                                   wattlog_host.web wattlog_host.web.api wattlog_host.web.gate
+                                   wattlog_host.web.pages wattlog_host.web.questions
+                                   wattlog_host.web.shapes
 host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot

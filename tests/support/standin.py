@@ -325,7 +325,7 @@ def compare(a: tuple[int, int], b: tuple[int, int], now_ms: int) -> dict:
     length = min(b[1], now_ms) - b[0]
     partial = b[1] > now_ms
     one = compared(a[0], a[0] + length if partial else a[1], now_ms)
-    two = compared(*b, now_ms)
+    two = compared(b[0], b[0] + length if partial else b[1], now_ms)
     difference = {}
     for key in ("import_kwh", "export_kwh", "cost", "avg_power_w", "daily_kwh", "daily_cost"):
         if one[key] is None or two[key] is None:

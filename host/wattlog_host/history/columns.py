@@ -11,12 +11,13 @@ HOLD_MS = 300_000
 
 
 class Gauges(NamedTuple):
-    """A gauge by buckets, rising; those without a reading are absent. Values are stored integers.
+    """A gauge by buckets, rising; those for which nothing speaks are absent. All are integers.
 
     start_ms    where the bucket begins
-    minimum, maximum  of the values read within it
+    minimum, maximum  of the values that speak within it
     integral    the sum of value times ms over the time that is covered: value * ms, exact
     covered_ms  for how long readings speak within it, at most its length
+    readings    how many there are within it; 0 where one from behind it speaks for it
     """
 
     start_ms: Sequence[int]
@@ -24,11 +25,11 @@ class Gauges(NamedTuple):
     maximum: Sequence[int]
     integral: Sequence[int]
     covered_ms: Sequence[int]
-    count: Sequence[int]
+    readings: Sequence[int]
 
 
 class Registers(NamedTuple):
-    """A counter by buckets, rising; those without a reading are absent. Values are stored integers.
+    """A counter by buckets, rising; those without a reading are absent. All are integers.
 
     first_ms, first  the first reading within it; last_ms, last  the last one
     rise        the sum of all rises between readings within it
@@ -44,7 +45,7 @@ class Registers(NamedTuple):
     rise: Sequence[int]
     falls: Sequence[int]
     covered_ms: Sequence[int]
-    count: Sequence[int]
+    readings: Sequence[int]
 
 
 class Reading(NamedTuple):
@@ -95,9 +96,7 @@ class History(Protocol):
         However far away it is: between it and the range the counter is interpolated.
         """
 
-    def readings(
-        self, meter_id: int, start_ms: int, end_ms: int, count_max: int
-    ) -> list[Reading]:
+    def readings(self, meter_id: int, start_ms: int, end_ms: int, count_max: int) -> list[Reading]:
         """Return the first readings in start_ms <= t < end_ms, rising, at most so many."""
 
     def losses(self, start_ms: int, end_ms: int, count_max: int) -> list[Lost]:

@@ -12,7 +12,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
 from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
-from wattlog_host.store import lookup, places, tables
+from wattlog_host.store import lookup, places, rollups, tables
 from wattlog_host.store.database import inserted_id
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
@@ -80,6 +80,7 @@ class Writing:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.meter_ids: set[int] = set()
         self.meters_new: list[tuple[str, str]] = []
+        self._spans: list[rollups.Span] = []
         self._connection = connection
         self._logs = Logs(connection)
         self._kin = KinFinder(connection, self._logs)
@@ -96,6 +97,7 @@ class Writing:
         planned = [self._plan(item) for item in items]
         self._write_batches()
         self._place()
+        rollups.mark(self._connection, self._spans)
         self._logs.write_gaps()
         return planned
 
@@ -320,9 +322,7 @@ class Writing:
             is_written = batch.first_seq in other.rewritten
             other.rewritten.discard(batch.first_seq)
         if is_written:
-            for statement in _DELETE_BATCH:
-                name = {"log_id": other.id, "first_seq": batch.first_seq}
-                self._connection.execute(statement, name)
+            self._delete(other, batch.first_seq)
         # What it lacked is lost here, and not there. But there its numbers stand for what never
         # came, if they had been given up before they were given again.
         span = Span(batch.first_seq, batch.last_seq)
@@ -344,8 +344,7 @@ class Writing:
             batch = planned.batch
             name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq}
             if batch.first_seq in log.rewritten:
-                for statement in _DELETE_BATCH:
-                    self._connection.execute(statement, name)
+                self._delete(log, batch.first_seq)
             batches.append(
                 name
                 | {
@@ -363,10 +362,10 @@ class Writing:
                     "received_trust": planned.trust,
                 }
             )
-            series += [
-                name | places.series_values(meter_ids[server_id], one)
-                for server_id, one in planned.series.items()
-            ]
+            for server_id, one in planned.series.items():
+                series.append(name | places.series_values(meter_ids[server_id], one))
+                span = rollups.Span(meter_ids[server_id], one.first_ms, one.last_ms)
+                self._spans.append(span)
         syncs = [
             {"log_id": log.id, "boot": boot} | point._asdict()
             for log in self._logs
@@ -404,12 +403,22 @@ class Writing:
             others = [seq for seq in log.fresh if seq not in set(placed)]
             for boot, points in log.syncs_new.items():
                 moves = places.moves_by_sync(self._connection, log.id, boot, points)
-                self.meter_ids |= places.apply(self._connection, log.id, moves)
+                self._move(log, moves)
                 placed += [move.first_seq for move in moves if move.source == SYNC]
                 others += [move.first_seq for move in moves if move.source != SYNC]
             if placed or others:
-                moves = places.moves_by_meter(self._connection, log.id, placed, others)
-                self.meter_ids |= places.apply(self._connection, log.id, moves)
+                self._move(log, places.moves_by_meter(self._connection, log.id, placed, others))
+
+    def _move(self, log: Log, moves: Sequence[places.Move]) -> None:
+        spans = places.apply(self._connection, log.id, moves)
+        self.meter_ids.update(span.meter_id for span in spans)
+        self._spans += spans
+
+    def _delete(self, log: Log, first_seq: int) -> None:
+        """Delete a batch, and note when it had readings."""
+        self._spans += places.spans_of(self._connection, log.id, {first_seq})
+        for statement in _DELETE_BATCH:
+            self._connection.execute(statement, {"log_id": log.id, "first_seq": first_seq})
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:

@@ -18,6 +18,8 @@ from wattlog_host.store import tables
 from wattlog_host.store.records import StoreError
 
 BUSY_TIMEOUT_MS = 2_000
+READERS = 4
+"""So many threads read, at most."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -98,7 +100,7 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
     made = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
-        pool_size=1 if writes else 2,
+        pool_size=1 if writes else READERS,
         max_overflow=0,
     )
     begin = "BEGIN IMMEDIATE" if writes else "BEGIN"

@@ -1,6 +1,6 @@
 """SQL for times: what a sync point or a meter's counter in one batch means for the others."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from wattlog_host.placing import (
 )
 from wattlog_host.store import tables
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, pack_steps, rows_of
+from wattlog_host.store.rollups import Span
 
 # A boot that runs for years collects sync points; the few around a batch place all of it.
 SYNCS_MAX = 1_000
@@ -134,14 +135,10 @@ _REPLACE_SERIES = (
 _PACKED = sa.select(_BATCH.packed, _BATCH.skipped).where(
     _BATCH.log_id == sa.bindparam("log_id"), _BATCH.first_seq == sa.bindparam("first_seq")
 )
-_METERS_BETWEEN = (
-    sa.select(_SERIES.meter_id)
-    .distinct()
-    .where(
-        _SERIES.log_id == sa.bindparam("log_id"),
-        _SERIES.first_seq >= sa.bindparam("low"),
-        _SERIES.first_seq <= sa.bindparam("high"),
-    )
+_SPANS = sa.select(_SERIES.first_seq, _SERIES.meter_id, _SERIES.first_ms, _SERIES.last_ms).where(
+    _SERIES.log_id == sa.bindparam("log_id"),
+    _SERIES.first_seq >= sa.bindparam("low"),
+    _SERIES.first_seq <= sa.bindparam("high"),
 )
 
 
@@ -242,10 +239,12 @@ def moves_by_meter(
     return moves
 
 
-def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> set[int]:
-    """Write new clocks and what follows from them; return the meters that are touched."""
+def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> list[Span]:
+    """Write new clocks and what follows from them; return when readings were, and are now."""
     if not moves:
-        return set()
+        return []
+    seqs = {move.first_seq for move in moves}
+    before = spans_of(connection, log_id, seqs)
     connection.execute(
         _MOVE_BATCH,
         [
@@ -273,11 +272,14 @@ def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> set[
     for move in moves:
         if move.clock.steps or move.before.steps:
             _write_series(connection, log_id, move)
-    seqs = [move.first_seq for move in moves]
-    touched = connection.execute(
-        _METERS_BETWEEN, {"log_id": log_id, "low": min(seqs), "high": max(seqs)}
-    )
-    return set(touched.scalars())
+    return before + spans_of(connection, log_id, seqs)
+
+
+def spans_of(connection: sa.Connection, log_id: int, first_seqs: Set[int]) -> list[Span]:
+    """Return when each meter has readings in these batches."""
+    bounds = {"log_id": log_id, "low": min(first_seqs), "high": max(first_seqs)}
+    rows = connection.execute(_SPANS, bounds)
+    return [Span(*row[1:]) for row in rows if row.first_seq in first_seqs]
 
 
 def series_values(meter_id: int, series: Series) -> dict[str, Any]:

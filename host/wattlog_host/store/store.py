@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from wattlog_host.history.changes import Changes
+from wattlog_host.history.columns import History
 from wattlog_host.store.records import (
     Committed,
     DeadLetter,
@@ -30,6 +32,9 @@ class Store:
         self._core = Writer(path, version, now_ms)
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(2, "store-reader")
+        # Long questions do not keep short ones waiting.
+        self._askers = ThreadPoolExecutor(2, "store-asker")
+        self._is_due = asyncio.Event()
 
     @property
     def previous(self) -> PreviousRun | None:
@@ -41,9 +46,35 @@ class Store:
         """Totals since the database exists."""
         return self._core.counters
 
+    @property
+    def changes(self) -> Changes:
+        """From when on the buckets of meters are no longer what they were."""
+        return self._core.changes
+
     async def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
-        return await _on(self._writer, lambda: self._core.commit(items))
+        done = await _on(self._writer, lambda: self._core.commit(items))
+        self._is_due.set()
+        return done
+
+    async def keep_rolled(self) -> None:
+        """Make buckets whenever some are due, for ever; commits that wait come in between."""
+        while True:
+            self._is_due.clear()
+            while await _on(self._writer, self._core.roll):
+                pass
+            await self._is_due.wait()
+
+    async def let_go_before(self, time_ms: int) -> int:
+        """Delete all batches that end before this time; return how many; commits come between."""
+        count = 0
+        while part := await _on(self._writer, lambda: self._core.let_go_before(time_ms)):
+            count += part
+        return count
+
+    async def ask(self, question: Callable[[History], T]) -> T:
+        """Return what the question finds out of the past."""
+        return await _on(self._askers, lambda: self._core.ask(question))
 
     async def settle(self, floors: Sequence[Floor]) -> Committed:
         """Note as lost what agents will not send any more and is not stored."""
@@ -78,7 +109,7 @@ class Store:
         try:
             await _on(self._writer, lambda: self._core.close(now_ms))
         finally:
-            for executor in (self._writer, self._readers):
+            for executor in (self._writer, self._readers, self._askers):
                 await asyncio.to_thread(executor.shutdown)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
 # SQLite numbers rows by itself only where the key is called INTEGER.
@@ -95,8 +96,40 @@ series = Table(
     Column("zero_ms", BigInteger),  # when the meter's seconds counter stood at 0
     PrimaryKeyConstraint("log_id", "first_seq", "meter_id"),
     ForeignKeyConstraint(("log_id", "first_seq"), ("batch.log_id", "batch.first_seq")),
-    Index("ix_series_meter_id_last_ms", "meter_id", "last_ms"),
+    Index("ix_series_meter_id_last_ms_first_ms", "meter_id", "last_ms", "first_ms"),
     sqlite_with_rowid=False,
+)
+# So few are longer that each question looks at all of them.
+SERIES_MS_MAX = 24 * 3_600_000
+_IS_LONG = series.c.last_ms - series.c.first_ms > text(str(SERIES_MS_MAX))
+Index(
+    "ix_series_long",
+    series.c.meter_id,
+    sqlite_where=_IS_LONG,
+    postgresql_where=_IS_LONG,
+)
+
+# Buckets of a channel, as history/blocks.py packs them: made from batches, and again at any time.
+rollup = Table(
+    "rollup",
+    METADATA,
+    Column("meter_id", ID, ForeignKey("meter.id"), nullable=False),
+    Column("channel", SmallInteger, nullable=False),
+    Column("step_s", SmallInteger, nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("packed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("meter_id", "channel", "step_s", "start_ms"),
+)
+
+# Hours whose buckets do not show yet what is in batches: from from_ms on something has changed.
+rollup_due = Table(
+    "rollup_due",
+    METADATA,
+    Column("id", ID, primary_key=True),
+    Column("meter_id", ID, nullable=False),
+    Column("hour_ms", BigInteger, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Index("ix_rollup_due_meter_id_hour_ms", "meter_id", "hour_ms"),
 )
 
 sync_point = Table(
@@ -121,6 +154,14 @@ gap = Table(
     Column("reason", String(8), nullable=False),
     Column("noted_ms", BigInteger, nullable=False),
     Index("ix_gap_log_id_last_seq", "log_id", "last_seq"),
+)
+
+# Times up to which something was done for good: raw_from_ms, before which batches were let go.
+watermark = Table(
+    "watermark",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
 )
 
 event = Table(

@@ -6,15 +6,19 @@ nothing was written and the agents will send again.
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
-from wattlog_host.store import database, lookup, tables
+from wattlog_host.history.changes import Changes
+from wattlog_host.history.columns import History
+from wattlog_host.store import database, lookup, retention, rollups, tables
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
+from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.records import (
     BatchName,
     Committed,
@@ -29,6 +33,8 @@ from wattlog_host.store.records import (
     StoredReading,
     StoreError,
 )
+
+T = TypeVar("T")
 
 DEAD_LETTERS_MAX = 1_000
 EVENTS_MAX = 1_000
@@ -49,11 +55,12 @@ _POISON = (sa.exc.IntegrityError, sa.exc.DataError, ArithmeticError, LookupError
 class Writer:
     """The database of one host; each call is one transaction, and none may run beside another.
 
-    Only reading calls (latest, events, losses, readings, check) may come from other threads.
+    Only reading calls (latest, events, losses, readings, ask, check) may come from other threads.
     """
 
     def __init__(self, path: Path, version: str, now_ms: int) -> None:
         """Lock, open and upgrade the file and note the start of this run; may take a moment."""
+        self.changes = Changes()
         self._lock = database.lock(path)
         self._write_engine = database.engine(path, writes=True)
         self._read_engine = database.engine(path, writes=False)
@@ -106,6 +113,29 @@ class Writer:
             losses = writing.losses()
         self.counters.update(counts)
         return Committed(counts=counts, losses=losses, lost=writing.lost)
+
+    def roll(self, readings_max: int = rollups.READINGS_MAX) -> int:
+        """Make the buckets of the newest hours that are due; return how many, 0 when none is."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            hours = rollups.roll(connection, readings_max)
+        for meter_id, hour_ms in hours:
+            self.changes.note(meter_id, hour_ms)
+        return len(hours)
+
+    def let_go_before(self, time_ms: int) -> int:
+        """Delete some of the batches that end before this time; return how many, 0 for none."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return retention.let_go(connection, time_ms)
+
+    def ask(self, question: Callable[[History], T]) -> T:
+        """Return what the question finds out of the past; it sees one state of the database."""
+        with self._reading() as connection:
+            return question(SqlHistory(connection))
+
+    def rebuild_begin(self) -> int:
+        """Note every hour that has readings as due; return how many. roll() does the work."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            return rollups.mark_all(connection)
 
     def events(self, count_max: int) -> list[Event]:
         """Return the newest events, newest first."""

@@ -6,8 +6,8 @@ format.js writes numbers and dates the same way.
 
 import json
 import math
-from collections.abc import Mapping
-from datetime import date, datetime, tzinfo
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
@@ -62,13 +62,13 @@ def words(language: str) -> Mapping[str, str]:
 
 
 class Speech:
-    """Says things in one language and one time zone; None is always a dash."""
+    """Says things in one language and by one clock; None is always a dash."""
 
-    def __init__(self, language: str, zone: tzinfo | None) -> None:
-        """Take a language of LANGUAGES; without a zone the machine's own."""
+    def __init__(self, language: str, local: Callable[[int], datetime]) -> None:
+        """Take a language of LANGUAGES, and what tells the local time of ms since 1970."""
         self.language = language
         self._words = words(language)
-        self._zone = zone
+        self._local = local
 
     def text(self, key: str, /, **values: object) -> str:
         """Return the words of this key with the values in their places."""
@@ -179,17 +179,14 @@ class Speech:
 
     def clock(self, time_ms: int | None) -> str:
         """Return the time of day with seconds."""
-        return ABSENT if time_ms is None else f"{self._moment(time_ms):%H:%M:%S}"
+        return ABSENT if time_ms is None else f"{self._local(time_ms):%H:%M:%S}"
 
     def moment(self, time_ms: int | None) -> str:
         """Return day and time of day to the minute."""
         if time_ms is None:
             return ABSENT
-        moment = self._moment(time_ms)
+        moment = self._local(time_ms)
         return f"{self.day(moment.date())}, {moment:%H:%M}"
-
-    def _moment(self, time_ms: int) -> datetime:
-        return datetime.fromtimestamp(time_ms // 1000, self._zone).astimezone(self._zone)
 
     def ago(self, seconds: float | None) -> str:
         """Return how long ago something was, in its two largest units."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date, tzinfo
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -39,20 +39,11 @@ NO_FIGURES = Figures(None, [], "EUR")
 class Past(Protocol):
     """What the page asks about the past before it is sent."""
 
-    zone: tzinfo | None
+    def local(self, time_ms: int) -> datetime:
+        """Return this moment by the clock of the house."""
 
     async def figures(self, days: int) -> Figures:
         """Return the summary and the last so many days; NO_FIGURES where there is nothing."""
-
-
-class NoPast:
-    """Nothing is known of the past; times are the machine's."""
-
-    zone = None
-
-    async def figures(self, _: int) -> Figures:
-        """Return nothing."""
-        return NO_FIGURES
 
 
 def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list[BaseRoute]:
@@ -72,7 +63,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
             request.cookies.get(COOKIE),
             request.headers.get("accept-language", ""),
         )
-        speech = Speech(language, past.zone)
+        speech = Speech(language, past.local)
         text = templates.get_template(name).render(
             view=snapshot(view, clock_ms()),
             now_ms=clock_ms(),

@@ -2,7 +2,7 @@
 // told what to draw and know neither the API nor the range's rules.
 
 import { drawBars, drawLevels } from "./bars.js";
-import { DAY_MS, number, parts, shortDay, shortMonth } from "./format.js";
+import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
 
 const LEFT_PX = 58;
 const RIGHT_PX = 64;
@@ -37,13 +37,12 @@ function valueLabels(_, splits) {
 }
 
 export class Chart {
-  // zone: IANA name; onCursor(ms or null); onBuilt(uPlot) after each plot was made.
+  // onCursor(ms or null); onBuilt(uPlot) after each plot was made.
   constructor(powerElement, energyElement, { onCursor, onBuilt }) {
     this.elements = { power: powerElement, energy: energyElement };
     this.onCursor = onCursor;
     this.onBuilt = onBuilt;
     this.plots = {};
-    this.zone = undefined;
     this.traces = {};
     this.axisMax = null;
     this.limits = [0, 1];
@@ -164,7 +163,7 @@ export class Chart {
       width: width || 600,
       height: height || 200,
       ms: 1,
-      tzDate: (ms) => uPlot.tzDate(new Date(ms), this.zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone),
+      tzDate: (ms) => uPlot.tzDate(new Date(ms), zoneName()),
       legend: { show: false },
       padding: [10, right, 0, 0],
       cursor: {

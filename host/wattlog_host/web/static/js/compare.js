@@ -1,6 +1,6 @@
 // Two periods beside each other: one above the other in the plot, figure by figure in the table.
 
-import { ask } from "./api.js";
+import { ask, now } from "./api.js";
 import { colours, hasLibrary } from "./chart.js";
 import { $, el, setDifference, setText } from "./dom.js";
 import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts } from "./format.js";
@@ -84,7 +84,7 @@ export class Compare {
     const hints = [["A", a], ["B", b]]
       .filter(([, one]) => !isNumber(one.import_kwh))
       .map(([name, one]) => t("compare.missing", { period: `${name} (${range(one.start, one.end)})` }));
-    if (b.is_partial) hints.push(t("compare.partial"));
+    if (b.end > now() - 60_000) hints.push(t("compare.partial"));
     this.hint(hints, "hint");
     this.draw();
   }

@@ -16,10 +16,22 @@ let zone;
 let clock;
 let currency = "EUR";
 
+// A zone that the browser does not know is the browser's own.
 export function setZone(name) {
-  zone = name;
-  clock = new Intl.DateTimeFormat("en-GB", {
-    timeZone: zone, hourCycle: "h23", weekday: "short", year: "numeric", month: "numeric",
+  try {
+    clock = clockIn(name);
+    zone = name;
+  } catch {
+    clock = clockIn(undefined);
+    zone = undefined;
+  }
+}
+
+export const zoneName = () => zone ?? Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+function clockIn(name) {
+  return new Intl.DateTimeFormat("en-GB", {
+    timeZone: name, hourCycle: "h23", weekday: "short", year: "numeric", month: "numeric",
     day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
 }

@@ -42,6 +42,7 @@ const compare = new Compare();
 const loadSettled = settled(SETTLE_MS, load);
 let cursorAt = null;
 let summaryAt = 0;
+let meterCount = 1;
 
 // -- the chart ------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ async function load() {
   $("chart-skeleton").hidden = !isFirst;
   try {
     const width = $("plot-power").clientWidth || innerWidth;
-    const got = await shown.load(width, traces.meter);
+    const got = await shown.load(width, traces.meter, isOneMeter());
     if (got === null) return;
     setCurrency(shown.currency);
     message(shown.isEmpty ? t("chart.empty") : null, shown.isEmpty ? "chart.newest" : "chart.retry");
@@ -214,6 +215,8 @@ listenToChartKeys($("plots"), { onStep: step, onPan: (side) => range.pan(side / 
 
 $("meter").addEventListener("change", () => chooseMeter($("meter").value));
 
+const isOneMeter = () => Boolean(meterChosen.id) || meterCount === 1;
+
 function chooseMeter(id) {
   meterChosen.id = id;
   $("meter").value = id;
@@ -227,6 +230,7 @@ function chooseMeter(id) {
 }
 
 function offerMeters(meters) {
+  meterCount = meters.length;
   $("picker").hidden = meters.length < 2;
   const options = [["", t("meter.all")], ...meters.map((one) => [one.server_id, one.label])];
   $("meter").replaceChildren(...options.map(([value, text]) => new Option(text, value)));
@@ -252,8 +256,7 @@ function flash() {
 
 async function onReading({ meter, t: time, p }) {
   flash();
-  const isOne = meterChosen.id === meter || (!meterChosen.id && now.view?.meters.length === 1);
-  if (isOne && isNumber(p)) shown.add(time, p);
+  if (isOneMeter() && (!meterChosen.id || meterChosen.id === meter) && isNumber(p)) shown.add(time, p);
   if (!range.slide()) return;
   header();
   try {
@@ -286,8 +289,8 @@ async function start() {
     const { meters, zone, now_ms: nowMs } = await ask("meters", { meter: null });
     setNow(nowMs);
     setZone(zone);
-    chart.zone = zone;
     offerMeters(meters);
+    if (meters.length === 0) return;
   } catch (err) {
     message(t("chart.error", { reason: err.message }), "chart.retry");
   }

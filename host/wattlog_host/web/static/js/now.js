@@ -47,6 +47,7 @@ export class Now {
     const { view, meters } = this;
     $("now").hidden = meters.length === 0;
     $("first-run").hidden = view.meters.length > 0;
+    document.body.classList.toggle("is-empty", view.meters.length === 0);
     const title = $("first-run-title");
     setText(title, view.agents.length ? title.dataset.agents : title.dataset.none);
     for (const [id, trouble] of [["trouble-broker", view.host.broker.trouble], ["trouble-store", view.host.store.trouble]]) {

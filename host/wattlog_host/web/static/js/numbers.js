@@ -65,6 +65,7 @@ export class Periods {
     this.periods = summary.periods;
     for (const row of document.querySelectorAll("[data-period]")) this.row(row, summary.periods[row.dataset.period]);
     this.tiles(summary.periods);
+    $("no-tariff").hidden = Object.values(summary.periods).some((one) => isNumber(one.cost));
     setText($("base-load"), watts(summary.base_load_w));
     $("peaks").replaceChildren(...summary.peaks.map((peak) =>
       el("li", {},

@@ -39,10 +39,11 @@ export class Shown {
 
   // Load all of the time shown. True when it is there, null when a newer call took over; raises
   // Trouble.
-  async load(width_px, wantsReading) {
+  async load(width_px, wantsReading, isOneMeter) {
     const { start, end, span } = this.range;
     const points = Math.round(Math.min(POINTS_MAX, Math.max(POINTS_MIN, POINTS_PER_PX * width_px)));
-    const isRaw = span <= RAW_MS_MAX;
+    // Single readings are of one meter; of several only buckets have a sum.
+    const isRaw = isOneMeter && span <= RAW_MS_MAX;
     const per = perFor(span, width_px);
     const answers = await Promise.all([
       ask("readings", isRaw ? { start, end } : { start, end, points }),

@@ -1,0 +1,67 @@
+"""Buckets of a minute, a quarter and an hour, to be made from all that is stored.
+
+Each series that is there is due; the host makes its buckets while it runs, newest first.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+_HOUR_MS = 3_600_000
+_LONG = sa.text("last_ms - first_ms > 86400000")
+
+
+def upgrade() -> None:
+    """Make the tables and note every hour that has readings as due."""
+    op.drop_index("ix_series_meter_id_last_ms", "series")
+    op.create_index(
+        "ix_series_meter_id_last_ms_first_ms", "series", ["meter_id", "last_ms", "first_ms"]
+    )
+    op.create_index(
+        "ix_series_long", "series", ["meter_id"], sqlite_where=_LONG, postgresql_where=_LONG
+    )
+    op.create_table(
+        "rollup",
+        sa.Column("meter_id", _ID, sa.ForeignKey("meter.id"), nullable=False),
+        sa.Column("channel", sa.SmallInteger, nullable=False),
+        sa.Column("step_s", sa.SmallInteger, nullable=False),
+        sa.Column("start_ms", sa.BigInteger, nullable=False),
+        sa.Column("packed", sa.LargeBinary, nullable=False),
+        sa.PrimaryKeyConstraint("meter_id", "channel", "step_s", "start_ms"),
+    )
+    due = op.create_table(
+        "rollup_due",
+        sa.Column("id", _ID, primary_key=True),
+        sa.Column("meter_id", _ID, nullable=False),
+        sa.Column("hour_ms", sa.BigInteger, nullable=False),
+        sa.Column("from_ms", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "watermark",
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("value", sa.BigInteger, nullable=False),
+    )
+    op.create_index("ix_rollup_due_meter_id_hour_ms", "rollup_due", ["meter_id", "hour_ms"])
+    connection = op.get_bind()
+    spans = connection.execute(sa.text("SELECT meter_id, first_ms, last_ms FROM series"))
+    hours = {
+        (meter_id, hour)
+        for meter_id, first_ms, last_ms in spans
+        for hour in range(first_ms // _HOUR_MS, last_ms // _HOUR_MS + 1)
+    }
+    rows = [
+        {"meter_id": meter_id, "hour_ms": hour * _HOUR_MS, "from_ms": 0}
+        for meter_id, hour in sorted(hours)
+    ]
+    if rows:
+        connection.execute(sa.insert(due), rows)
+
+
+def downgrade() -> None:
+    """Refuse: an older program does not open a newer database; go back by a copy of the file."""
+    raise NotImplementedError("revision 0003 does not know the tables of buckets")
+
+
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")

@@ -1,0 +1,265 @@
+"""Buckets say what the readings say, whichever way these came."""
+
+from collections import defaultdict
+
+import pytest
+import sqlalchemy as sa
+
+from past import HOUR_MS, Rng, counter_buckets, gauge_buckets
+from wattlog_host.history.columns import STEPS_S
+from wattlog_host.store import rollups, tables
+from wattlog_host.store.history import SqlHistory
+from wattlog_host.store.records import Incoming
+from wattlog_host.store.writer import Writer
+from wattlog_host.units import BY_KEY
+from wattlog_host.wire import decode_batch
+
+POWER, IMPORT = BY_KEY["power_w"].id, BY_KEY["import_wh"].id
+T0_MS = 1_760_000_400_000 // HOUR_MS * HOUR_MS
+NOW_MS = T0_MS + 400 * HOUR_MS
+METER = bytes.fromhex("0a0149534b0003382939")
+OTHER = b"\x06other"
+
+
+@pytest.fixture
+def writer(tmp_path):
+    made = Writer(tmp_path / "data" / "wattlog.db", "test", NOW_MS)
+    yield made
+    made.let_go()
+
+
+def commit(writer, payload, received_ms=NOW_MS):
+    batch = decode_batch(payload)
+    return writer.commit([Incoming("t", batch, received_ms, payload)])
+
+
+def roll_all(writer, readings_max=4_000):
+    while writer.roll(readings_max):
+        pass
+
+
+def all_rollups(writer):
+    with writer._reading() as connection:
+        query = sa.select(tables.rollup).order_by(*tables.rollup.primary_key.columns)
+        return [tuple(row) for row in connection.execute(query)]
+
+
+def points_of(writer, meter, channel):
+    found = sorted(
+        (row.time_ms, row.log, row.seq, dict(row.values)[channel])
+        for row in writer.readings()
+        if row.server_id == meter and channel in dict(row.values)
+    )
+    first = {}
+    for time_ms, _, _, value in found:
+        first.setdefault(time_ms, value)
+    return sorted(first.items())
+
+
+def judge(writer, meter=METER):
+    """Compare all buckets of a meter with what its readings say."""
+    with writer._reading() as connection:
+        history = SqlHistory(connection)
+        number = next((one.id for one in history.meters() if one.server_id == meter), None)
+        for step_s in STEPS_S:
+            points = points_of(writer, meter, POWER)
+            wanted = gauge_buckets(points, step_s * 1000)
+            found = history.gauges(number, POWER, 0, 2**62, step_s) if number else ()
+            rows = {row[0]: list(row[1:]) for row in zip(*found, strict=True)}
+            assert rows == wanted
+            wanted = counter_buckets(points_of(writer, meter, IMPORT), step_s * 1000)
+            found = history.registers(number, IMPORT, 0, 2**62, step_s) if number else ()
+            rows = {row[0]: [*row[1:7], row[8]] for row in zip(*found, strict=True)}
+            assert rows == wanted
+
+
+class Life:
+    """A head that reads a meter, and its batches."""
+
+    def __init__(self, wire, rng, edge="cellar"):
+        self.wire, self.rng, self.edge = wire, rng, edge
+        self.seq, self.uptime_ms = 1, 1_000
+        self.import_e1 = rng.randrange(10**6)
+        self.boot = 1 + rng.randrange(1 << 30)
+
+    def batch(self, count=None):
+        rng = self.rng
+        records = [self.wire.sync(self.uptime_ms, T0_MS + self.uptime_ms)]
+        for _ in range(count or rng.choice((1, 3, 12, 40))):
+            self.uptime_ms += rng.choice((1_000, 10_000, 10_000, 59_999, 60_000, 300_000, 300_001))
+            if rng.chance(3):
+                self.uptime_ms += rng.randrange(3 * HOUR_MS)
+            self.import_e1 += rng.randrange(40)
+            if rng.chance(1):
+                self.import_e1 = rng.randrange(1000)
+            values = []
+            if rng.chance(95):
+                values += [1, self.import_e1, -1]
+            if rng.chance(90):
+                values += [10, rng.randrange(120_000) - 30_000, -1]
+            records.append(self.wire.reading(self.uptime_ms, values, rng.choice((METER, OTHER))))
+        payload = self.wire.batch(*records, boot=self.boot, edge=self.edge, first_seq=self.seq)
+        self.seq += len(records)
+        return payload
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_buckets_are_what_the_readings_say(writer, wire, seed):
+    rng = Rng(seed)
+    life = Life(wire, rng)
+    batches = [life.batch() for _ in range(40)]
+    late = [batches.pop(rng.randrange(len(batches))) for _ in range(6)]
+    for payload in batches + late:
+        commit(writer, payload)
+        if rng.chance(30):
+            writer.roll(rng.choice((1, 30, 4000)))
+    roll_all(writer)
+    judge(writer)
+    judge(writer, OTHER)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_made_again_they_are_the_same_bytes(writer, wire, seed):
+    rng = Rng(100 + seed)
+    heads = [Life(wire, rng), Life(wire, rng, "attic")]
+    for _ in range(50):
+        commit(writer, rng.choice(heads).batch())
+        roll_all(writer)
+    grown = all_rollups(writer)
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == grown
+    with writer._write_engine.begin() as connection:
+        connection.execute(sa.delete(tables.rollup))
+    writer.rebuild_begin()
+    roll_all(writer, 5)
+    assert all_rollups(writer) == grown
+
+
+def test_a_clock_that_turns_out_late_takes_the_buckets_along(writer, wire):
+    readings = [wire.reading(1000 + 10_000 * i, (10, 5000 + i, -1)) for i in range(30)]
+    commit(writer, wire.batch(*readings), NOW_MS)
+    roll_all(writer)
+    before = {row[3] for row in all_rollups(writer)}
+    commit(writer, wire.batch(wire.sync(400_000, T0_MS), first_seq=31), NOW_MS + 1000)
+    roll_all(writer)
+    judge(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).gauges(1, POWER, T0_MS - HOUR_MS, T0_MS, 60)
+        assert sum(found.readings) == 30
+    assert before - {row[3] for row in all_rollups(writer)}, "the hours it was in before are empty"
+
+
+def test_a_rotten_block_is_made_again(writer, wire):
+    life = Life(wire, Rng(7))
+    for _ in range(30):
+        commit(writer, life.batch())
+    roll_all(writer)
+    good = all_rollups(writer)
+    with writer._write_engine.begin() as connection:
+        connection.execute(sa.update(tables.rollup).values(packed=b"\x01rot"))
+        hours = connection.execute(sa.select(tables.series.c.meter_id, tables.series.c.last_ms))
+        rollups.mark(connection, [rollups.Span(*row, row[1]) for row in hours.all()])
+    roll_all(writer)
+    assert {row[:4] for row in all_rollups(writer)} == {row[:4] for row in good}
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == good
+
+
+def test_neighbours_are_found_however_far(writer, wire):
+    payload = wire.batch(
+        wire.sync(0, T0_MS),
+        wire.reading(1_000, (1, 100, 0)),
+        wire.reading(30 * HOUR_MS, (1, 900, 0)),
+    )
+    commit(writer, payload)
+    roll_all(writer)
+    with writer._reading() as connection:
+        for step_s in STEPS_S:
+            found = SqlHistory(connection).registers(
+                1, IMPORT, T0_MS + 10 * HOUR_MS, T0_MS + 11 * HOUR_MS, step_s
+            )
+            assert list(found.first) == [100 * 10**5, 900 * 10**5]
+            assert list(found.last_ms) == [T0_MS + 1_000, T0_MS + 30 * HOUR_MS]
+
+
+def test_readings_come_in_order_and_across_long_silence(writer, wire):
+    life = Life(wire, Rng(3))
+    for _ in range(25):
+        commit(writer, life.batch())
+    wanted = defaultdict(list)
+    for row in writer.readings():
+        wanted[row.server_id].append((row.time_ms, dict(row.values)))
+    with writer._reading() as connection:
+        history = SqlHistory(connection)
+        roll_all(writer)
+        for meter in history.meters():
+            every = [
+                (one.time_ms, one.values) for one in history.readings(meter.id, 0, 2**62, 10**6)
+            ]
+            assert every == sorted(wanted[meter.server_id], key=lambda one: one[0])
+            few = history.readings(meter.id, every[3][0], 2**62, 5)
+            assert [(one.time_ms, one.values) for one in few] == every[3:8]
+            assert (meter.first_ms // HOUR_MS, meter.last_ms) == (
+                every[0][0] // HOUR_MS,
+                every[-1][0],
+            )
+
+
+def test_what_is_let_go_leaves_its_buckets(writer, wire):
+    life = Life(wire, Rng(11))
+    for _ in range(40):
+        commit(writer, life.batch())
+    assert writer.let_go_before(NOW_MS) == 0, "nothing goes before its buckets are made"
+    roll_all(writer)
+    good = all_rollups(writer)
+    times = sorted(row.time_ms for row in writer.readings())
+    middle_ms = times[len(times) // 2]
+    with writer._reading() as connection:
+        meters = SqlHistory(connection).meters()
+    while writer.let_go_before(middle_ms):
+        pass
+    left = sorted(row.time_ms for row in writer.readings())
+    assert 0 < len(left) < len(times)
+    assert [at for at in times if at >= middle_ms] == [at for at in left if at >= middle_ms]
+    assert all_rollups(writer) == good
+    writer.rebuild_begin()
+    late = wire.batch(wire.sync(1, T0_MS), wire.reading(5_000, (10, 1, 0)), first_seq=5000)
+    commit(writer, late)
+    roll_all(writer)
+    before = middle_ms - middle_ms % HOUR_MS
+    assert [row for row in all_rollups(writer) if row[3] < before and row[2] == 60] == [
+        row for row in good if row[3] < before and row[2] == 60
+    ]
+    with writer._reading() as connection:
+        assert SqlHistory(connection).meters() == meters
+    while writer.let_go_before(NOW_MS):
+        pass
+    assert not list(writer.readings())
+    with writer._reading() as connection:
+        history = SqlHistory(connection)
+        ends = [
+            one.last_ms - old.last_ms for one, old in zip(history.meters(), meters, strict=True)
+        ]
+        assert all(0 <= end < HOUR_MS for end in ends), "to the hour, where readings are gone"
+
+
+def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
+    for hours in (0, 200):
+        at_ms = T0_MS + hours * HOUR_MS
+        commit(
+            writer, wire.batch(wire.sync(0, at_ms), wire.reading(9, (10, 7, 0)), log=9_000 * hours)
+        )
+    roll_all(writer)
+    while writer.let_go_before(T0_MS + 100 * HOUR_MS):
+        pass
+    assert len(list(writer.readings())) == 1
+    for first_seq, at_ms in ((5, T0_MS + 50 * HOUR_MS), (9, T0_MS + 60_000)):
+        late = [wire.sync(0, at_ms), wire.reading(9, (10, 8, 0))]
+        commit(writer, wire.batch(*late, boot=18 + first_seq, first_seq=first_seq, log=9_000))
+    roll_all(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)
+        assert [(at - T0_MS) // HOUR_MS for at in found.start_ms] == [0, 50, 200]
+        assert list(found.readings) == [2, 1, 1]

@@ -1,0 +1,300 @@
+"""Years of readings: what they take, what making their buckets costs, what a question costs.
+
+A database is filled through desk, planning and store as by a head, and its buckets are made as
+the host makes them. Then a real host serves it, and is asked over HTTP as a browser asks. What it
+costs is read from the kernel's books of the host's threads; RSS is the peak since the question
+began. Beside them stand energy-monitor's figures for the same data, from wattlog's notes of a
+measurement of it with its own server on a machine like this.
+"""
+
+import http.client
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wattlog.reading import Reading
+from wattlog.records import BATCH, BATCH_BYTES, BatchBuffer, GroupWriter, topic
+from wattlog_host.clock import now_ms
+from wattlog_host.desk import GROUP_ITEMS_MAX, Desk, work
+from wattlog_host.live import HostView, LiveView
+from wattlog_host.store.writer import Writer
+from wattlog_pi.system_clock import Trust
+from wattlog_sim.lcg import Lcg
+from wattlog_tools.console import ToolError
+
+BATCH_READINGS = 60
+DAY_S = 86_400
+ASKED = 5
+PATIENCE_S = 60
+_SERVER_ID = bytes.fromhex("0a0149534b0004210001")
+_IMPORT, _EXPORT, _POWER, _PHASES = 1, 4, 10, (11, 12, 13)
+_WS_PER_WH_E1 = 360
+
+YEAR_MS = 365 * DAY_S * 1_000
+
+
+class Asked(NamedTuple):
+    """A question: what it is called, its path, and what energy-monitor needed for it.
+
+    Of energy-monitor: CPU seconds, bytes as sent, peak RSS in MB.
+    """
+
+    name: str
+    path: str
+    peer: tuple[float, int, int]
+
+
+QUESTIONS = (
+    Asked("year of power", "/api/readings?points=2000&start={year}", (53.79, 32_031_533, 1754)),
+    Asked("30 days of power", "/api/readings?points=2000&start={month}", (4.02, 2_638_059, 201)),
+    Asked("day of power", "/api/readings?points=2000&start={day}", (0.13, 86_198, 66)),
+    Asked("summary", "/api/energy_summary", (22.04, 8_356, 68)),
+    Asked("stats of a year", "/api/stats?start={year}&end={now}", (1.28, 192, 60)),
+    Asked("stats of 30 days", "/api/stats?start={month}&end={now}", (0.13, 191, 60)),
+    Asked("newest reading", "/api/latest_reading", (0.004, 400, 58)),
+)
+
+
+class Built(NamedTuple):
+    """A filled database: seconds of the processor for committing and for buckets, and bytes."""
+
+    readings: int
+    commit_cpu_s: float
+    roll_cpu_s: float
+    database_bytes: int
+
+
+class Answer(NamedTuple):
+    """What a question cost, medians: ms of the processor, bytes as sent, peak MB."""
+
+    name: str
+    cpu_ms: float
+    wire_bytes: int
+    rss_mb: float
+    peer: tuple[float, int, int]
+
+
+class Figures(NamedTuple):
+    """All of it for one database."""
+
+    days: int
+    interval_s: int
+    built: Built
+    answers: Sequence[Answer]
+    idle_mb: float
+
+
+def measure(days: int, interval_s: int) -> Figures:
+    """Fill a database with so many days and ask; takes minutes for a year."""
+    with tempfile.TemporaryDirectory(prefix="wattlog-bench-") as name:
+        folder = Path(name)
+        end_ms = now_ms()
+        built = build(folder / "data" / "wattlog.db", days, interval_s, end_ms)
+        answers, idle_mb = _ask(folder, end_ms)
+    return Figures(days, interval_s, built, answers, idle_mb)
+
+
+def lines(figures: Figures) -> list[str]:
+    """Return the figures for a person."""
+    built = figures.built
+    each = 1e6 / built.readings
+    out = [
+        f"history: {figures.days} days, a reading every {figures.interval_s} s, "
+        f"{built.readings} readings of 6 channels",
+        f"  {built.database_bytes / built.readings:.1f} bytes a reading with buckets (peer: 330); "
+        f"CPU us each: {built.commit_cpu_s * each:.1f} to commit, "
+        f"{built.roll_cpu_s * each:.1f} for buckets",
+        f"  {'':<18}{'CPU ms':>8}{'bytes':>9}{'MB':>6}   energy-monitor: "
+        f"{'CPU ms':>7}{'bytes':>10}{'MB':>6}{'times its CPU':>15}",
+    ]
+    for one in figures.answers:
+        cpu_s, wire_bytes, rss_mb = one.peer
+        out.append(
+            f"  {one.name:<18}{one.cpu_ms:>8.1f}{one.wire_bytes:>9}{one.rss_mb:>6.0f}   "
+            f"{'':<16}{1e3 * cpu_s:>7.0f}{wire_bytes:>10}{rss_mb:>6}"
+            f"{f'1/{1e3 * cpu_s / max(one.cpu_ms, 0.1):.0f}':>15}"
+        )
+    return [*out, f"  the host at rest: {figures.idle_mb:.0f} MB"]
+
+
+def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
+    """Fill a new database with so many days up to end_ms, with a hole a week."""
+    writer = Writer(path, "bench", end_ms)
+    desk = Desk(LiveView(HostView("bench", end_ms), writer.counters))
+    head = _Head(interval_s, end_ms - days * DAY_S * 1_000)
+    commit_s = roll_s = 0.0
+    readings = 0
+    while head.second < days * DAY_S:
+        messages = [head.message() for _ in range(GROUP_ITEMS_MAX)]
+        readings += len(messages) * BATCH_READINGS
+        started_s = time.process_time()
+        for where, payload in messages:
+            desk.on_message(where, payload, end_ms, Trust.NETWORK)
+        work(desk, writer, end_ms)
+        committed_s = time.process_time()
+        while writer.roll():
+            pass
+        roll_s += time.process_time() - committed_s
+        commit_s += committed_s - started_s
+    assert writer.counters["readings", ""] == readings, "every reading is stored"
+    writer.close(end_ms)
+    return Built(readings, commit_s, roll_s, path.stat().st_size)
+
+
+class _Head:
+    """A head that packs what a meter at a house with sun on its roof says."""
+
+    def __init__(self, interval_s: int, start_ms: int) -> None:
+        self.second = 0
+        self._interval_s = interval_s
+        self._start_ms = start_ms
+        self._lcg = Lcg(1, 0)
+        self._power_w = 500
+        self._import_ws = 19_892_750 * _WS_PER_WH_E1
+        self._export_ws = 5_551_200 * _WS_PER_WH_E1
+        self._payloads: list[bytes] = []
+        self._count = 0
+        self._writer = GroupWriter(self, 1)
+        self._batch = BatchBuffer(bytearray(BATCH_BYTES))
+
+    def append(self, payload: bytes | bytearray) -> int:
+        """Keep a record, as a ring log does."""
+        self._payloads.append(bytes(payload))
+        self._count += 1
+        return self._count
+
+    def fits(self, size: int) -> bool:
+        """Tell whether a record fits beside the newest: here always."""
+        return size > 0
+
+    def message(self) -> tuple[str, bytes]:
+        """Return the next batch."""
+        first_seq = self._count + 1
+        self._payloads.clear()
+        if first_seq == 1:
+            self._writer.sync(0, self._start_ms, True)
+        for _ in range(BATCH_READINGS):
+            self._read()
+        self._writer.close()
+        self._batch.clear()
+        for payload in self._payloads:
+            self._batch.add(payload)
+        return topic("bench", BATCH), bytes(self._batch.message("bench", 1, first_seq))
+
+    def _read(self) -> None:
+        lcg, interval_s = self._lcg, self._interval_s
+        self.second += interval_s
+        if self.second % (7 * DAY_S) < interval_s:
+            self.second += 3_600  # nobody read for an hour
+        self._power_w = max(-5_000, min(5_000, self._power_w + lcg.below(200) - 100))
+        power_w = self._power_w
+        self._import_ws += max(0, power_w) * interval_s
+        self._export_ws += max(0, -power_w) * interval_s
+        phases = (power_w // 2, power_w // 4, power_w - power_w // 2 - power_w // 4)
+        triples = [
+            (_IMPORT, self._import_ws // _WS_PER_WH_E1, -1),
+            (_EXPORT, self._export_ws // _WS_PER_WH_E1, -1),
+            (_POWER, 10 * power_w, -1),
+            *((channel, one, 0) for channel, one in zip(_PHASES, phases, strict=True)),
+        ]
+        reading = Reading(_SERVER_ID, self.second, triples, ())
+        self._writer.reading(1_000 * self.second + lcg.below(90), reading)
+
+
+def _ask(folder: Path, end_ms: int) -> tuple[list[Answer], float]:
+    """Serve the database of the folder with a real host, and ask."""
+    config = folder / "host.toml"
+    http_port, mqtt_port = _free_port(), _free_port()
+    config.write_text(
+        f'data = "{folder / "data"}"\n[http]\nport = {http_port}\n[mqtt]\nport = {mqtt_port}\n'
+        "[store]\nraw_days = 0\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wattlog_host", "--config", config],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait(process, http_port)
+        idle_mb = _peak_mb(process.pid)
+        times = {"now": end_ms, "day": end_ms - 86_400_000, "month": end_ms - 30 * 86_400_000}
+        times["year"] = end_ms - YEAR_MS
+        answers = []
+        for question in QUESTIONS:
+            path = question.path.format(**times)
+            costs = [_get(process.pid, http_port, path) for _ in range(ASKED)]
+            cpu_ms, wire_bytes, rss_mb = (
+                statistics.median(one) for one in zip(*costs, strict=True)
+            )
+            answers.append(Answer(question.name, cpu_ms, int(wire_bytes), rss_mb, question.peer))
+        return answers, idle_mb
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+
+
+def _get(pid: int, port: int, path: str) -> tuple[float, int, float]:
+    """Ask once; return ms of the processor, bytes of the answer, and peak MB."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+    before_ns = _cpu_ns(pid)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    try:
+        connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ToolError(f"{path} answered {response.status}: {body[:200]!r}")
+    return (_cpu_ns(pid) - before_ns) / 1e6, len(body), _peak_mb(pid)
+
+
+def _cpu_ns(pid: int) -> int:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
+def _peak_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            raise ToolError(f"the host ended with status {process.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            os.sched_yield()
+        finally:
+            connection.close()
+    raise ToolError("the host does not start")
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; return the exit status."""
+    days, interval_s = map(int, arguments or ("365", "10"))
+    print("\n".join(lines(measure(days, interval_s))))
+    return 0
