@@ -71,7 +71,9 @@ class Visitor:
     def forgive(self, *parts):
         self._forgiven = (*self._forgiven, *parts)
 
-    def open(self, server, path="/", size="desktop", theme="light", language="de", wait=True, **more):
+    def open(
+        self, server, path="/", size="desktop", theme="light", language="de", wait=True, **more
+    ):
         width, height = SIZES[size]
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
@@ -86,7 +88,9 @@ class Visitor:
         context.set_default_timeout(PATIENCE_MS)
         self._contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda said: said.type in ("error", "warning") and self._note(said.text))
+        page.on(
+            "console", lambda said: said.type in ("error", "warning") and self._note(said.text)
+        )
         page.on("pageerror", lambda error: self._note(str(error)))
         page.on("request", lambda asked: self._look(asked.url))
         page.on(

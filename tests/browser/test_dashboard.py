@@ -158,7 +158,9 @@ def test_the_readout_says_what_is_at_the_pointer_and_covers_nothing(visitor, hou
     box = page.locator("#readout")
     expect(box).to_contain_text("Leistung")
     expect(box).to_contain_text("Mi 21. Okt.")
-    day = standin.energy(standin.at("2026-10-21T00:00"), standin.at("2026-10-22T00:00"), house.now_ms)
+    day = standin.energy(
+        standin.at("2026-10-21T00:00"), standin.at("2026-10-22T00:00"), house.now_ms
+    )
     expect(box).to_contain_text(f"{day['import_kwh']:.2f} kWh".replace(".", ","))
     expect(box).to_contain_text(f"Eingespeist {day['export_kwh']:.2f} kWh".replace(".", ","))
     expect(box).to_contain_text("Üblich")

@@ -28,7 +28,9 @@ def test_a_reading_moves_number_age_and_chart(visitor, house):
     for _ in range(6):
         house.tick()
     expect(page.locator("#range-label")).to_have_text("Mo 26. Okt. 2026, 17:08–18:08")
-    expect(page.locator("#now-watts")).to_have_text(f"{standin.power_w(house.now_ms):.0f}".replace("1", "1.", 1))
+    expect(page.locator("#now-watts")).to_have_text(
+        f"{standin.power_w(house.now_ms):.0f}".replace("1", "1.", 1)
+    )
     expect(page.locator("#link")).to_have_class(re.compile("flash"))
     expect(page.locator("#live-mark")).to_be_visible()
     page.mouse.move(*part(page, 0.9999))
@@ -49,7 +51,9 @@ def test_new_buckets_are_asked_for_by_what_is_there(visitor, house, wait_until):
         return asked_for(house, "readings")
 
     # No more often than half a point lasts, which is why it takes a while here.
-    page.evaluate("() => { const real = performance.now.bind(performance); const from = real(); performance.now = () => from + (real() - from) * 60; }")
+    page.evaluate(
+        "() => { const real = performance.now.bind(performance); const from = real(); performance.now = () => from + (real() - from) * 60; }"
+    )
     first = wait_until(fetched)[0]
     after = int(re.search(r"after=(\d+)", first)[1])
     assert house.now_ms - after < 15 * 60_000

@@ -209,17 +209,36 @@ def test_all_is_reached_by_keyboard(visitor, house):
     reached = set()
     for _ in range(80):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("() => document.activeElement.id || document.activeElement.dataset.range || document.activeElement.dataset.trace"))
-    assert {"reset", "refresh", "plots", "hour", "year", "power", "meter", "baseline", "axis", "compare-preset"} <= reached
+        reached.add(
+            page.evaluate(
+                "() => document.activeElement.id || document.activeElement.dataset.range || document.activeElement.dataset.trace"
+            )
+        )
+    assert {
+        "reset",
+        "refresh",
+        "plots",
+        "hour",
+        "year",
+        "power",
+        "meter",
+        "baseline",
+        "axis",
+        "compare-preset",
+    } <= reached
 
 
 def test_the_phones_address_answers_with_the_page_and_can_be_installed(visitor, house):
     page = visitor.open(house, path="/mobile", size="phone")
     expect(page.locator("#now-watts")).to_have_text("1.067")
-    manifest = page.evaluate("async () => (await fetch(document.querySelector('[rel=manifest]').href)).json()")
+    manifest = page.evaluate(
+        "async () => (await fetch(document.querySelector('[rel=manifest]').href)).json()"
+    )
     assert (manifest["start_url"], manifest["display"]) == ("/", "standalone")
     for icon in manifest["icons"]:
-        assert page.evaluate("async (src) => (await fetch(src)).headers.get('content-type')", icon["src"]).startswith("image/svg")
+        assert page.evaluate(
+            "async (src) => (await fetch(src)).headers.get('content-type')", icon["src"]
+        ).startswith("image/svg")
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])

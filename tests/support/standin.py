@@ -50,7 +50,9 @@ def power_w(time_ms: int) -> float:
     light = 0.55 - 0.45 * math.cos(2 * math.pi * (year_part - 0.03))
     cloud = 0.25 + 0.75 * noise(time_ms // DAY_MS)
     height = math.cos((hour - 13) / (3.2 + 4 * light) * math.pi / 2)
-    roof = 4200 * light * cloud * max(0.0, height) ** 1.3 if abs(hour - 13) < 3.2 + 4 * light else 0
+    roof = (
+        4200 * light * cloud * max(0.0, height) ** 1.3 if abs(hour - 13) < 3.2 + 4 * light else 0
+    )
     return round(load - roof * (0.85 + 0.15 * noise(minutes // 3)), 1)
 
 
@@ -71,9 +73,7 @@ def counters(time_ms: int) -> tuple[float, float]:
     starts, taken, given = quarters()
     index = min(max(bisect_left(starts, time_ms) - 1, 0), len(starts) - 1)
     part = min(max((time_ms - starts[index]) / QUARTER_MS, 0), 1)
-    return tuple(
-        many[index] + part * (many[index + 1] - many[index]) for many in (taken, given)
-    )
+    return tuple(many[index] + part * (many[index + 1] - many[index]) for many in (taken, given))
 
 
 def missing_ms(start: int, end: int) -> int:

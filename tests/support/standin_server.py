@@ -24,7 +24,9 @@ METERS = {
     bytes.fromhex("0a0149534b0003382939"): "1 ISK00 53946681",
     bytes.fromhex("0a01454d480000a1b2c3"): "1 EMH00 10597059",
 }
-MANY = {bytes((10, 1, 69, 77, 72, 0, 0, 0, index)): f"1 EMH00 0000{index:04d}" for index in range(14)}
+MANY = {
+    bytes((10, 1, 69, 77, 72, 0, 0, 0, index)): f"1 EMH00 0000{index:04d}" for index in range(14)
+}
 STEP_MS = 10_000
 
 
@@ -249,7 +251,11 @@ class StandIn:
         found = house.buckets(start, end, query["per"], self.now_ms)
         if end <= self.empty_before_ms:
             found = []
-        return {"buckets": found, "total": house.energy(start, end, self.now_ms), "currency": house.CURRENCY}
+        return {
+            "buckets": found,
+            "total": house.energy(start, end, self.now_ms),
+            "currency": house.CURRENCY,
+        }
 
     def _compare(self, query):
         if "preset" in query:

@@ -129,7 +129,10 @@ class Speech:
             if counts.get(name)
         ]
         # A reason of a later agent comes last, by the name it gives.
-        names = [*DOUBTS, *(name for name in counts if name not in DOUBTS and name not in OUTCOMES)]
+        names = [
+            *DOUBTS,
+            *(name for name in counts if name not in DOUBTS and name not in OUTCOMES),
+        ]
         doubts = [
             f"{self.text(DOUBTS[name]) if name in DOUBTS else name} ({self.exact(counts[name])})"
             for name in names
