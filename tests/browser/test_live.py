@@ -103,6 +103,7 @@ def test_meter_agent_and_server_are_told_apart(visitor, house):
     house.grow_old(125)
     expect(page.locator("#now")).to_have_class(re.compile("stale"))
     expect(page.locator("#now-age")).to_have_text(re.compile("seit 2 min .* keine Daten"))
+    expect(page.locator("#live-mark")).to_be_hidden()
     # The last known value is kept: greyed, not blanked.
     expect(page.locator("#now-watts")).to_have_text("1.067")
     expect(meter).to_have_text(re.compile("stumm"))

@@ -6,6 +6,7 @@ format.js writes numbers and dates the same way.
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -150,12 +151,19 @@ class Speech:
         if value is None:
             return ABSENT
         size = abs(value)
-        return self.number(value, 2 if size < 100 else 1 if size < 1000 else 0)
+        places = 3 if 0 < size < 0.1 else 2 if size < 100 else 1 if size < 1000 else 0
+        return self.number(value, places)
 
     def signed_kwh(self, value: float | None) -> str:
         """Return a difference in kWh with its sign."""
         text = self.kwh(value)
-        return f"+{text}" if value is not None and value > 0 else text
+        return f"+{text}" if self.tone(value) == "more" else text
+
+    def tone(self, difference: float | None) -> str:
+        """Return "more" or "less", nothing for a difference that is none as it is written."""
+        if difference is None or not re.search("[1-9]", self.kwh(difference)):
+            return ""
+        return "more" if difference > 0 else "less"
 
     def money(self, value: float | None, currency: str) -> str:
         """Return an amount with its currency."""
@@ -170,7 +178,9 @@ class Speech:
         """Return a share of one in percent; only what is complete is 100 %."""
         if part is None:
             return ABSENT
-        return f"{self.number(math.floor(100 * part + 1e-9))}\u00a0%"
+        whole = math.floor(100 * part + 1e-9)
+        # Little is not nothing.
+        return f"{'<' if part > 0 and not whole else ''}{self.number(whole or (part > 0))}\u00a0%"
 
     def day(self, day: date | None) -> str:
         """Return a day as "Fri 27 Nov"."""

@@ -4,7 +4,7 @@
 import { drawBars, drawLevels } from "./bars.js";
 import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
 
-const LEFT_PX = 58;
+const LEFT_PX = 66;
 const RIGHT_PX = 64;
 const GRID_PX = 1;
 const SYNC = "time";
@@ -30,9 +30,17 @@ function timeLabels(_, splits, __, ___, step) {
   });
 }
 
+// A value between two gaps makes no line: it is a point.
+function lonely(plot, seriesIndex, isShown) {
+  if (!isShown) return null;
+  const values = plot.data[seriesIndex];
+  return values.flatMap((value, index) =>
+    (value != null && values[index - 1] == null && values[index + 1] == null ? [index] : []));
+}
+
 function valueLabels(_, splits) {
   const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
-  const places = step < 0.1 ? 2 : step < 1 ? 1 : 0;
+  const places = Math.min(4, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
   return splits.map((value) => (value === null ? "" : number(value, places)));
 }
 
@@ -214,7 +222,7 @@ export class Chart {
         {},
         line("power", { stroke: null, width: 0 }),
         line("power", { stroke: null, width: 0 }),
-        line("power"),
+        line("power", { points: { show: true, size: 4, fill: paint("power"), filter: lonely } }),
         line("average", { dash: [7, 5], width: 1.5 }),
         line("reading", { scale: "kwh", width: 1.4 }),
       ],

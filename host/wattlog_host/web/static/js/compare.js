@@ -3,16 +3,16 @@
 import { ask, now } from "./api.js";
 import { colours, hasLibrary } from "./chart.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts } from "./format.js";
+import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
 const FIGURES = [
-  ["import_kwh", (value) => `${kwh(value)} kWh`],
-  ["export_kwh", (value) => `${kwh(value)} kWh`],
+  ["import_kwh", (value) => withUnit(kwh(value), "kWh")],
+  ["export_kwh", (value) => withUnit(kwh(value), "kWh")],
   ["cost", money],
-  ["daily_kwh", (value) => `${kwh(value)} kWh`],
+  ["daily_kwh", (value) => withUnit(kwh(value), "kWh")],
   ["daily_cost", money],
-  ["avg_power_w", (value) => `${watts(value)} W`],
+  ["avg_power_w", (value) => withUnit(watts(value), "W")],
 ];
 
 export class Compare {
@@ -82,7 +82,7 @@ export class Compare {
       el("th", { scope: "row" }, t("figure.coverage")), el("td", {}, percent(a.coverage)), el("td", {}, percent(b.coverage)),
       el("td", {}), el("td", {})));
     const hints = [["A", a], ["B", b]]
-      .filter(([, one]) => !isNumber(one.import_kwh))
+      .filter(([, one]) => !isNumber(one.import_kwh) || !(one.coverage > 0 || one.estimated_kwh > 0))
       .map(([name, one]) => t("compare.missing", { period: `${name} (${range(one.start, one.end)})` }));
     if (b.end > now() - 60_000) hints.push(t("compare.partial"));
     this.hint(hints, "hint");

@@ -44,6 +44,7 @@ export class Days {
     const isMonth = this.by === "month";
     for (const button of document.querySelectorAll("[data-archive]")) press(button, button.dataset.archive === this.by);
     setText($("days-label"), isMonth ? month(start) : String(at.year));
+    setText($("days-head"), t(isMonth ? "table.day" : "table.month"));
     $("days-later").disabled = this.back === 0;
     const search = new URLSearchParams({ start: Math.round(start), end: Math.round(end), resolution: "1d" });
     if (meterChosen.id) search.set("meter", meterChosen.id);

@@ -25,8 +25,9 @@ export function press(button, isPressed) {
 // More used than typical is neither good nor bad by colour alone: the sign says it, too.
 export function setDifference(element, value, text) {
   setText(element, text);
-  element.classList.toggle("more", value > 0);
-  element.classList.toggle("less", value < 0);
+  const isNothing = !/[1-9]/.test(text);
+  element.classList.toggle("more", !isNothing && value > 0);
+  element.classList.toggle("less", !isNothing && value < 0);
 }
 
 // What this browser was told to remember; without storage it forgets.

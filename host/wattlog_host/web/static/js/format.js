@@ -49,8 +49,7 @@ export function number(value, places = 0) {
   if (!isNumber(value)) return ABSENT;
   const [whole, rest] = Math.abs(value).toFixed(places).split(".");
   const digits = whole.replace(/\B(?=(\d{3})+$)/g, THOUSANDS) + (rest ? POINT + rest : "");
-  const isZero = !/[1-9]/.test(digits);
-  return (value < 0 && !isZero ? MINUS : "") + digits;
+  return (value < 0 && !isZero(digits) ? MINUS : "") + digits;
 }
 
 // All digits of a number that came as text.
@@ -77,10 +76,16 @@ export const watts = (value) => number(value);
 export function kwh(value) {
   if (!isNumber(value)) return ABSENT;
   const size = Math.abs(value);
-  return number(value, size < 100 ? 2 : size < 1000 ? 1 : 0);
+  return number(value, size > 0 && size < 0.1 ? 3 : size < 100 ? 2 : size < 1000 ? 1 : 0);
 }
 
-export const signed = (text, value) => (isNumber(value) && value > 0 ? `+${text}` : text);
+// Whether a number, as it is written, is nothing.
+export const isZero = (text) => !/[1-9]/.test(text);
+
+export const signed = (text, value) => (isNumber(value) && value > 0 && !isZero(text) ? `+${text}` : text);
+
+// With its unit; a dash has none.
+export const withUnit = (text, name) => (text === ABSENT ? text : `${text} ${name}`);
 
 export function money(value) {
   if (!isNumber(value)) return ABSENT;
@@ -92,7 +97,10 @@ export function money(value) {
 
 // Only what is complete is 100 %.
 export function percent(part) {
-  return isNumber(part) ? `${number(Math.floor(100 * part + 1e-9))}\u00a0%` : ABSENT;
+  if (!isNumber(part)) return ABSENT;
+  const whole = Math.floor(100 * part + 1e-9);
+  // Little is not nothing.
+  return part > 0 && whole === 0 ? "<1\u00a0%" : `${number(whole)}\u00a0%`;
 }
 
 // A number as a person types it, in either language; null where it is none.

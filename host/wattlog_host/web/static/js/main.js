@@ -35,7 +35,7 @@ const range = new Range(QUICK_MS[remembered("quick", "day")] ? remembered("quick
 const shown = new Shown(range);
 const readout = new Readout(shown);
 const chart = new Chart($("plot-power"), $("plot-energy"), { onCursor: (ms) => readout.show(ms), onBuilt: attach });
-const now = new Now(chooseMeter);
+const now = new Now(chooseMeter, header);
 const periods = new Periods((start, end) => showOnChart(start, end));
 const days = new Days((start, end) => showOnChart(start, end));
 const compare = new Compare();
@@ -60,7 +60,8 @@ function draw() {
 function header() {
   setText($("range-label"), sayRange(range.start, range.end));
   for (const button of document.querySelectorAll("[data-range]")) press(button, button.dataset.range === range.quick);
-  $("live-mark").hidden = !range.isFollowing;
+  // What the meter does not send is not live, wherever the chart ends.
+  $("live-mark").hidden = !(range.isFollowing && now.isFresh);
   $("later").disabled = range.isFollowing;
 }
 

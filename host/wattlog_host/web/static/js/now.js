@@ -8,9 +8,10 @@ import { t } from "./i18n.js";
 const PHASE_W_MAX = 4600;
 
 export class Now {
-  // onMeter(id) is called when a meter of the fleet is chosen.
-  constructor(onMeter) {
+  // onMeter(id) is called when a meter of the fleet is chosen, onTick() each second.
+  constructor(onMeter, onTick) {
     this.onMeter = onMeter;
+    this.onTick = onTick;
     this.view = null;
     this.at = 0;
     this.isLost = false;
@@ -41,6 +42,11 @@ export class Now {
 
   isStale(meter) {
     return this.age(meter) > meter.stale_after_s;
+  }
+
+  // Whether a meter sends, and we hear of it.
+  get isFresh() {
+    return !this.isLost && this.meters.some((one) => !this.isStale(one));
   }
 
   render() {
@@ -74,6 +80,7 @@ export class Now {
     const silent = meters.filter((one) => this.isStale(one));
     const isStale = meters.length > 0 && silent.length === meters.length;
     $("now").classList.toggle("stale", isStale);
+    this.onTick();
     const ages = known.map((one) => this.age(one));
     // Of a sum, the oldest part is what it can be trusted for.
     const age = ages.length ? (isStale ? Math.min(...ages) : Math.max(...ages)) : null;

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { ABSENT, isNumber, kwh, money, moment, number, percent, setCurrency, signed, watts } from "./format.js";
+import { isNumber, kwh, money, moment, number, percent, setCurrency, signed, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
 // The stats of /api/stats; null while they are being asked for.
@@ -10,14 +10,14 @@ export function showStats(answer, usualKwh) {
   $("stats").setAttribute("aria-busy", String(answer === null));
   const stats = answer?.stats ?? {};
   const rows = {
-    energy: [unit(kwh(stats.energy_used_kwh), "kWh"), isNumber(usualKwh) ? t("stats.typical", { value: kwh(usualKwh) }) : ""],
+    energy: [withUnit(kwh(stats.energy_used_kwh), "kWh"), isNumber(usualKwh) ? t("stats.typical", { value: kwh(usualKwh) }) : ""],
     cost: [money(stats.cost), ""],
-    min: [unit(watts(stats.min_power_watts), "W"), ""],
-    avg: [unit(watts(stats.avg_power_watts), "W"), ""],
-    max: [unit(watts(stats.max_power_watts), "W"), ""],
-    export: [unit(kwh(stats.export_kwh), "kWh"), ""],
+    min: [withUnit(watts(stats.min_power_watts), "W"), ""],
+    avg: [withUnit(watts(stats.avg_power_watts), "W"), ""],
+    max: [withUnit(watts(stats.max_power_watts), "W"), ""],
+    export: [withUnit(kwh(stats.export_kwh), "kWh"), ""],
     coverage: [percent(stats.coverage), t("stats.of_time")],
-    estimated: [unit(kwh(stats.estimated_kwh), "kWh"), t("stats.in_gaps")],
+    estimated: [withUnit(kwh(stats.estimated_kwh), "kWh"), t("stats.in_gaps")],
     count: [number(stats.count), ""],
   };
   for (const [name, [text, note]] of Object.entries(rows)) {
@@ -30,8 +30,6 @@ export function showStats(answer, usualKwh) {
   document.querySelector('[data-stat="estimated"]').hidden = !(stats.estimated_kwh > 0);
   document.querySelector('[data-stat="export"]').hidden = !(stats.export_kwh > 0);
 }
-
-const unit = (text, name) => (text === ABSENT ? text : `${text} ${name}`);
 
 export class Periods {
   // onShow(start, end) shows a period on the chart.
