@@ -10,7 +10,7 @@ from browser_helpers import drag, ink, label, part, pinch, ready_again, scroll_t
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 
-DAY = "So 25. Okt., 18:07 – Mo 26. Okt., 18:07"
+DAY = "So 25. Okt., 18:07 – Mo 26. Okt. 2026, 18:07"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -56,8 +56,8 @@ RANGES = (
     ("1", "hour", "Mo 26. Okt. 2026, 17:07–18:07"),
     ("2", "day", DAY),
     # The week in which summer time ended is an hour longer by the clock.
-    ("3", "week", "Mo 19. Okt., 19:07 – Mo 26. Okt., 18:07"),
-    ("4", "month", "Sa 26. Sep., 19:07 – Mo 26. Okt., 18:07"),
+    ("3", "week", "Mo 19. Okt., 19:07 – Mo 26. Okt. 2026, 18:07"),
+    ("4", "month", "Sa 26. Sep., 19:07 – Mo 26. Okt. 2026, 18:07"),
     ("5", "year", "26. Okt. 2025 – 26. Okt. 2026"),
 )
 
@@ -138,7 +138,9 @@ def test_wheel_with_ctrl_zooms_and_without_it_the_page_scrolls(visitor, house):
 def test_shift_drag_and_the_arrows_move_through_time(visitor, house):
     page = visitor.open(house)
     page.locator("#earlier").click()
-    expect(page.locator("#range-label")).to_have_text("Sa 24. Okt., 19:07 – So 25. Okt., 18:07")
+    expect(page.locator("#range-label")).to_have_text(
+        "Sa 24. Okt., 19:07 – So 25. Okt. 2026, 18:07"
+    )
     expect(page.locator("#later")).to_be_enabled()
     page.locator("#later").click()
     expect(page.locator("#range-label")).to_have_text(DAY)
@@ -146,7 +148,7 @@ def test_shift_drag_and_the_arrows_move_through_time(visitor, house):
     page.keyboard.down("Shift")
     drag(page, 0.2, 0.7)
     page.keyboard.up("Shift")
-    assert re.match(r"So 25. Okt., 0\d:\d\d – Mo 26. Okt., 06:\d\d", label(page))
+    assert re.match(r"So 25. Okt., 0\d:\d\d – Mo 26. Okt. 2026, 06:\d\d", label(page))
 
 
 def test_the_readout_says_what_is_at_the_pointer_and_covers_nothing(visitor, house):
@@ -264,7 +266,9 @@ def test_keys_read_value_by_value(visitor, house):
     page.keyboard.press("+")
     expect(page.locator("#range-label")).to_have_text("Mo 26. Okt. 2026, 00:07–12:07")
     page.keyboard.press("Shift+ArrowLeft")
-    expect(page.locator("#range-label")).to_have_text("So 25. Okt., 21:07 – Mo 26. Okt., 09:07")
+    expect(page.locator("#range-label")).to_have_text(
+        "So 25. Okt., 21:07 – Mo 26. Okt. 2026, 09:07"
+    )
     page.keyboard.press("-")
     page.keyboard.press("Escape")
     expect(page.locator("#range-label")).to_have_text(DAY)

@@ -11,7 +11,7 @@ from browser_helpers import OVER, drag, label, part, ready_again
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 
-DAY = "So 25. Okt., 18:07 – Mo 26. Okt., 18:07"
+DAY = "So 25. Okt., 18:07 – Mo 26. Okt. 2026, 18:07"
 
 
 def asked_for(house, name):
@@ -90,7 +90,7 @@ def test_a_tab_that_nobody_sees_asks_for_nothing(visitor, house, wait_until):
     page.evaluate(hide, False)
     expect(page.locator("#link")).to_have_text("live")
     expect(page.locator("#range-label")).to_have_text(
-        re.compile(r"So 25. Okt., 18:17 – Mo 26. Okt., 18:17")
+        re.compile(r"So 25. Okt., 18:17 – Mo 26. Okt. 2026, 18:17")
     )
     expect(page.locator("#now-age")).to_have_text(re.compile(r"vor \d s"))
 

@@ -321,11 +321,17 @@ def compared(start: int, end: int, now_ms: int) -> dict:
     }  # fmt: skip
 
 
+def as_long(start: int, of: tuple[int, int]) -> int:
+    """Return when the wall clock has moved on from start as far as it does in a time."""
+    naive = [local(time).replace(tzinfo=None) for time in (start, *of)]
+    return int((naive[0] + (naive[2] - naive[1])).replace(tzinfo=ZONE).timestamp() * 1000)
+
+
 def compare(a: tuple[int, int], b: tuple[int, int], now_ms: int) -> dict:
-    length = min(b[1], now_ms) - b[0]
-    partial = b[1] > now_ms
-    one = compared(a[0], a[0] + length if partial else a[1], now_ms)
-    two = compared(b[0], b[0] + length if partial else b[1], now_ms)
+    if b[1] > now_ms:
+        b = (b[0], now_ms)
+        a = (a[0], as_long(a[0], b))
+    one, two = compared(*a, now_ms), compared(*b, now_ms)
     difference = {}
     for key in ("import_kwh", "export_kwh", "cost", "avg_power_w", "daily_kwh", "daily_cost"):
         if one[key] is None or two[key] is None:

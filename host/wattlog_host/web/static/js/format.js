@@ -171,7 +171,8 @@ export function range(start, end) {
   const isOneDay = a.year === last.year && a.month === last.month && a.day === last.day;
   if (isOneDay) return `${day(start)} ${a.year}, ${a.hm}–${b.hm}`;
   if (end - start > 40 * DAY_MS) return `${date(start)} – ${date(end)}`;
-  return `${day(start)}, ${a.hm} – ${day(end)}, ${b.hm}`;
+  const first = a.year === b.year ? day(start) : `${day(start)} ${a.year}`;
+  return `${first}, ${a.hm} – ${day(end)} ${b.year}, ${b.hm}`;
 }
 
 export function span(seconds) {
