@@ -155,13 +155,16 @@ class Speech:
         return self.number(value, places)
 
     def signed_kwh(self, value: float | None) -> str:
-        """Return a difference in kWh with its sign."""
-        text = self.kwh(value)
-        return f"+{text}" if self.tone(value) == "more" else text
+        """Return a difference in kWh with its sign; less than 0.01 is none."""
+        if value is None:
+            return ABSENT
+        size = abs(value)
+        text = self.number(value, 2 if size < 100 else 1 if size < 1000 else 0)
+        return f"+{text}" if value > 0 and re.search("[1-9]", text) else text
 
     def tone(self, difference: float | None) -> str:
         """Return "more" or "less", nothing for a difference that is none as it is written."""
-        if difference is None or not re.search("[1-9]", self.kwh(difference)):
+        if difference is None or not re.search("[1-9]", self.signed_kwh(difference)):
             return ""
         return "more" if difference > 0 else "less"
 

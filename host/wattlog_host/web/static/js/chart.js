@@ -5,6 +5,8 @@ import { drawBars, drawLevels } from "./bars.js";
 import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
 
 const LEFT_PX = 66;
+const LEFT_PX_NARROW = 52;
+const NARROW_PX = 520;
 const RIGHT_PX = 64;
 const GRID_PX = 1;
 const SYNC = "time";
@@ -197,6 +199,10 @@ export class Chart {
     };
   }
 
+  get left() {
+    return this.elements.power.clientWidth < NARROW_PX ? LEFT_PX_NARROW : LEFT_PX;
+  }
+
   powerPlot() {
     const paint = this.paint;
     const line = (colour, more) => ({
@@ -204,7 +210,7 @@ export class Chart {
     });
     const axes = [
       this.axis({ values: () => [], size: 8 }),
-      this.axis({ scale: "y", size: LEFT_PX, values: valueLabels, label: undefined }),
+      this.axis({ scale: "y", size: this.left, values: valueLabels, label: undefined }),
     ];
     if (this.traces.meter) {
       axes.push(this.axis({
@@ -241,7 +247,7 @@ export class Chart {
       },
       axes: [
         this.axis({ values: timeLabels, size: 40, space: 66 }),
-        this.axis({ scale: "y", size: LEFT_PX, values: valueLabels, space: 28 }),
+        this.axis({ scale: "y", size: this.left, values: valueLabels, space: 28 }),
       ],
       series: [
         {},

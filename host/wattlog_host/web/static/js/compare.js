@@ -3,7 +3,7 @@
 import { ask, now } from "./api.js";
 import { colours, hasLibrary } from "./chart.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, watts, withUnit } from "./format.js";
+import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, signedKwh, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
 const FIGURES = [
@@ -69,13 +69,13 @@ export class Compare {
     $("compare-rows").replaceChildren(...rows.map(([name, say]) => {
       const change = difference[name] ?? {};
       // A share of nothing, or of what was sent, means nothing.
-      const share = isNumber(change.percent) && a[name] > 0 ? `${signed(number(change.percent, 1), change.percent)} %` : ABSENT;
+      const share = isNumber(change.percent) && a[name] > 0 && b[name] >= 0 ? `${signed(number(change.percent, 1), change.percent)} %` : ABSENT;
       const judged = name === "export_kwh" ? null : change.abs;
       const row = el("tr", {},
         el("th", { scope: "row" }, t(`figure.${name}`)),
         el("td", {}, say(a[name])), el("td", {}, say(b[name])),
         el("td", { class: "difference" }), el("td", { class: "difference" }));
-      setDifference(row.cells[3], judged, signed(say(change.abs), change.abs));
+      setDifference(row.cells[3], judged, differenceOf(name, say, change.abs));
       setDifference(row.cells[4], judged, share);
       return row;
     }), el("tr", { class: "quiet" },
@@ -122,11 +122,15 @@ export class Compare {
       scales: { x: { time: false }, y: { range: (_, low, high) => [Math.min(0, (low ?? 0) * 1.06), Math.max(100, (high ?? 0) * 1.06)] } },
       axes: [
         axis({ incrs: [1, 2, 3, 4, 6, 12, 24, 48, 168, 336].map((hours) => hours * 3_600_000), values: (_, splits) => splits.map(label), space: 50 }),
-        axis({ size: 58, values: (_, splits) => splits.map((value) => `${number(value)} W`) }),
+        axis({ size: 66, values: (_, splits) => splits.map((value) => `${number(value)} W`) }),
       ],
       series: [{}, { ...line("side-a"), dash: [6, 4] }, line("side-b")],
     }, uPlot.join([one, two]), box);
   }
+}
+
+function differenceOf(name, say, value) {
+  return name.endsWith("_kwh") ? withUnit(signedKwh(value), "kWh") : signed(say(value), value);
 }
 
 function weekday(ms, length) {

@@ -2,7 +2,7 @@
 
 import { ask, meterChosen, now } from "./api.js";
 import { $, el, press, setDifference, setText } from "./dom.js";
-import { day, isNumber, kwh, midnight, money, month, parts, percent, setCurrency, signed } from "./format.js";
+import { day, isNumber, kwh, midnight, money, month, parts, percent, setCurrency, signedKwh } from "./format.js";
 import { t } from "./i18n.js";
 
 // Of a day of which less was measured, a phone says so beside its name.
@@ -100,7 +100,7 @@ export class Days {
 
 function cells(head, row) {
   const change = el("td", { class: "difference" });
-  setDifference(change, row.difference_kwh, signed(kwh(row.difference_kwh), row.difference_kwh));
+  setDifference(change, row.difference_kwh, signedKwh(row.difference_kwh));
   return el("tr", {}, head,
     el("td", {}, kwh(row.import_kwh)), el("td", {}, money(row.cost)), change,
     el("td", { class: "wide" }, kwh(row.export_kwh)));

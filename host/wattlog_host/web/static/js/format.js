@@ -84,6 +84,13 @@ export const isZero = (text) => !/[1-9]/.test(text);
 
 export const signed = (text, value) => (isNumber(value) && value > 0 && !isZero(text) ? `+${text}` : text);
 
+// A difference in kWh, with its sign; less than 0.01 is none.
+export function signedKwh(value) {
+  if (!isNumber(value)) return ABSENT;
+  const size = Math.abs(value);
+  return signed(number(value, size < 100 ? 2 : size < 1000 ? 1 : 0), value);
+}
+
 // With its unit; a dash has none.
 export const withUnit = (text, name) => (text === ABSENT ? text : `${text} ${name}`);
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { isNumber, kwh, money, moment, number, percent, setCurrency, signed, watts, withUnit } from "./format.js";
+import { isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
 // The stats of /api/stats; null while they are being asked for.
@@ -77,7 +77,7 @@ export class Periods {
     const change = difference(one);
     setText(cell("kwh"), kwh(one.import_kwh));
     setText(cell("typical"), kwh(one.typical_kwh));
-    setDifference(cell("difference"), change, signed(kwh(change), change));
+    setDifference(cell("difference"), change, signedKwh(change));
     setText(cell("cost"), money(one.cost));
     setText(cell("typical_cost"), money(one.typical_cost));
     setText(cell("export"), kwh(one.export_kwh));
@@ -91,7 +91,7 @@ export class Periods {
       const part = (what) => document.querySelector(`[data-now="${name}.${what}"]`);
       setText(part("kwh"), kwh(one.import_kwh));
       setText(part("cost"), money(one.cost));
-      setDifference(part("difference"), change, change === null ? "" : `${signed(kwh(change), change)} kWh`);
+      setDifference(part("difference"), change, change === null ? "" : `${signedKwh(change)} kWh`);
     }
   }
 }
