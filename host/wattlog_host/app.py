@@ -102,8 +102,14 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             make_app(
-                view, hub, store, now_ms, settings.http_hostnames, house_of(settings), store.changes
-            ),  # fmt: skip
+                view,
+                hub,
+                store,
+                now_ms,
+                settings.http_hostnames,
+                house_of(settings),
+                store.changes,
+            ),
             http=Connection,
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory_history import EXPORT, IMPORT, POWER, WH, MemoryHistory, truth
+from memory_history import EXPORT, IMPORT, WH, MemoryHistory, truth
 from wattlog_host.history.answers import Answers, Span
 from wattlog_host.history.book import Book
 from wattlog_host.history.changes import Changes
@@ -32,14 +32,20 @@ def counters(draw, days=4):
     value = draw(st.integers(0, 10**9))
     rows = []
     for _ in range(draw(st.integers(1, 12))):
-        pace_ms = draw(st.sampled_from([1_000, 10_000, 59_999, 60_000, 61_234, 299_999, HOLD_MS, 900_000]))
+        pace_ms = draw(
+            st.sampled_from([1_000, 10_000, 59_999, 60_000, 61_234, 299_999, HOLD_MS, 900_000])
+        )
         for _ in range(draw(st.integers(1, 30))):
             rows.append((at_ms, value))
             at_ms += pace_ms
             value += draw(st.integers(0, 5 * WH))
         if draw(st.integers(0, 5)) == 0:
             value = draw(st.integers(0, max(0, value - 1)))
-        at_ms += draw(st.sampled_from([1, HOLD_MS, HOLD_MS + 1, 20 * MINUTE_MS, 3 * HOUR_MS, days * DAY_MS // 4]))
+        at_ms += draw(
+            st.sampled_from(
+                [1, HOLD_MS, HOLD_MS + 1, 20 * MINUTE_MS, 3 * HOUR_MS, days * DAY_MS // 4]
+            )
+        )
         value += draw(st.integers(0, 100 * WH))
     return rows
 
@@ -88,7 +94,10 @@ def test_parts_add_up_to_their_whole_at_any_millisecond(rows, offsets):
     assert sum(part.amount for part in parts) == whole.amount
     assert sum(part.falls for part in parts) == whole.falls
     assert all(part.amount >= 0 and 0 <= part.estimated <= part.amount for part in (*parts, whole))
-    assert all(0 <= part.covered_ms <= end - start for part, (start, end) in zip(parts, pairwise(times), strict=True))
+    assert all(
+        0 <= part.covered_ms <= end - start
+        for part, (start, end) in zip(parts, pairwise(times), strict=True)
+    )
     assert sum(part.covered_ms for part in parts) == whole.covered_ms
 
 
@@ -117,7 +126,14 @@ def tariffs_of(zone):
     night = Window(frozenset(range(5)), 22 * 4, 6 * 4 + 1, Decimal("20.5"))
     return Tariffs(
         (
-            Tariff(date(2026, 1, 1), None, Decimal("31.02"), Decimal("8.2"), Decimal("120.45"), (night,)),
+            Tariff(
+                date(2026, 1, 1),
+                None,
+                Decimal("31.02"),
+                Decimal("8.2"),
+                Decimal("120.45"),
+                (night,),
+            ),
             Tariff(date(2026, 3, 29), date(2026, 3, 30), Decimal(40), Decimal(0), Decimal(99)),
             Tariff(date(2026, 4, 1), None, Decimal("33"), Decimal(7), Decimal(0), (night,)),
         ),
@@ -141,8 +157,12 @@ def test_costs_add_up_and_every_quarter_of_an_hour_has_its_price(rows, other):
     unpriced = 0
     for at_ms in range(found.rows[0].start_ms, found.rows[-1].end_ms, 900_000):
         moment = datetime.fromtimestamp(at_ms / 1000, ZoneInfo("Europe/Berlin"))
-        tariff = next((t for t in reversed(tariffs.tariffs) if t.valid_from <= moment.date()), None)
-        amount = sum(truth(one, at_ms, min(at_ms + 900_000, now_ms)).climb for one in (rows, other))
+        tariff = next(
+            (t for t in reversed(tariffs.tariffs) if t.valid_from <= moment.date()), None
+        )
+        amount = sum(
+            truth(one, at_ms, min(at_ms + 900_000, now_ms)).climb for one in (rows, other)
+        )
         sold = truth([(at, value // 2) for at, value in rows], at_ms, at_ms + 900_000).climb
         if tariff is None or (tariff.valid_to and moment.date() > tariff.valid_to):
             unpriced += amount
@@ -162,7 +182,9 @@ def test_costs_add_up_and_every_quarter_of_an_hour_has_its_price(rows, other):
             assert row.bill.cost - row.bill.standing == wanted.get(zone.day(row.start_ms), 0)
     for rows_ in (found.rows, hours.rows):
         if not unpriced:
-            assert abs(sum(row.bill.cost or 0 for row in rows_) - found.total.bill.cost) < Decimal("1e-15")
+            assert abs(sum(row.bill.cost or 0 for row in rows_) - found.total.bill.cost) < Decimal(
+                "1e-15"
+            )
         standing = sum(row.bill.standing for row in rows_)
         assert abs(standing - found.total.bill.standing) < Decimal("1e-15")
 
@@ -206,7 +228,7 @@ def test_what_does_not_change_is_not_read_again():
     assert max(end - start for _, _, _, start, end, _ in asked) > 40 * DAY_MS
     again, asked = ask()
     assert again == first
-    assert max(end - start for _, _, _, start, end, _ in asked) <= DAY_MS
+    assert asked == []
     changes.note(1, now_ms - 5_000)
     again, asked = ask()
     assert again == first
@@ -235,7 +257,10 @@ def test_nothing_is_known_before_the_first_reading_and_after_the_last():
     load = load_of(rows)
     assert between(*points(load, [T0_MS - DAY_MS, T0_MS])).amount == 0
     assert between(*points(load, [T0_MS + MINUTE_MS, T0_MS + DAY_MS])).amount == 0
-    assert points(lambda *_: load_of([(T0_MS, 1)])(0, 0, 3600)._make([[]] * 9), [0, 1]) == [(0, 0, 0, None, 0, 0)] * 2
+    assert (
+        points(lambda *_: load_of([(T0_MS, 1)])(0, 0, 3600)._make([[]] * 9), [0, 1])
+        == [(0, 0, 0, None, 0, 0)] * 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -244,5 +269,3 @@ def test_nothing_is_known_before_the_first_reading_and_after_the_last():
 )
 def test_the_longest_buckets_with_these_borders_are_taken(times, step_s):
     assert step_for(times) == step_s
-
-

@@ -45,15 +45,17 @@ def all_rollups(writer):
 
 
 def points_of(writer, meter, channel):
+    """(time_ms, value) in order; of one ms in the order of logs."""
+    with writer._reading() as connection:
+        query = sa.select(tables.edge.c.name, tables.edge_log.c.log, tables.edge_log.c.id)
+        logs = connection.execute(query.select_from(tables.edge_log.join(tables.edge))).all()
+    places = {(edge, log): number for edge, log, number in logs}
     found = sorted(
-        (row.time_ms, row.log, row.seq, dict(row.values)[channel])
+        (row.time_ms, places[row.edge, row.log], row.seq, dict(row.values)[channel])
         for row in writer.readings()
         if row.server_id == meter and channel in dict(row.values)
     )
-    first = {}
-    for time_ms, _, _, value in found:
-        first.setdefault(time_ms, value)
-    return sorted(first.items())
+    return [(time_ms, value) for time_ms, _, _, value in found]
 
 
 def judge(writer, meter=METER):
@@ -263,3 +265,66 @@ def test_what_comes_late_for_a_time_that_was_let_go_still_counts(writer, wire):
         found = SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600)
         assert [(at - T0_MS) // HOUR_MS for at in found.start_ms] == [0, 50, 200]
         assert list(found.readings) == [2, 1, 1]
+
+
+def test_of_two_readings_in_one_ms_the_same_one_counts_whichever_came_first(writer, wire):
+    sync = wire.sync(0, T0_MS)
+    commit(writer, wire.batch(sync, wire.reading(5_000, (10, 3, 0)), edge="attic"))
+    commit(writer, wire.batch(sync, wire.reading(9_000, (10, 1, 0)), edge="cellar"))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(9_000, (10, 2, 0)), edge="attic", first_seq=3))
+    roll_all(writer)
+    grown = all_rollups(writer)
+    judge(writer)
+    with writer._reading() as connection:
+        assert SqlHistory(connection).gauges(1, POWER, 0, 2**62, 3600).readings == [3]
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == grown
+
+
+def test_a_channel_that_comes_late_in_an_hour_speaks_since_the_hour_before(writer, wire):
+    hour = HOUR_MS
+    power, counter = (10, 3, 0), (1, 100, 0)
+    commit(writer, wire.batch(wire.sync(0, T0_MS), wire.reading(hour - 60_000, counter + power)))
+    commit(writer, wire.batch(wire.reading(hour + 10_000, power), first_seq=3))
+    roll_all(writer)
+    commit(writer, wire.batch(wire.reading(hour + 30_000, counter), first_seq=4))
+    roll_all(writer)
+    with writer._reading() as connection:
+        found = SqlHistory(connection).registers(1, IMPORT, 0, 2**62, 3600)
+        assert found.covered_ms == [60_000, 30_000]
+
+
+def test_the_first_hour_that_is_kept_knows_who_spoke_when_it_began(writer, wire):
+    uptimes = (HOUR_MS - 100_000, HOUR_MS + 100_000, 2 * HOUR_MS)
+    for first_seq, uptime_ms in enumerate(uptimes, 2):
+        records = [wire.reading(uptime_ms, (10, 3, 0), meter) for meter in (METER, OTHER)]
+        commit(writer, wire.batch(*records, first_seq=2 * first_seq))
+    commit(writer, wire.batch(wire.sync(0, T0_MS)))
+    roll_all(writer)
+    good = all_rollups(writer)
+    while writer.let_go_before(T0_MS + HOUR_MS):
+        pass
+    assert not writer.let_go_before(T0_MS + HOUR_MS)
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == good
+
+
+def test_a_batch_stays_as_long_as_one_of_its_meters_needs_it(writer, wire):
+    commit(
+        writer,
+        wire.batch(
+            wire.sync(0, T0_MS),
+            wire.reading(1_000, (10, 3, 0), OTHER),
+            wire.reading(5 * HOUR_MS, (10, 4, 0), METER),
+        ),
+    )
+    roll_all(writer)
+    while writer.let_go_before(T0_MS + 3 * HOUR_MS):
+        pass
+    assert [row.values for row in writer.readings()] == [{POWER: 3_000}, {POWER: 4_000}]
+    while writer.let_go_before(T0_MS + 9 * HOUR_MS):
+        pass
+    assert not list(writer.readings())

@@ -1,11 +1,11 @@
 """An API over a past in memory, without a network."""
 
+from datetime import date, datetime
 from decimal import Decimal
-from datetime import date
 
 from starlette.testclient import TestClient
 
-from memory_history import EXPORT, IMPORT, POWER, W, WH, MemoryHistory
+from memory_history import EXPORT, IMPORT, POWER, WH, MemoryHistory, W
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.tariff import Tariff, Tariffs, Window
 from wattlog_host.history.zone import named_zone
@@ -27,8 +27,6 @@ TARIFFS = (
 
 def local(text):
     """The instant of a local time in Berlin, ISO without offset."""
-    from datetime import datetime
-
     return BERLIN.instant(datetime.fromisoformat(text))
 
 
@@ -64,7 +62,7 @@ class ApiWorld:
         self.hub = Hub(lambda: snapshot(self.view, self.now_ms), lambda: readings_of(self.view))
         house = House("home", zone, currency, Tariffs(tariffs, zone))
         self.app = make_app(
-            self.view, self.hub, self, lambda: self.now_ms, (), house, self.changes
+            self.view, self.hub, self, lambda: self.now_ms, ("testserver",), house, self.changes
         )
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8080")
 
@@ -82,7 +80,7 @@ class ApiWorld:
         return question(self.history)
 
     def get(self, path, **parameters):
-        return self.client.get(path, params=parameters)
+        return self.client.get(path, params=parameters or None)
 
     def json(self, path, **parameters):
         answer = self.get(path, **parameters)

@@ -167,14 +167,15 @@ agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
-host/wattlog_host/app.py           uvicorn wattlog wattlog_host.broker wattlog_host.clock
-                                   wattlog_host.intake wattlog_host.live wattlog_host.mqtt
-                                   wattlog_host.settings wattlog_host.snapshot
-                                   wattlog_host.store.lookup wattlog_host.store.records
-                                   wattlog_host.store.store wattlog_host.stream
-                                   wattlog_host.updates wattlog_host.web.app wattlog_host.web.connection
-                                   wattlog_host.wire wattlog_host.wishes
-                                   wattlog_pi.system_clock
+host/wattlog_host/app.py  uvicorn wattlog wattlog_host.broker wattlog_host.clock
+                                     wattlog_host.intake wattlog_host.live wattlog_host.mqtt
+                                     wattlog_host.settings wattlog_host.snapshot
+                                     wattlog_host.store.lookup wattlog_host.store.records
+                                     wattlog_host.store.store wattlog_host.stream
+                                     wattlog_host.updates wattlog_host.web.app
+                                     wattlog_host.web.connection wattlog_host.web.questions
+                                     wattlog_host.wire wattlog_host.wishes
+                                     wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
 host/wattlog_host/cli.py           wattlog wattlog.config wattlog_host.app wattlog_host.settings
@@ -194,7 +195,7 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.ingest wattlog_host.
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py      wattlog.config
+host/wattlog_host/settings.py  wattlog.config wattlog_host.house_settings
 host/wattlog_host/snapshot.py      wattlog.sml wattlog_host.clock wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
@@ -205,15 +206,45 @@ host/wattlog_host/updates.py       msgpack wattlog_host.bounds wattlog_host.stat
                                    wattlog_host.wire
 host/wattlog_host/wire.py          msgpack wattlog.recordreader wattlog_host.bounds
 host/wattlog_host/wishes.py
+host/wattlog_host/house_settings.py  wattlog.config wattlog_host.history.tariff
+                                     wattlog_host.history.zone
+host/wattlog_host/history/__init__.py
+host/wattlog_host/history/answers.py  wattlog_host.history.book wattlog_host.history.columns
+                                     wattlog_host.history.days wattlog_host.history.energy
+                                     wattlog_host.history.figures wattlog_host.history.gauge
+                                     wattlog_host.history.house wattlog_host.history.tariff
+                                     wattlog_host.history.zone
+host/wattlog_host/history/blocks.py
+host/wattlog_host/history/book.py  wattlog_host.history.changes wattlog_host.history.columns
+                                     wattlog_host.history.energy wattlog_host.history.house
+                                     wattlog_host.history.powers wattlog_host.history.tariff
+                                     wattlog_host.history.zone
+host/wattlog_host/history/changes.py
+host/wattlog_host/history/columns.py
+host/wattlog_host/history/days.py  wattlog_host.history.columns wattlog_host.history.figures
+                                     wattlog_host.history.house
+host/wattlog_host/history/energy.py  wattlog_host.history.columns
+host/wattlog_host/history/figures.py  wattlog_host.history.book wattlog_host.history.columns
+                                     wattlog_host.history.energy wattlog_host.history.house
+                                     wattlog_host.history.tariff wattlog_host.history.zone
+host/wattlog_host/history/gauge.py  wattlog_host.history.columns wattlog_host.history.energy
+                                     wattlog_host.history.house wattlog_host.history.zone
+                                     wattlog_host.units
+host/wattlog_host/history/house.py  wattlog_host.history.columns wattlog_host.units
+host/wattlog_host/history/powers.py  wattlog_host.history.changes wattlog_host.history.columns
+                                     wattlog_host.history.energy wattlog_host.history.gauge
+                                     wattlog_host.history.house
+host/wattlog_host/history/rollup.py  wattlog_host.history.blocks wattlog_host.history.columns
+host/wattlog_host/history/tariff.py  wattlog_host.history.zone
+host/wattlog_host/history/zone.py
 host/wattlog_host/store/__init__.py
-host/wattlog_host/store/batches.py   sqlalchemy.* wattlog.sml wattlog_host.gaps
+host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.database wattlog_host.store.kin
-                                     wattlog_host.store.logs
-                                     wattlog_host.store.lookup
+                                     wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
-                                     wattlog_host.store.tables wattlog_host.wire
-                                     wattlog_pi.system_clock
+                                     wattlog_host.store.rollups wattlog_host.store.tables
+                                     wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock
@@ -226,24 +257,39 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
-host/wattlog_host/store/places.py    sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
-                                     wattlog_host.placing
-                                     wattlog_host.store.lookup wattlog_host.store.tables
+host/wattlog_host/store/places.py  sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
+                                     wattlog_host.placing wattlog_host.store.lookup
+                                     wattlog_host.store.rollups wattlog_host.store.tables
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py     wattlog_host.store.records wattlog_host.store.writer
+host/wattlog_host/store/store.py  wattlog_host.history.changes wattlog_host.history.columns
+                                     wattlog_host.store.records wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
-host/wattlog_host/store/writer.py    sqlalchemy.* wattlog_host.store.batches
-                                     wattlog_host.store.database wattlog_host.store.lookup
-                                     wattlog_host.store.records wattlog_host.store.tables
+host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
+                                     wattlog_host.history.columns wattlog_host.store.batches
+                                     wattlog_host.store.database wattlog_host.store.history
+                                     wattlog_host.store.lookup wattlog_host.store.records
+                                     wattlog_host.store.retention wattlog_host.store.rollups
+                                     wattlog_host.store.tables
+host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
+                                     wattlog_host.history.columns wattlog_host.store.lookup
+                                     wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
+                                     wattlog_host.history.rollup wattlog_host.store.rollups
+                                     wattlog_host.store.tables
+host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog_host.history.blocks
+                                     wattlog_host.history.columns wattlog_host.history.rollup
+                                     wattlog_host.ingest wattlog_host.store.lookup
+                                     wattlog_host.store.tables wattlog_host.units
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
+host/wattlog_host/store/migrations/versions/v0004_rollups.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py       starlette.* wattlog_host.history.book wattlog_host.live
+host/wattlog_host/web/app.py       starlette.* wattlog_host.history.changes wattlog_host.live
                                    wattlog_host.stream wattlog_host.web.api
                                    wattlog_host.web.first wattlog_host.web.guard
                                    wattlog_host.web.pages wattlog_host.web.questions
@@ -257,6 +303,29 @@ host/wattlog_host/web/guard.py     starlette.*
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
                                    wattlog_host.web.assets wattlog_host.web.languages
+host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.history.answers
+                                     wattlog_host.history.book wattlog_host.history.changes
+                                     wattlog_host.history.columns wattlog_host.history.house
+                                     wattlog_host.live wattlog_host.snapshot
+                                     wattlog_host.store.records wattlog_host.stream
+                                     wattlog_host.units wattlog_host.web.asking
+                                     wattlog_host.web.gate wattlog_host.web.openapi
+                                     wattlog_host.web.questions wattlog_host.web.schemas
+host/wattlog_host/web/asking.py  wattlog_host.history.zone wattlog_host.web.times
+host/wattlog_host/web/gate.py
+host/wattlog_host/web/openapi.py  wattlog_host.web.asking wattlog_host.web.schemas
+host/wattlog_host/web/questions.py  wattlog_host.history.answers wattlog_host.history.days
+                                     wattlog_host.history.gauge wattlog_host.history.house
+                                     wattlog_host.history.tariff wattlog_host.history.zone
+                                     wattlog_host.units wattlog_host.web.asking
+                                     wattlog_host.web.schemas wattlog_host.web.shapes
+host/wattlog_host/web/schemas.py
+host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
+                                     wattlog_host.history.columns wattlog_host.history.energy
+                                     wattlog_host.history.figures wattlog_host.history.gauge
+                                     wattlog_host.history.house wattlog_host.history.tariff
+                                     wattlog_host.history.zone wattlog_host.units
+host/wattlog_host/web/times.py  wattlog_host.history.zone
 
 tools/setup/fetch_umqtt.py
 tools/wattlog_sim/world/__init__.py

@@ -4,6 +4,7 @@ It shares nothing with the store but the types: what a host makes of its databas
 """
 
 from collections import namedtuple
+from functools import cache
 from itertools import pairwise
 
 from wattlog_host.history.columns import (
@@ -28,9 +29,12 @@ class MemoryHistory:
     """readings: {meter id: [(time_ms, {channel: stored value})]}, rising."""
 
     def __init__(self, readings, losses=()):
-        self.all = {meter_id: sorted(rows, key=lambda row: row[0]) for meter_id, rows in readings.items()}
+        self.all = {
+            meter_id: sorted(rows, key=lambda row: row[0]) for meter_id, rows in readings.items()
+        }
         self.lost = list(losses)
         self.asked = []
+        self._gauges, self._registers = cache(self._all_gauges), cache(self._all_registers)
 
     def meters(self):
         return [
@@ -48,11 +52,25 @@ class MemoryHistory:
     def gauges(self, meter_id, channel, start_ms, end_ms, step_s):
         assert step_s in STEPS_S and BY_ID[channel].kind == "gauge"
         self.asked.append(("gauges", meter_id, channel, start_ms, end_ms, step_s))
+        rows = [
+            row
+            for row in self._gauges(meter_id, channel, step_s)
+            if row[0] < end_ms and row[0] + 1000 * step_s > start_ms
+        ]
+        return (
+            Gauges(*map(list, zip(*rows, strict=True)))
+            if rows
+            else Gauges(*([] for _ in range(6)))
+        )
+
+    def _all_gauges(self, meter_id, channel, step_s):
         step_ms = 1000 * step_s
         found = {}
 
         def bucket(start):
-            return found.setdefault(start, {"values": [], "integral": 0, "covered": 0, "readings": 0})
+            return found.setdefault(
+                start, {"values": [], "integral": 0, "covered": 0, "readings": 0}
+            )
 
         for at, value in (points := self.points(meter_id, channel)):
             one = bucket(at // step_ms * step_ms)
@@ -65,16 +83,33 @@ class MemoryHistory:
                     one["values"].append(value)
                     one["integral"] += value * spoken
                     one["covered"] += spoken
-        rows = [
-            (start, min(one["values"]), max(one["values"]), one["integral"], one["covered"], one["readings"])
+        return [
+            (
+                start,
+                min(one["values"]),
+                max(one["values"]),
+                one["integral"],
+                one["covered"],
+                one["readings"],
+            )
             for start, one in sorted(found.items())
-            if start < end_ms and start + step_ms > start_ms
         ]
-        return Gauges(*map(list, zip(*rows, strict=True))) if rows else Gauges(*([] for _ in range(6)))
 
     def registers(self, meter_id, channel, start_ms, end_ms, step_s):
         assert step_s in STEPS_S and BY_ID[channel].kind == "counter"
         self.asked.append(("registers", meter_id, channel, start_ms, end_ms, step_s))
+        step_ms, rows = 1000 * step_s, self._registers(meter_id, channel, step_s)
+        low = [row for row in rows if row[0] + step_ms <= start_ms][-1:]
+        high = [row for row in rows if row[0] >= end_ms][:1]
+        inside = [row for row in rows if row[0] < end_ms and row[0] + step_ms > start_ms]
+        chosen = low + inside + high
+        return (
+            Registers(*map(list, zip(*chosen, strict=True)))
+            if chosen
+            else Registers(*([] for _ in range(9)))
+        )
+
+    def _all_registers(self, meter_id, channel, step_s):
         step_ms = 1000 * step_s
         points = self.points(meter_id, channel)
         covered = {}
@@ -92,11 +127,7 @@ class MemoryHistory:
                 (start, *own[0], *own[-1], sum(step for step in steps if step > 0),
                  sum(step < 0 for step in steps), covered.get(start, 0), len(own))
             )  # fmt: skip
-        low = [row for row in rows if row[0] + step_ms <= start_ms][-1:]
-        high = [row for row in rows if row[0] >= end_ms][:1]
-        inside = [row for row in rows if row[0] < end_ms and row[0] + step_ms > start_ms]
-        chosen = low + inside + high
-        return Registers(*map(list, zip(*chosen, strict=True))) if chosen else Registers(*([] for _ in range(9)))
+        return rows
 
     def readings(self, meter_id, start_ms, end_ms, count_max):
         rows = [(at, values) for at, values in self.all[meter_id] if start_ms <= at < end_ms]

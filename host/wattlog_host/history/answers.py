@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -131,7 +132,7 @@ class Answers:
         self._mark = book.mark()
         self._history, self._book, self._zone, self._tariffs = history, book, zone, tariffs
         self._now_ms = now_ms
-        self.meters: list[MeterInfo] = history.meters()
+        self.meters: list[MeterInfo] = book.meters(history, self._mark)
 
     def chosen(self, name: str | None) -> list[Member]:
         """Return the house, or the meter of this id, server id in hex, or label; see members()."""
@@ -181,7 +182,8 @@ class Answers:
         return self.counts(chosen).total(*span), self._power(chosen, span)
 
     def _power(self, chosen: Sequence[Member], span: Span) -> Power:
-        return gauge.power_of(self._history, chosen, gauge.POWER_KEY, *span)
+        lines = self._book.lines([one.meter for one in chosen], self._now_ms)
+        return self._book.powers.of(self._history, chosen, lines.starts, span, self._mark)
 
     # --- days --------------------------------------------------------------------------------
 
@@ -202,8 +204,7 @@ class Answers:
             return Usual([], None)
         counts = self.counts(chosen)
         found = days_of(counts)
-        lines = counts.lines
-        starts = [lines.at[place] for place in lines.day_line]
+        starts = counts.lines.starts
         indexes = [
             index
             for index, start_ms in enumerate(starts[:-1])
@@ -247,6 +248,8 @@ class Answers:
         span: Span,
         points: int,
         after_ms: int | None = None,
+        *,
+        with_energy: bool = False,
     ) -> CurveAnswer:
         """Return a gauge by about so many buckets; only those that begin behind after_ms."""
         width_s, step_s = gauge.width_for(span.end_ms - span.start_ms, points)
@@ -254,9 +257,9 @@ class Answers:
         if low_ms >= high_ms:
             return CurveAnswer(width_s, Curve([], [], [], [], []), None)
         found = gauge.gauges_of(self._history, chosen, key, (low_ms, high_ms), step_s)
-        made = gauge.curve(found, 1000 * width_s)
+        made = gauge.curve(found, 1000 * step_s, 1000 * width_s)
         imported = None
-        if key in gauge.POWER_KEYS:
+        if with_energy and key in gauge.POWER_KEYS:
             imported = self._imported(chosen, made, (low_ms, high_ms), width_s, step_s)
         return CurveAnswer(width_s, made, imported)
 
@@ -319,7 +322,7 @@ class Answers:
         for member in chosen:
             for channel in member.channels(IMPORT):
                 of = self._history.registers(member.meter.id, channel, *span, step_s)
-                at = Climb(of, step_s).at
+                at = lru_cache(2)(Climb(of, step_s, tells_coverage=False).at)
                 parts = [
                     None if low is None else between(at(start_ms), at(start_ms + width_ms))
                     for start_ms, low in zip(made.start_ms, made.minimum, strict=True)

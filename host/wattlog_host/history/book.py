@@ -11,10 +11,14 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Protocol
+from itertools import pairwise
+from typing import NamedTuple
 
-from wattlog_host.history.columns import MeterInfo
+from wattlog_host.history.changes import Notes, Unwatched
+from wattlog_host.history.columns import History, MeterInfo
 from wattlog_host.history.energy import Climb, Load, Point, moved, points
+from wattlog_host.history.house import IMPORT
+from wattlog_host.history.powers import PowerBook
 from wattlog_host.history.tariff import Price, Tariffs
 from wattlog_host.history.zone import Zone
 
@@ -25,26 +29,32 @@ LINES_AT_ONCE = 400
 _HOUR_S = 3600
 
 
-class Changes(Protocol):
-    """Who knows from when on a meter's past is no longer what it was."""
+class Spent(NamedTuple):
+    """Until each of some instants: energy times its price, and the energy that has none."""
 
-    def mark(self) -> int:
-        """Return a mark for all that has changed up to now."""
-
-    def since(self, mark: int, meter_id: int) -> int | None:
-        """Return the earliest time that changed after the mark, None where nothing did."""
+    units_ct_e6: list[int]
+    unpriced: list[int]
 
 
-class Unwatched:
-    """For a store that tells nothing: after every look all may have changed."""
+def prices_of(energy: str, prices: Sequence[Price]) -> list[int | None]:
+    """Return the prices of import or export."""
+    if energy == IMPORT:
+        return [price.import_ct_e6 for price in prices]
+    return [price.export_ct_e6 for price in prices]
 
-    def mark(self) -> int:
-        """Return a mark that says nothing."""
-        return 0
 
-    def since(self, mark: int, meter_id: int) -> int | None:
-        """Return that everything may have changed."""
-        return 0
+def spend(climbs: Sequence[int], prices: Sequence[int | None]) -> Spent:
+    """Return what is spent until each instant, from the climbs there and the prices from there."""
+    found = Spent([0], [0])
+    spent = unpriced = 0
+    for (before, after), price in zip(pairwise(climbs), prices, strict=False):
+        if price is None:
+            unpriced += after - before
+        else:
+            spent += (after - before) * price
+        found.units_ct_e6.append(spent)
+        found.unpriced.append(unpriced)
+    return found
 
 
 class Column:
@@ -54,6 +64,7 @@ class Column:
         """Make one without lines."""
         self._climb, self._covered, self._falls = array("q"), array("q"), array("q")
         self._silent: dict[int, tuple[int, int, int]] = {}
+        self._spent: dict[str, Spent] = {}
         self.mark = 0
 
     def __len__(self) -> int:
@@ -64,6 +75,12 @@ class Column:
         """Return the point at a line."""
         silence = self._silent.get(index, (None, 0, 0))
         return Point(self._climb[index], self._covered[index], self._falls[index], *silence)
+
+    def spent(self, energy: str, prices: Sequence[Price]) -> Spent:
+        """Return what was spent until each line, by the prices that hold from there on."""
+        if energy not in self._spent:
+            self._spent[energy] = spend(self._climb, prices_of(energy, prices))
+        return self._spent[energy]
 
     def climbs(self) -> "array[int]":
         """Return the climb at all lines; not to be changed."""
@@ -110,6 +127,8 @@ class Lines:
         self.day_line.append(len(self.prices))
         self.prices.append(Price(zone.day_start(day), None, None))
         self.at = [price.start_ms for price in self.prices]
+        self.starts = [self.at[line] for line in self.day_line]
+        """When each day begins, and when the last one ends."""
 
     def before(self, time_ms: int) -> int:
         """Return the index of the last line at or before, -1 for none."""
@@ -123,13 +142,23 @@ class Lines:
 class Book:
     """All counters by lines; one at a time may look, from any thread."""
 
-    def __init__(self, zone: Zone, tariffs: Tariffs, changes: Changes | None = None) -> None:
+    def __init__(self, zone: Zone, tariffs: Tariffs, changes: Notes | None = None) -> None:
         """Take who tells what changed in the store."""
         self._zone, self._tariffs = zone, tariffs
         self._changes = changes or Unwatched()
         self._lock = threading.Lock()
         self._lines: Lines | None = None
         self._columns: OrderedDict[tuple[int, int], Column] = OrderedDict()
+        self._meters: tuple[int, list[MeterInfo]] = (-1, [])
+        self.powers = PowerBook(self._changes)
+
+    def meters(self, history: History, mark: int) -> list[MeterInfo]:
+        """Return the meters, asked for only where something changed."""
+        known, found = self._meters
+        if known != mark:
+            found = history.meters()
+            self._meters = (mark, found)
+        return found
 
     def mark(self) -> int:
         """Return the mark to hand to column(), taken before the store is asked anything.

@@ -1,8 +1,36 @@
 """From when on the past is no longer what it was: whoever writes tells, whoever remembers asks."""
 
 import threading
+from typing import Protocol
 
 NOTES_MAX = 1_000
+
+
+class Notes(Protocol):
+    """Who knows from when on a meter's past is no longer what it was."""
+
+    def mark(self) -> int:
+        """Return a mark for all that has changed up to now; the same where nothing did."""
+
+    def since(self, mark: int, meter_id: int) -> int | None:
+        """Return the earliest time that changed after the mark, None where nothing did."""
+
+
+class Unwatched:
+    """For a store that tells nothing: after every look all may have changed."""
+
+    def __init__(self) -> None:
+        """Make one that knows nothing."""
+        self._mark = 0
+
+    def mark(self) -> int:
+        """Return a mark that no other is equal to."""
+        self._mark += 1
+        return self._mark
+
+    def since(self, mark: int, meter_id: int) -> int | None:
+        """Return that everything may have changed."""
+        return 0
 
 
 class Changes:

@@ -46,7 +46,7 @@ def days_of(counts: Counts) -> Days:
     days, places = lines.days, lines.day_line
     imported = [0] * len(days)
     is_usual = [counts.has(IMPORT)] * len(days)
-    starts = [lines.at[place] for place in places]
+    starts = lines.starts
     covered = [0] * len(days)
     for member in counts.members:
         for channel in member.channels(IMPORT):

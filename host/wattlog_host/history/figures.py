@@ -1,12 +1,12 @@
 """Energy, coverage and cost of times, for one meter or the house: sums of what the book holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
 
-from wattlog_host.history.book import Book, Column, Lines
+from wattlog_host.history.book import Book, Column, Lines, prices_of, spend
 from wattlog_host.history.columns import History, Registers
 from wattlog_host.history.energy import Load, Point, between, moved, points
 from wattlog_host.history.house import EXPORT, IMPORT, Member
@@ -53,6 +53,14 @@ class Figures:
         return not self.is_over or (self.coverage or 0) < FULL_COVERAGE
 
 
+class Tally(NamedTuple):
+    """What there was of a counter until an instant: beside the point what its energy costs."""
+
+    point: Point
+    spent: int
+    unpriced: int
+
+
 class Frame(NamedTuple):
     """The whole unit of the calendar that a time is, or is cut from."""
 
@@ -81,6 +89,7 @@ class Counts:
         self.last_ms = max((one.meter.last_ms for one in members), default=now_ms)
         self.lines: Lines = book.lines([one.meter for one in members], now_ms)
         self._columns: dict[tuple[int, int], Column] = {}
+        self._tallies: dict[tuple[int, int, int], Tally] = {}
 
     def has(self, energy: str) -> bool:
         """Tell whether any member counts this."""
@@ -94,29 +103,50 @@ class Counts:
             self._columns[name] = self._book.column(load, self.lines, name, self._mark)
         return self._columns[name]
 
-    def points(self, meter_id: int, channel: int, times: Sequence[int]) -> list[Point]:
-        """Return a counter's points at rising instants, from one beginning.
+    def tallies(
+        self, meter_id: int, channel: int, energy: str, bounds: Sequence[int]
+    ) -> list[Tally]:
+        """Return a counter's tallies at rising instants, from one beginning.
 
         Where one between the first and the last is no line of the book, all are looked up anew.
         """
-        lines, at = self.lines, self.lines.at
-        indexes = [lines.before(time_ms) for time_ms in times]
-        pairs = list(zip(times, indexes, strict=True))
-        if any(
-            0 <= index < len(at) - 1 and at[index] != time_ms for time_ms, index in pairs[1:-1]
-        ):
-            return points(self._load(meter_id, channel), times)
-        column = self.column(meter_id, channel)
-        return [self._point(meter_id, channel, column, *pair) for pair in pairs]
+        lines = self.lines
+        indexes = [lines.before(time_ms) for time_ms in bounds]
+        inner = zip(bounds[1:-1], indexes[1:-1], strict=True)
+        if all(not 0 <= index < len(lines.at) - 1 or lines.at[index] == at for at, index in inner):
+            return [
+                self._tally(meter_id, channel, energy, at, index)
+                for at, index in zip(bounds, indexes, strict=True)
+            ]
+        times = sorted({*bounds, *lines.within(bounds[0], bounds[-1])})
+        found = points(self._load(meter_id, channel), times)
+        prices = prices_of(energy, [self._price(time_ms) for time_ms in times])
+        spent = spend([point.climb for point in found], prices)
+        tallies = dict(zip(times, map(Tally, found, *spent), strict=True))
+        return [tallies[time_ms] for time_ms in bounds]
 
-    def _point(
-        self, meter_id: int, channel: int, column: Column, time_ms: int, index: int
-    ) -> Point:
-        at = self.lines.at
+    def _tally(self, meter_id: int, channel: int, energy: str, time_ms: int, index: int) -> Tally:
+        name = (meter_id, channel, time_ms)
+        if name not in self._tallies:
+            self._tallies[name] = self._made(meter_id, channel, energy, time_ms, index)
+        return self._tallies[name]
+
+    def _made(self, meter_id: int, channel: int, energy: str, time_ms: int, index: int) -> Tally:
+        at, column = self.lines.at, self.column(meter_id, channel)
+        line = column[max(index, 0)]
+        spent, unpriced = 0, 0
+        if self.tariffs.tariffs:
+            kept = column.spent(energy, self.lines.prices)
+            spent, unpriced = kept.units_ct_e6[max(index, 0)], kept.unpriced[max(index, 0)]
         if index < 0 or index == len(at) - 1 or at[index] == time_ms:
-            return column[max(index, 0)]
-        line, point = points(self._load(meter_id, channel), [at[index], time_ms])
-        return moved(point, line, column[index])
+            return Tally(line, spent, unpriced)
+        start, point = points(self._load(meter_id, channel), [at[index], time_ms])
+        point = moved(point, start, line)
+        (price,) = prices_of(energy, [self.lines.prices[index]])
+        more = point.climb - line.climb
+        if price is None:
+            return Tally(point, spent, unpriced + more)
+        return Tally(point, spent + more * price, unpriced)
 
     def _load(self, meter_id: int, channel: int) -> Load:
         def load(start_ms: int, end_ms: int, step_s: int) -> Registers:
@@ -124,26 +154,35 @@ class Counts:
 
         return load
 
+    def _price(self, time_ms: int) -> Price:
+        index = self.lines.before(time_ms)
+        return self.lines.prices[index] if index >= 0 else NONE_BEFORE
+
     def figures(self, bounds: Sequence[int], frames: Sequence[Frame]) -> list[Figures]:
         """Return the times between neighbours of bounds, and at last all of them as one.
 
         frames has one for each, what its coverage is measured against; the last one is of all.
         """
-        times = sorted({*bounds, *self._price_changes(bounds[0], bounds[-1])})
-        prices = [self._price(time_ms) for time_ms in times[:-1]]
-        counted = {
-            energy: [
-                (member, self.points(member.meter.id, channel, times), not index)
-                for member in self.members
-                for index, channel in enumerate(member.channels(energy))
-            ]
+        counters = [
+            _Counter(
+                member, energy, not index,
+                self.tallies(member.meter.id, channel, energy, bounds),
+            )
             for energy in (IMPORT, EXPORT)
-        }
-        places = {time_ms: index for index, time_ms in enumerate(times)}
-        spans = [*pairwise(bounds), (bounds[0], bounds[-1])]
+            for member in self.members
+            for index, channel in enumerate(member.channels(energy))
+        ]  # fmt: skip
+        standing: list[Decimal] = []
+        if self.tariffs.tariffs:
+            # Nobody pays before the first reading for what nobody knows, nor for what is to come.
+            low_ms, high_ms = self.first_ms, max(self.first_ms, self.now_ms)
+            standing = [
+                self.tariffs.standing_until(min(max(at, low_ms), high_ms)) for at in bounds
+            ]
+        places = [*pairwise(range(len(bounds))), (0, len(bounds) - 1)]
         return [
-            self._figures(counted, prices, times, (places[start_ms], places[end_ms]), frame)
-            for (start_ms, end_ms), frame in zip(spans, frames, strict=True)
+            self._figures(counters, (bounds[start], bounds[end]), (start, end), frame, standing)
+            for (start, end), frame in zip(places, frames, strict=True)
         ]
 
     def total(self, start_ms: int, end_ms: int) -> Figures:
@@ -151,78 +190,54 @@ class Counts:
         frame = Frame(start_ms, max(start_ms, min(end_ms, self.now_ms)))
         return replace(self.figures([start_ms, end_ms], [frame, frame])[-1], is_over=True)
 
-    def _price_changes(self, start_ms: int, end_ms: int) -> list[int]:
-        return self.lines.within(start_ms, end_ms) if self.tariffs.tariffs else []
-
-    def _price(self, time_ms: int) -> Price:
-        index = self.lines.before(time_ms)
-        return self.lines.prices[index] if index >= 0 else NONE_BEFORE
-
     def _figures(
         self,
-        counted: "dict[str, list[tuple[Member, list[Point], bool]]]",
-        prices: Sequence[Price],
-        times: Sequence[int],
+        counters: "Sequence[_Counter]",
+        span: tuple[int, int],
         place: tuple[int, int],
         frame: Frame,
+        standing: Sequence[Decimal],
     ) -> Figures:
         start, end = place
-        sums: dict[str, int | None] = {}
-        estimated = covered_ms = resets = 0
+        amounts: dict[str, int] = {}
+        spent = {IMPORT: 0, EXPORT: 0}
+        unpriced = {IMPORT: 0, EXPORT: 0}
+        estimated = covered_ms = length_ms = resets = 0
         # The import tells coverage and estimates; where nothing is imported, the export does.
-        teller = IMPORT if counted[IMPORT] else EXPORT
-        length_ms = 0
-        for energy, counters in counted.items():
-            amount = 0
-            for member, at, is_first in counters:
-                found = between(at[start], at[end])
-                amount += found.amount
-                resets += found.falls
-                if energy == teller:
-                    estimated += found.estimated
-                    if is_first:
-                        covered_ms += found.covered_ms
-                        length_ms += member.overlap_ms(*frame)
-            sums[energy] = amount if counters else None
-        start_ms, end_ms = times[start], times[end]
-        imported, exported = sums[IMPORT], sums[EXPORT]
+        teller = counters[0].energy if counters else IMPORT
+        for member, energy, is_first, at in counters:
+            before, after = at[start], at[end]
+            found = between(before.point, after.point)
+            amounts[energy] = amounts.get(energy, 0) + found.amount
+            spent[energy] += after.spent - before.spent
+            unpriced[energy] += after.unpriced - before.unpriced
+            resets += found.falls
+            if energy == teller:
+                estimated += found.estimated
+                if is_first:
+                    covered_ms += found.covered_ms
+                    length_ms += member.overlap_ms(*frame)
         bill = None
-        if self.tariffs.tariffs and imported is not None:
-            bill = self._bill(counted, prices[start:end], place, (start_ms, end_ms))
+        if standing and IMPORT in amounts:
+            fixed, credit = standing[end] - standing[start], money(spent[EXPORT])
+            is_known = not unpriced[IMPORT] and self._has_price(span)
+            cost = money(spent[IMPORT]) + fixed - credit if is_known else None
+            bill = Bill(cost, fixed, credit, unpriced[IMPORT])
         return Figures(
-            start_ms, end_ms, imported, exported, estimated, covered_ms, length_ms,
+            *span, amounts.get(IMPORT), amounts.get(EXPORT), estimated, covered_ms, length_ms,
             frame.end_ms <= self.now_ms, resets, bill,
         )  # fmt: skip
 
-    def _bill(
-        self,
-        counted: "dict[str, list[tuple[Member, list[Point], bool]]]",
-        prices: Sequence[Price],
-        place: tuple[int, int],
-        span: tuple[int, int],
-    ) -> Bill:
-        start, end = place
-        amounts = {
-            energy: [
-                sum(at[index + 1].climb - at[index].climb for _, at, _ in counters)
-                for index in range(start, end)
-            ]
-            for energy, counters in counted.items()
-        }
-        bought: dict[Decimal | None, int] = {}
-        sold: dict[Decimal | None, int] = {}
-        for price, amount in zip(prices, amounts[IMPORT], strict=True):
-            bought[price.import_ct] = bought.get(price.import_ct, 0) + amount
-        for price, amount in zip(prices, amounts[EXPORT], strict=True):
-            sold[price.export_ct] = sold.get(price.export_ct, 0) + amount
-        unpriced = bought.pop(None, 0)
-        credit = _sum(sold)
-        # Nobody pays before the first reading for what nobody knows, nor for what is to come.
-        standing = self.tariffs.standing(max(span[0], self.first_ms), min(span[1], self.now_ms))
-        cost = _sum(bought) + standing - credit
-        return Bill(None if unpriced or not bought else cost, standing, credit, unpriced)
+    def _has_price(self, span: tuple[int, int]) -> bool:
+        """Tell whether a tariff is valid at the start or at the end; between them energy tells."""
+        ends = (self._price(span[0]), self._price(span[1] - 1))
+        return any(price.import_ct_e6 is not None for price in ends)
 
 
-def _sum(amounts: Mapping[Decimal | None, int]) -> Decimal:
-    """Return what amounts cost by their prices; one without a price counts for nothing."""
-    return sum((money(amount, ct) for ct, amount in amounts.items() if ct is not None), Decimal(0))
+class _Counter(NamedTuple):
+    """A register of a member: what it counts, whether as its first one, its tallies."""
+
+    member: Member
+    energy: str
+    is_first: bool
+    at: list[Tally]

@@ -1,6 +1,8 @@
 """A gauge over time, of one meter or summed over a house: curves, means, what is always on."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from datetime import time, timedelta
 from typing import NamedTuple
 
 from wattlog_host.history.columns import STEPS_S, Gauges, History
@@ -140,7 +142,7 @@ def power_of(
     )
 
 
-def curve(gauges: Gauges, width_ms: int) -> Curve:
+def curve(gauges: Gauges, step_ms: int, width_ms: int) -> Curve:
     """Merge buckets into longer ones."""
     out = Curve([], [], [], [], [])
     index, count = 0, len(gauges.start_ms)
@@ -148,9 +150,10 @@ def curve(gauges: Gauges, width_ms: int) -> Curve:
     after_ms = None
     while index < count:
         start_ms = starts[index] - starts[index] % width_ms
-        end = index + 1
-        while end < count and starts[end] < start_ms + width_ms:
-            end += 1
+        # Mostly none is missing: then it is known where the next one begins.
+        end = index + (start_ms + width_ms - starts[index]) // step_ms
+        if end > count or starts[end - 1] != start_ms + width_ms - step_ms:
+            end = bisect_left(starts, start_ms + width_ms, index)
         if after_ms is not None and start_ms > after_ms:
             _add(out, after_ms, None, None, None, 0)
         minimum, maximum = min(low[index:end]), max(high[index:end])
@@ -191,10 +194,21 @@ def quarters(gauges: Gauges) -> list[Quarter]:
 
 def base_load(found: Sequence[Quarter], zone: Zone) -> float | None:
     """Return what is always on: the tenth percentile of the means from 1 to 5 o'clock at night."""
-    nights = sorted(one.mean for one in found if zone.local(one.start_ms).hour in NIGHT_HOURS)
+    if not found:
+        return None
+    starts = [one.start_ms for one in found]
+    nights: list[float] = []
+    day, last = zone.day(starts[0]), zone.day(starts[-1])
+    while day <= last:
+        low, high = (
+            bisect_left(starts, zone.at(day, time(hour)))
+            for hour in (NIGHT_HOURS.start, NIGHT_HOURS.stop)
+        )
+        nights += [one.mean for one in found[low:high]]
+        day += timedelta(days=1)
     if len(nights) < BASE_QUARTERS_MIN:
         return None
-    return nights[(len(nights) - 1) * BASE_PERCENT // 100]
+    return sorted(nights)[(len(nights) - 1) * BASE_PERCENT // 100]
 
 
 def peaks(found: Sequence[Quarter]) -> list[Quarter]:

@@ -1,11 +1,12 @@
 """What energy costs: prices with a validity, windows of the day, a standing charge. Exact."""
 
 from bisect import bisect_right
+from calendar import isleap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from wattlog_host.history.zone import Zone
@@ -18,6 +19,8 @@ WEEK = 7 * QUARTERS_DAY
 UNITS_PER_KWH = 10**8
 """A stored energy has 5 decimals of a Wh."""
 CT_PER_EUR = 100
+_MONEY_PLACES = 8 + 2 + 6
+_DAYS_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """One contract: prices are ct per kWh without rounding; valid_to is its last day."""
+    """One contract: prices are ct per kWh with at most 6 decimals; valid_to is its last day."""
 
     valid_from: date
     valid_to: date | None
@@ -80,11 +83,11 @@ class Tariff:
 
 
 class Price(NamedTuple):
-    """What a kWh costs from start_ms on, until the next; None where no tariff is valid."""
+    """What a kWh costs from start_ms on, until the next, in 10**-6 ct; None without a tariff."""
 
     start_ms: int
-    import_ct: Decimal | None
-    export_ct: Decimal | None
+    import_ct_e6: int | None
+    export_ct_e6: int | None
 
 
 NO_PRICE = (None, None)
@@ -98,6 +101,7 @@ class Tariffs:
         self.tariffs = tuple(tariffs)
         self._zone = zone
         self._starts = [tariff.valid_from for tariff in tariffs]
+        self._standing_before = lru_cache(_DAYS_KEPT)(self._sum_before)
 
     def on(self, day: date) -> Tariff | None:
         """Return the tariff in effect on a local day."""
@@ -122,63 +126,65 @@ class Tariffs:
         start, end = zone.day_start(day), zone.day_start(day + timedelta(days=1))
         if tariff is None:
             return [Price(start, *NO_PRICE)]
-        export = tariff.export_ct_per_kwh
+        export = _e6(tariff.export_ct_per_kwh)
         if end - start == DAY_MS:
             # No day has two changes of the clock, so that one of 24 hours has none.
             steps = tariff.steps[day.weekday()]
-            return [Price(start + quarter * QUARTER_MS, ct, export) for quarter, ct in steps]
+            return [Price(start + quarter * QUARTER_MS, _e6(ct), export) for quarter, ct in steps]
         found: list[Price] = []
         for at in range(start, end, QUARTER_MS):
             shown = zone.local(at)
             quarter = (60 * shown.hour + shown.minute) // 15
-            ct = tariff.week[shown.weekday() * QUARTERS_DAY + quarter]
-            if not found or found[-1].import_ct != ct:
+            ct = _e6(tariff.week[shown.weekday() * QUARTERS_DAY + quarter])
+            if not found or found[-1].import_ct_e6 != ct:
                 found.append(Price(at, ct, export))
         return found
 
-    def standing(self, start_ms: int, end_ms: int) -> Decimal:
-        """Return the standing charge of this time, pro rata of real local days and years.
+    def standing_until(self, time_ms: int) -> Decimal:
+        """Return the standing charge of all that was before, pro rata of real local days.
 
-        A day takes the year's charge through 365 or 366, however many hours it has.
+        A day takes the year's charge through 365 or 366, however many hours it has. Only
+        differences are of use; they add up.
         """
-        if end_ms <= start_ms:
-            return Decimal(0)
-        total = self._standing_until(end_ms) - self._standing_until(start_ms)
-        return Decimal(total.numerator) / Decimal(total.denominator)
-
-    def _standing_until(self, time_ms: int) -> Fraction:
-        """Return the charge of all that was before, exactly, so that parts add up."""
         zone = self._zone
         today = zone.day(time_ms)
-        total = Fraction(0)
+        total = self._standing_before(today)
+        tariff = self.on(today)
+        if tariff is not None and tariff.standing_per_year:
+            start = zone.day_start(today)
+            length = zone.day_start(today + timedelta(days=1)) - start
+            share = Decimal(time_ms - start) / (length * _year_days(today.year))
+            total += tariff.standing_per_year * share
+        return total
+
+    def _sum_before(self, today: date) -> Decimal:
+        total = Decimal(0)
         for tariff in self.tariffs:
             if tariff.valid_from > today or not tariff.standing_per_year:
                 continue
             last = self.last_day(tariff)
             end = today if last is None else min(today, last + timedelta(days=1))
-            total += Fraction(tariff.standing_per_year) * _years(tariff.valid_from, end)
-        tariff_now = self.on(today)
-        if tariff_now is not None:
-            start = zone.day_start(today)
-            length = zone.day_start(today + timedelta(days=1)) - start
-            share = Fraction(time_ms - start, length * _year_days(today.year))
-            total += Fraction(tariff_now.standing_per_year) * share
+            total += tariff.standing_per_year * _years(tariff.valid_from, end)
         return total
 
 
-def _years(start: date, end: date) -> Fraction:
+def _years(start: date, end: date) -> Decimal:
     """Return the days from start up to end as parts of their years."""
     if start.year == end.year:
-        return Fraction((end - start).days, _year_days(start.year))
-    first = Fraction((date(start.year + 1, 1, 1) - start).days, _year_days(start.year))
-    last = Fraction((end - date(end.year, 1, 1)).days, _year_days(end.year))
+        return Decimal((end - start).days) / _year_days(start.year)
+    first = Decimal((date(start.year + 1, 1, 1) - start).days) / _year_days(start.year)
+    last = Decimal((end - date(end.year, 1, 1)).days) / _year_days(end.year)
     return first + (end.year - start.year - 1) + last
 
 
 def _year_days(year: int) -> int:
-    return 366 if date(year, 12, 31).timetuple().tm_yday == 366 else 365
+    return 366 if isleap(year) else 365
 
 
-def money(units: int, ct_per_kwh: Decimal) -> Decimal:
-    """Return what this stored energy costs in whole currency; exact."""
-    return Decimal(units) * ct_per_kwh / (UNITS_PER_KWH * CT_PER_EUR)
+def _e6(ct: Decimal) -> int:
+    return int(ct.scaleb(6))
+
+
+def money(units_ct_e6: int) -> Decimal:
+    """Return the sum of stored energies times their prices in whole currency; exact."""
+    return Decimal(units_ct_e6).scaleb(-_MONEY_PLACES)

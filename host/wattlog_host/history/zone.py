@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -76,15 +76,15 @@ class Zone:
     def start(self, unit: str, time_ms: int) -> int:
         """Return when the unit of the calendar began that this instant is in."""
         if unit == "hour":
-            # Full hours as the wall clock shows them; half-hour zones have them at :30 UTC.
-            return time_ms - (time_ms + self.offset_ms(time_ms)) % HOUR_MS
+            full_ms = self._full_hour(time_ms)
+            return self._clock_change(full_ms, time_ms + 1, full_ms)
         return self.day_start(_first_day(unit, self.day(time_ms)))
 
     def next(self, unit: str, time_ms: int) -> int:
         """Return when the unit after that of this instant begins."""
         if unit == "hour":
-            start = self.start("hour", time_ms)
-            return min(start + HOUR_MS, self._clock_change(start, start + HOUR_MS))
+            end_ms = self._full_hour(time_ms) + HOUR_MS
+            return self._clock_change(self.start("hour", time_ms), end_ms, end_ms)
         first = _first_day(unit, self.day(time_ms))
         return self.day_start(_next_first_day(unit, first))
 
@@ -114,23 +114,27 @@ class Zone:
         moment = self.local(time_ms).replace(tzinfo=None) + timedelta(milliseconds=shown_ms)
         return self._instant(moment, 0)
 
-    def noon(self, day: date) -> int:
-        """Return the instant of 12:00 local time."""
-        return self._instant(datetime(day.year, day.month, day.day, 12), 0)  # noqa: DTZ001
+    def at(self, day: date, clock: time) -> int:
+        """Return when the clock shows this time of a day; where it does so twice, the first."""
+        return self._instant(datetime.combine(day, clock), 0)
 
     def _instant(self, moment: datetime, fold: int) -> int:
         aware = moment.replace(tzinfo=self._info, fold=fold)
         return (aware - _EPOCH) // timedelta(milliseconds=1)
 
-    def _clock_change(self, start_ms: int, end_ms: int) -> int:
-        """Return when the offset changes within start < t < end by no full hour, else end_ms."""
-        before, after = self.offset_ms(start_ms), self.offset_ms(end_ms)
+    def _full_hour(self, time_ms: int) -> int:
+        """Return the full hour before, as the wall clock shows it; some zones have it at :30."""
+        return time_ms - (time_ms + self.offset_ms(time_ms)) % HOUR_MS
+
+    def _clock_change(self, start_ms: int, end_ms: int, default_ms: int) -> int:
+        """Return when the clock moves by no full hours within start < t < end, else default_ms."""
+        before, after = self.offset_ms(start_ms), self.offset_ms(end_ms - 1)
         if (before - after) % HOUR_MS == 0:
-            return end_ms
+            return default_ms
         # Only Lord Howe Island moves its clock by half an hour; on a quarter of an hour, as all.
         quarters = range(start_ms, end_ms, HOUR_MS // 4)
         index = bisect_right(quarters, False, key=lambda at: self.offset_ms(at) != before)
-        return quarters[index] if index < len(quarters) else end_ms
+        return quarters[index] if index < len(quarters) else default_ms
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

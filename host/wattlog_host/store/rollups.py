@@ -159,9 +159,7 @@ def due_count(connection: sa.Connection) -> int:
     return int(connection.execute(_COUNT_DUE).scalar_one())
 
 
-def roll(
-    connection: sa.Connection, readings_max: int = READINGS_MAX
-) -> list[tuple[int, int]]:
+def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> list[tuple[int, int]]:
     """Make the buckets of the newest due hours; return (meter id, start of the hour) of each."""
     raw_from_ms = watermark(connection, RAW_FROM)
     longer = _Longer(connection)

@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, Route
 
 from wattlog_host.clock import local_iso
 from wattlog_host.history.answers import Answers, Unanswerable, UnknownMeter
-from wattlog_host.history.book import Book, Changes
+from wattlog_host.history.book import Book
+from wattlog_host.history.changes import Notes
 from wattlog_host.history.columns import History
 from wattlog_host.history.house import NEVER_MS, members
 from wattlog_host.live import LiveView, MeterView
@@ -61,7 +62,7 @@ class Api:
         store: Store,
         clock_ms: Callable[[], int],
         house: House,
-        changes: Changes | None = None,
+        changes: Notes | None = None,
     ) -> None:
         """Take what is true now, the store for what was, and who tells when that changes."""
         self._view, self._hub, self._store, self._clock_ms = view, hub, store, clock_ms

@@ -7,14 +7,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-from wattlog_host.history.book import Changes
+from wattlog_host.history.changes import Notes
 from wattlog_host.live import LiveView
 from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
 from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
 from wattlog_host.web.pages import page_routes
-from wattlog_host.web.questions import House
+from wattlog_host.web.questions import PLAIN_HOUSE, House
 
 GZIP_BYTES_MIN = 500
 # Of a year's curve level 9 takes three times as long, for a twentieth less.
@@ -27,8 +27,8 @@ def make_app(
     store: Store,
     clock_ms: Callable[[], int],
     hostnames: tuple[str, ...],
-    house: House,
-    changes: Changes | None = None,
+    house: House = PLAIN_HOUSE,
+    changes: Notes | None = None,
 ) -> Starlette:
     """Return the web application."""
     api = Api(view, hub, store, clock_ms, house, changes)

@@ -14,7 +14,7 @@ from wattlog_host.history.days import YEAR_DAYS
 from wattlog_host.history.gauge import POWER_KEY, channel_of
 from wattlog_host.history.house import Member
 from wattlog_host.history.tariff import CT_PER_EUR, UNITS_PER_KWH, Tariffs
-from wattlog_host.history.zone import UNITS, Zone
+from wattlog_host.history.zone import UNITS, Zone, named_zone
 from wattlog_host.units import BY_KEY
 from wattlog_host.web import schemas, shapes
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, required
@@ -43,6 +43,11 @@ class House(NamedTuple):
     zone: Zone
     currency: str
     tariffs: Tariffs
+
+
+_UTC = named_zone("UTC")
+PLAIN_HOUSE = House("", _UTC, "EUR", Tariffs((), _UTC))
+"""One of which nothing is set."""
 
 
 class Asked(NamedTuple):
@@ -124,7 +129,9 @@ def _readings(asked: Asked) -> Answer:
         chosen = [one for one in chosen if channel_of(one, key) is not None][:1]
         counted = asked.answers.counter(chosen, BY_KEY[key].id, span, points, after_ms)
         return Answer(shapes.counter(chosen, key, span, counted), span.end_ms)
-    found = asked.answers.curve(chosen, key, span, points, after_ms)
+    found = asked.answers.curve(
+        chosen, key, span, points, after_ms, with_energy=of["energy"] == "yes"
+    )
     return Answer(shapes.curve(chosen, key, span, found), span.end_ms)
 
 
@@ -243,6 +250,10 @@ _POINTS = Parameter(
 )  # fmt: skip
 _AFTER = Parameter("after", "time", "Only what is newer, to go on with.", "1795000000000")
 _CHANNEL = Parameter("channel", "text", "The key of a channel, of /api/meters.", POWER_KEY)
+_WITH_ENERGY = Parameter(
+    "energy", "choice", "Whether a curve of power also tells the import of each bucket; it "
+    "takes as long again.", "yes", choices=("yes", "no"),
+)  # fmt: skip
 _PER = Parameter(
     "per", "choice", "The unit of the calendar; day by default.", "day", choices=UNITS
 )
@@ -259,10 +270,10 @@ _SIDES = tuple(
 )
 
 QUESTIONS = (
-    Question("/api/meters", "The meters, and what each of them tells", (), _meters, schemas.METERS),
+    Question("/api/meters", "The meters, and what each tells", (), _meters, schemas.METERS),
     Question(
         "/api/readings", "Readings as they came, or a curve of at most so many points",
-        (START, END, _AFTER, METER, _CHANNEL, _POINTS), _readings, schemas.READINGS,
+        (START, END, _AFTER, METER, _CHANNEL, _POINTS, _WITH_ENERGY), _readings, schemas.READINGS,
     ),
     Question(
         "/api/energy", "Energy and cost by hours, days, weeks, months or years of the calendar",
@@ -285,7 +296,7 @@ QUESTIONS = (
         (_PRESET, *_SIDES, METER), _compare, schemas.COMPARE,
     ),
     Question(
-        "/api/days", "The days of a month, or the months of a year, each beside what is usual",
+        "/api/days", "The days of a month, or the months of a year, beside what is usual",
         (_MONTH, _YEAR, METER), _days, schemas.DAYS,
     ),
     Question("/api/tariffs", "The tariffs that costs are worked out with", (), _tariffs,

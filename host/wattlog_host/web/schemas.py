@@ -99,7 +99,6 @@ ENERGY = shaped(
     zone=TEXT, currency=TEXT, buckets=listed(_ROW), total={"oneOf": [_ROW, {"type": "null"}]}
 )
 ENERGY_SUMMARY = shaped(
-    currency=TEXT,
     avg_daily=maybe(NUMBER),
     daily=listed(shaped(t=TIME, kwh=maybe(NUMBER), is_partial=FLAG)),
     moving_avg_30d=listed(shaped(t=TIME, kwh=NUMBER)),
@@ -154,15 +153,14 @@ DAYS = shaped(
         )
     )
 )  # fmt: skip
+_WINDOW = shaped(**{"from": TEXT, "to": TEXT, "days": listed(TEXT)}, import_ct_per_kwh=NUMBER)
 TARIFFS = shaped(
     currency=TEXT,
     tariffs=listed(
         shaped(
             valid_from=TEXT, valid_to=maybe(TEXT), is_in_effect=FLAG, import_ct_per_kwh=NUMBER,
             export_ct_per_kwh=NUMBER, standing_per_year=NUMBER,
-            windows=listed(
-                shaped(**{"from": TEXT, "to": TEXT, "days": listed(TEXT)}, import_ct_per_kwh=NUMBER)
-            ),
+            windows=listed(_WINDOW),
         )
     ),
 )  # fmt: skip

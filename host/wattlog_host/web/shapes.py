@@ -1,6 +1,7 @@
 """Answers as JSON: here integers become floats, and here is what each answer's JSON looks like."""
 
 from collections.abc import Mapping, Sequence
+from datetime import time
 from decimal import Decimal
 from typing import Any
 
@@ -33,8 +34,8 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def kwh(units: float | None) -> float | None:
-    """Return a stored energy in kWh."""
-    return None if units is None else units / KWH
+    """Return a stored energy in kWh, as exact as the meter; of a mean no more places than that."""
+    return None if units is None else round(units) / KWH
 
 
 def _money(amount: Decimal | None) -> float | None:
@@ -86,12 +87,12 @@ def _obis(obis: bytes) -> str | None:
 
 def raw(member: Member, found: Sequence[Reading]) -> list[dict[str, Any]]:
     """Return readings as energy-monitor's pages know them."""
-    channel, counters = channel_of(member, "power_w"), member.channels("import")
+    channel, counters = channel_of(member, "power_w") or 0, member.channels("import")
     return [
         {
             "t": one.time_ms,
-            "p": None if (p := one.values.get(channel or 0)) is None else p / 1000,
-            "e": kwh(_sum_of(one.values, counters)),
+            "p": None if (p := one.values.get(channel)) is None else p / 1000,
+            "e": None if (e := _sum_of(one.values, counters)) is None else e / KWH,
         }
         for one in found
     ]
@@ -99,6 +100,8 @@ def raw(member: Member, found: Sequence[Reading]) -> list[dict[str, Any]]:
 
 def _sum_of(stored: Mapping[int, int], channels: Sequence[int]) -> int | None:
     """Return what these registers show together, None where one is missing."""
+    if len(channels) == 1:
+        return stored.get(channels[0])
     if not channels or any(channel not in stored for channel in channels):
         return None
     return sum(stored[channel] for channel in channels)
@@ -201,7 +204,7 @@ def energy(found: EnergyAnswer, zone: Zone, currency: str) -> dict[str, Any]:
 
 def usual(found: Usual, zone: Zone) -> dict[str, Any]:
     """Return /api/energy_summary."""
-    noons = [(zone.noon(row.day), row) for row in found.rows]
+    noons = [(zone.at(row.day, time(12)), row) for row in found.rows]
     return {
         "avg_daily": kwh(found.daily),
         "daily": [

@@ -8,8 +8,8 @@ from wattlog_host.history.zone import NoSuchTime, Zone
 EXAMPLE = "2026-11-27T08:00:00+01:00"
 SECONDS_BELOW = 100_000_000_000
 """A number below is a time in seconds (1973 in ms, the year 5138 in s)."""
-TIME_MS_MAX = 32_503_680_000_000
-"""The year 3000."""
+TIME_MS_MIN, TIME_MS_MAX = -86_400_000, 32_503_680_000_000
+"""The local year 1970, wherever that is, and 3000."""
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)"
@@ -73,6 +73,6 @@ def _of_offset(moment: datetime, offset: str) -> int:
 
 
 def _bounded(time_ms: int) -> int:
-    if not 0 <= time_ms < TIME_MS_MAX:
+    if not TIME_MS_MIN <= time_ms < TIME_MS_MAX:
         raise ValueError("must lie between 1970 and 3000")
     return time_ms
