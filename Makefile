@@ -75,7 +75,8 @@ soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, an
 	@WATTLOG_KILLS=10 $(if $(SEED),WATTLOG_SEED="$(SEED)") $(BIN)/python -m pytest tests/e2e/test_crash.py
 
 clean:  ## remove everything that make made, except recorded data
-	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		host/wattlog_host/web/static/vendor
 	@find agent firmware host tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A checkout that was moved, or whose Python went away, needs a new .venv: its commands name paths.

@@ -5,10 +5,18 @@ import re
 import pytest
 
 import standin
-from browser_helpers import drag, ink, label, part, pinch, ready_again, scroll_to, tap, value_of
-
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
+from browser_helpers import (
+    drag,
+    expect,
+    ink,
+    label,
+    part,
+    pinch,
+    ready_again,
+    scroll_to,
+    tap,
+    value_of,
+)
 
 DAY = "So 25. Okt., 18:07 – Mo 26. Okt. 2026, 18:07"
 

@@ -6,10 +6,7 @@ import pytest
 
 import standin
 import standin_server
-from browser_helpers import ready_again
-
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
+from browser_helpers import expect, ready_again
 
 FIRST = "0a0149534b0003382939"
 

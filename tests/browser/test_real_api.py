@@ -11,12 +11,9 @@ import uvicorn
 import standin
 import standin_server
 from api_world import BERLIN, ApiWorld
-from browser_helpers import ink, ready_again
+from browser_helpers import expect, ink, ready_again
 from memory_history import EXPORT, IMPORT, POWER, WH, W
 from wattlog_host.history.tariff import Tariff
-
-playwright = pytest.importorskip("playwright.sync_api")
-expect = playwright.expect
 
 STEP_MS = 240_000
 DAYS = 20
@@ -71,6 +68,7 @@ def host(world, visitor):
 
 def test_the_page_shows_what_the_host_knows(visitor, host, world, screenshot):
     page = visitor.open(host)
+    expect(page.locator("#link")).to_have_text("live")
     expect(page.locator("#now-watts")).to_have_text("1.067")
     expect(page.locator("[data-stat=energy] strong")).to_contain_text("kWh")
     assert ink(page, "power") > 200 and ink(page, "energy") > 1000

@@ -20,7 +20,7 @@ from wattlog_host.snapshot import snapshot
 from wattlog_host.status import decode_status
 from wattlog_host.store.records import Event, Latest, Losses, LostRun, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
-from wattlog_host.web import connection
+from wattlog_host.web import connection, pages
 from wattlog_host.web.app import make_app
 from wattlog_host.web.languages import DOUBTS, OUTCOMES, Speech
 from wattlog_host.web.questions import House
@@ -314,6 +314,47 @@ def test_the_page_is_only_for_reading(page, method):
 
 def test_head_is_a_way_of_reading(page):
     assert page.client.head("/").status_code == 200
+
+
+def test_the_phones_address_is_the_same_page(page):
+    assert page.get("/mobile").text == page.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [({"accept-language": "de"}, "de"), ({"cookie": "lang=de"}, "de"), ({}, "en")],
+)
+def test_a_page_is_in_the_visitors_language(page, headers, language):
+    for path in ("/", "/state"):
+        answer = page.get(path, **headers)
+        assert f'<html lang="{language}">' in answer.text
+        assert answer.headers["content-language"] == language
+        assert answer.headers["vary"].startswith("accept-language, cookie")
+
+
+def test_files_are_kept_for_ever_under_the_address_that_changes_with_them(page):
+    (folder,) = set(re.findall(r"/static/([0-9a-f]{12})/", page.get("/").text))
+    answer = page.get(f"/static/{folder}/js/main.js")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.text == page.get("/static/js/main.js").text
+    assert page.get("/static/js/main.js").headers["cache-control"] == "no-cache"
+    missing = page.get(f"/static/{folder}/js/no.js")
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
+
+
+def test_the_page_comes_without_numbers_that_take_too_long(page, monkeypatch):
+    monkeypatch.setattr(pages, "FIRST_NUMBERS_S_MAX", 0.01)
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    page.ask = never
+    assert page.get("/").status_code == 200
+
+
+def test_the_page_comes_while_the_database_is_in_trouble(page):
+    page.store_trouble = page.view.host.store_trouble = "disk gone"
+    assert "disk gone" in page.get("/").text
 
 
 def test_a_path_cannot_leave_the_static_folder(page):

@@ -4,6 +4,25 @@ import re
 
 from waiting import wait_until
 
+try:
+    from playwright.sync_api import expect
+except ImportError:
+    expect = None  # the fixture chromium says what is missing
+
+__all__ = [
+    "drag",
+    "expect",
+    "fingers",
+    "ink",
+    "label",
+    "part",
+    "pinch",
+    "ready_again",
+    "scroll_to",
+    "tap",
+    "value_of",
+]
+
 OVER = "#plot-power .u-over"
 COLOURS = {"power": "--power", "energy": "--energy"}
 

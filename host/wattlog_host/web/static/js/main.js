@@ -20,6 +20,7 @@ const SETTLE_MS = 120;
 const FLASH_MS = 1000;
 const SUMMARY_MS = 60_000;
 const AXIS_W = 2000;
+const METERS_SUM_MAX = 100;
 
 rememberLanguage();
 
@@ -233,9 +234,11 @@ function chooseMeter(id) {
 function offerMeters(meters) {
   meterCount = meters.length;
   $("picker").hidden = meters.length < 2;
-  const options = [["", t("meter.all")], ...meters.map((one) => [one.server_id, one.label])];
+  const each = meters.map((one) => [one.server_id, one.label]);
+  // The server sums no more than so many.
+  const options = meters.length > METERS_SUM_MAX ? each : [["", t("meter.all")], ...each];
   $("meter").replaceChildren(...options.map(([value, text]) => new Option(text, value)));
-  if (!options.some(([value]) => value === meterChosen.id)) meterChosen.id = "";
+  if (!options.some(([value]) => value === meterChosen.id)) meterChosen.id = options[0][0];
   $("meter").value = meterChosen.id;
 }
 
