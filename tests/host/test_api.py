@@ -788,7 +788,9 @@ def test_an_example_of_the_document_is_understood(world):
                     "b_start": "2026-11-05",
                     "b_end": "2026-12-01",
                 }
-            if parameter["name"] in ("channel", "after"):
+            if path == "/api/compare" and parameter["name"] == "meter":
+                needed = {"preset": "previous_day"}
+            if parameter["name"] in ("channel", "after", "energy"):
                 needed = {"points": 100}
             asked = {**needed, parameter["name"]: parameter["example"]}
             if parameter["name"] == "start" and path != "/api/stats":

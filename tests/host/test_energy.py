@@ -189,7 +189,7 @@ def test_costs_add_up_and_every_quarter_of_an_hour_has_its_price(rows, other):
         assert abs(standing - found.total.bill.standing) < Decimal("1e-15")
 
 
-@given(rows=counters(days=8), cut=st.integers(1, 300), seed=st.randoms(use_true_random=False))
+@given(rows=counters(days=8), cut=st.integers(1, 60), seed=st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
 def test_the_book_kept_up_to_date_is_the_book_made_anew(rows, cut, seed):
     zone, tariffs, changes = BERLIN, tariffs_of(BERLIN), Changes()
@@ -211,6 +211,27 @@ def test_the_book_kept_up_to_date_is_the_book_made_anew(rows, cut, seed):
             for book in (kept, Book(zone, tariffs))
         ]
         assert said[0] == said[1]
+
+
+def test_what_comes_late_moves_the_midnights_of_the_silence_that_it_ends():
+    noon = T0_MS + DAY_MS // 2
+    rows = [(noon, 0), (noon + 6 * DAY_MS, 600 * WH)]
+    changes, tariffs = Changes(), NO_TARIFFS(BERLIN)
+    kept, now_ms = Book(BERLIN, tariffs, changes), noon + 6 * DAY_MS + 1
+
+    def days():
+        history = MemoryHistory({1: [(at, {IMPORT: value}) for at, value in rows]})
+        answers = Answers(history, kept, BERLIN, tariffs, now_ms)
+        return [
+            row.imported
+            for row in answers.energy(answers.chosen(None), Span(0, now_ms), "day").rows
+        ]
+
+    assert max(days()) <= 105 * WH
+    rows.insert(1, (noon + 3 * DAY_MS, 0))
+    changes.note(1, noon + 3 * DAY_MS)
+    assert days()[:3] == [0, 0, 0]
+    assert sum(days()) == 600 * WH
 
 
 def test_what_does_not_change_is_not_read_again():

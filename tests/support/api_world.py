@@ -45,10 +45,12 @@ def steady(start_ms, end_ms, step_ms=MINUTE_MS, watts=600, value_wh=10_000, expo
 class ApiWorld:
     """A host's web application; store_trouble makes its store fail."""
 
-    def __init__(self, readings, now_ms, zone=BERLIN, tariffs=TARIFFS, currency="EUR"):
+    def __init__(
+        self, readings, now_ms, zone=BERLIN, tariffs=TARIFFS, currency="EUR", changes=None
+    ):
         self.history = MemoryHistory(readings)
         self.now_ms = now_ms
-        self.changes = Changes()
+        self.changes = changes or Changes()
         self.store_trouble = None
         self.lost = Losses()
         self.questions = 0

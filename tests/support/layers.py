@@ -377,6 +377,10 @@ tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
                                    wattlog_tools.partitions
+tools/wattlog_tools/bench_history.py  wattlog.reading wattlog.records wattlog_host.clock
+                                      wattlog_host.desk wattlog_host.live
+                                      wattlog_host.store.writer wattlog_pi.system_clock
+                                      wattlog_sim.lcg wattlog_tools.console
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
