@@ -342,6 +342,19 @@ def test_files_are_kept_for_ever_under_the_address_that_changes_with_them(page):
     assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
 
 
+def test_without_the_chart_library_the_page_says_how_to_get_it(monkeypatch):
+    class Bare(pages.Assets):
+        def __init__(self, folder):
+            super().__init__(folder)
+            self.has_chart = False
+
+    assert "uPlot.iife.min.js" in Page().get("/").text
+    monkeypatch.setattr(pages, "Assets", Bare)
+    text = Page().get("/").text
+    assert "<code>python hatch_build.py</code>" in text
+    assert "uPlot" not in text
+
+
 def test_the_page_comes_without_numbers_that_take_too_long(page, monkeypatch):
     monkeypatch.setattr(pages, "FIRST_NUMBERS_S_MAX", 0.01)
 
