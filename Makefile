@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := micropython mosquitto postgres umqtt wasm
+TOOLS := chromium micropython mosquitto postgres umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -77,7 +77,8 @@ soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, an
 		tests/host/test_postgres.py
 
 clean:  ## remove everything that make made, except recorded data
-	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		host/wattlog_host/web/static/vendor
 	@find agent firmware host tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A checkout that was moved, or whose Python went away, needs a new .venv: its commands name paths.
@@ -85,7 +86,7 @@ ifneq ($(shell cat .venv/where 2>/dev/null):$(wildcard .venv/bin/python),$(CURDI
 .venv/run.stamp: FORCE
 endif
 
-.venv/run.stamp: pyproject.toml tools/setup/venv.sh tools/setup/common.sh
+.venv/run.stamp: pyproject.toml hatch_build.py frontend.lock.json tools/setup/venv.sh tools/setup/common.sh
 	@tools/setup/venv.sh run
 
 .venv/dev.stamp: .venv/run.stamp

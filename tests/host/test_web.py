@@ -11,16 +11,22 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from memory_history import MemoryHistory
 from wattlog_host import stream
+from wattlog_host.history.tariff import Tariffs
+from wattlog_host.history.zone import named_zone
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.status import decode_status
 from wattlog_host.store.records import Event, Latest, Losses, LostRun, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
-from wattlog_host.web import connection, words
+from wattlog_host.web import connection, pages
 from wattlog_host.web.app import make_app
+from wattlog_host.web.languages import DOUBTS, OUTCOMES, Speech
+from wattlog_host.web.questions import House
 
 NOW_MS = 1_795_000_000_000
+BERLIN = named_zone("Europe/Berlin")
 
 
 class Page:
@@ -29,7 +35,8 @@ class Page:
         self.store_trouble = None
         self.lost = Losses()
         self.hub = Hub(lambda: snapshot(self.view, NOW_MS))
-        app = make_app(self.view, self.hub, self, lambda: NOW_MS, ("meters.example",))
+        house = House("home", BERLIN, "EUR", Tariffs((), BERLIN))
+        app = make_app(self.view, self.hub, self, lambda: NOW_MS, ("meters.example",), house)
         self.client = TestClient(app, base_url="http://127.0.0.1:8080")
 
     async def check(self):
@@ -39,6 +46,10 @@ class Page:
     async def losses(self, count_max):
         await self.check()
         return replace(self.lost, newest=self.lost.newest[:count_max])
+
+    async def ask(self, question):
+        await self.check()
+        return question(MemoryHistory({}))
 
     def get(self, path, **headers):
         return self.client.get(path, headers=headers)
@@ -60,7 +71,7 @@ def latest(wire, **values):
 def test_before_the_first_reading_there_is_a_reason(page):
     answer = page.get("/api/latest_reading")
     assert (answer.status_code, answer.json()) == (404, {"error": "no reading yet"})
-    assert "Waiting for the first agent" in page.get("/").text
+    assert "Waiting for the first agent" in page.get("/state").text
 
 
 def test_the_latest_reading_has_the_known_shape(page, wire):
@@ -119,14 +130,14 @@ def test_nothing_an_agent_says_becomes_markup(page, wire):
     page.view.on_status(decode_status(status), NOW_MS)
     page.view.on_latest([latest(wire)], NOW_MS)
     page.view.events.appendleft(Event(NOW_MS, "x", None, evil))
-    text = page.get("/").text
+    text = page.get("/state").text
     assert "<script>" not in text
     assert text.count("&lt;script&gt;") >= 8
 
 
 def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     page.view.on_latest([latest(wire, **{"import": 19_892_750_000})], NOW_MS)
-    text = page.get("/").text
+    text = page.get("/state").text
     assert '<span data-field="power_w" data-as="magnitude">–</span>' in text
     assert '<span data-field="export_kwh" data-as="number">–</span>' in text
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
@@ -149,7 +160,7 @@ def test_the_board_of_an_agent_is_shown(page, wire):
             "boot": "00000007", "uptime_s": 61, "text": "ValueError: <i>", "trace": ["a.py:1 f"],
         },
     }  # fmt: skip
-    text = page.get("/").text
+    text = page.get("/state").text
     for path, shown in (
         ("reset_cause", "watchdog"),
         ("heap_free", "4.9 KiB"),
@@ -171,14 +182,14 @@ def test_the_board_of_an_agent_is_shown(page, wire):
 def test_of_a_board_that_says_nothing_nothing_is_made_up(page, wire):
     page.view.on_status(decode_status(wire.status(board={})), NOW_MS)
     assert set(page.get("/status").json()["agents"][0]["board"].values()) == {None}
-    text = page.get("/").text
+    text = page.get("/state").text
     assert set(
         re.findall(r'data-field="board\.(?:heap|rssi|wifi|reset)\w*"[^>]*>([^<]*)<', text)
     ) == {"\u2013"}
     assert re.findall(r'data-show="board\.\w+(?:\.text)?"( hidden)?', text) == [" hidden"] * 3
     page.view.on_status(decode_status(wire.status()), NOW_MS)
     assert page.get("/status").json()["agents"][0]["board"] is None
-    assert "data-board" not in page.get("/").text
+    assert "data-board" not in page.get("/state").text
 
 
 HELD_BACK = (
@@ -198,7 +209,7 @@ def test_only_what_was_held_back_is_shown(page, wire, sent, text):
     status = wire.status(meters=[wire.meter_status(quarantine=sent)])
     page.view.on_status(decode_status(status), NOW_MS)
     assert page.get("/status").json()["agents"][0]["ports"][0]["quarantine"] == sent
-    html = page.get("/").text
+    html = page.get("/state").text
     for path, tag in (("port", "div"), ("ports.0", "span")):
         (hidden,) = re.findall(rf'<{tag} data-show="{path}\.quarantine"( hidden)?>', html)
         (shown,) = re.findall(
@@ -236,9 +247,9 @@ def test_gaps_are_data(page, wire):
 
 
 def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
-    assert re.search(r'data-show="gaps.newest" hidden', page.get("/").text)
+    assert re.search(r'data-show="gaps.newest" hidden', page.get("/state").text)
     page.view.losses = Losses(2, 301, (LOST, UNKNOWN))
-    html = page.get("/").text
+    html = page.get("/state").text
     assert re.search(r'data-show="gaps.newest">', html)
     assert '<span data-field="gaps.records" data-as="number">301</span>' in html
     assert "300 records of agent cellar never came, no longer in its log" in html
@@ -248,18 +259,18 @@ def test_gaps_are_shown_and_otherwise_there_is_no_word_of_them(page):
 def test_the_trouble_of_a_log_and_its_kind_are_shown(page, wire):
     log = {"kind": "flash", "trouble": "sector 5 cannot be erased"}
     page.view.on_status(decode_status(wire.status(log=log)), NOW_MS)
-    html = page.get("/").text
+    html = page.get("/state").text
     assert "sector 5 cannot be erased" in html
     assert '<span data-field="log.kind" data-as="text">flash</span>' in html
 
 
 def test_messages_that_were_refused_are_shown_by_reason(page):
     page.view.counters = {("dead_letters", "records: length"): 3, ("dead_letters", "x"): 0}
-    assert "records: length 3" in page.get("/").text
+    assert "records: length 3" in page.get("/state").text
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/status", "/api/gaps", "/static/app.js", "/no-such", "/api/latest_reading"]
+    "path", ["/", "/status", "/api/gaps", "/static/js/state.js", "/no-such", "/api/latest_reading"]
 )
 def test_every_answer_carries_the_security_headers(page, path):
     headers = page.get(path).headers
@@ -271,8 +282,8 @@ def test_every_answer_carries_the_security_headers(page, path):
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(page):
-    text = page.get("/").text
-    assert not re.search(r"(src|href)=\"(?!/)", text)
+    text = page.get("/").text + page.get("/state").text
+    assert not re.search(r"(src|href)=\"(?!/(?!/)|#|\?)", text)
     assert not re.search(r"<style|style=|<script(?![^>]*src=)|\son\w+=", text)
 
 
@@ -305,36 +316,96 @@ def test_head_is_a_way_of_reading(page):
     assert page.client.head("/").status_code == 200
 
 
+def test_the_phones_address_is_the_same_page(page):
+    assert page.get("/mobile").text == page.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [({"accept-language": "de"}, "de"), ({"cookie": "lang=de"}, "de"), ({}, "en")],
+)
+def test_a_page_is_in_the_visitors_language(page, headers, language):
+    for path in ("/", "/state"):
+        answer = page.get(path, **headers)
+        assert f'<html lang="{language}">' in answer.text
+        assert answer.headers["content-language"] == language
+        assert answer.headers["vary"].startswith("accept-language, cookie")
+
+
+def test_files_are_kept_for_ever_under_the_address_that_changes_with_them(page):
+    (folder,) = set(re.findall(r"/static/([0-9a-f]{12})/", page.get("/").text))
+    answer = page.get(f"/static/{folder}/js/main.js")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.text == page.get("/static/js/main.js").text
+    assert page.get("/static/js/main.js").headers["cache-control"] == "no-cache"
+    missing = page.get(f"/static/{folder}/js/no.js")
+    assert (missing.status_code, missing.headers["cache-control"]) == (404, "no-store")
+
+
+def test_without_the_chart_library_the_page_says_how_to_get_it(monkeypatch):
+    class Bare(pages.Assets):
+        def __init__(self, folder):
+            super().__init__(folder)
+            self.has_chart = False
+
+    assert "uPlot.iife.min.js" in Page().get("/").text
+    monkeypatch.setattr(pages, "Assets", Bare)
+    text = Page().get("/").text
+    assert "<code>python hatch_build.py</code>" in text
+    assert "uPlot" not in text
+
+
+def test_the_page_comes_without_numbers_that_take_too_long(page, monkeypatch):
+    monkeypatch.setattr(pages, "FIRST_NUMBERS_S_MAX", 0.01)
+
+    async def never(_):
+        await asyncio.Event().wait()
+
+    page.ask = never
+    assert page.get("/").status_code == 200
+
+
+def test_the_page_comes_while_the_database_is_in_trouble(page):
+    page.store_trouble = page.view.host.store_trouble = "disk gone"
+    assert "disk gone" in page.get("/").text
+
+
 def test_a_path_cannot_leave_the_static_folder(page):
     for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py"):
         assert page.get(path).status_code == 404
 
 
+EN, DE = Speech("en", BERLIN.local), Speech("de", BERLIN.local)
+
 WORDS = (
-    (words.number, None, "–"),
-    (words.number, "0", "0"),
-    (words.number, "1234567.80", "1\u202f234\u202f567.80"),
-    (words.number, "-1234.5", "\u22121\u202f234.5"),
-    (words.magnitude, "-0.5", "0.5"),
-    (words.duration, None, "–"),
-    (words.duration, 59.9, "59 s"),
-    (words.duration, 3599, "59 min 59 s"),
-    (words.duration, 90_000, "1 d 1 h"),
-    (words.ago, None, "–"),
-    (words.size, 1023, "1023 B"),
-    (words.size, 5 * 2**30, "5.0 GiB"),
-    (words.reasons, {}, "none"),
-    (words.reasons, {"crc": 2, "tlv": 0}, "crc 2"),
-    (words.direction, "exporting", "exporting to the grid"),
-    (words.quarantine, None, ""),
-    (words.quarantine, {}, ""),
-    (words.quarantine, {"held": 0, "glitch": 0, "id": 0}, ""),
-    (words.quarantine, {"held": 1}, "1 held now"),
-    (words.quarantine, {"glitch": 1, "held": 0, "id": 1},
+    (EN.exact, None, "–"),
+    (EN.exact, "0", "0"),
+    (EN.exact, "1234567.80", "1,234,567.80"),
+    (EN.exact, "-1234.5", "\u22121,234.5"),
+    (DE.exact, "-1234.5", "\u22121.234,5"),
+    (EN.magnitude, "-0.5", "0.5"),
+    (EN.span, None, "–"),
+    (EN.span, 59.9, "59 s"),
+    (EN.span, 3599, "59 min 59 s"),
+    (EN.span, 90_000, "1 d 1 h"),
+    (DE.span, 90_000, "1 T 1 h"),
+    (EN.ago, None, "–"),
+    (EN.ago, 5, "5 s ago"),
+    (DE.ago, 5, "vor 5 s"),
+    (EN.size, 1023, "1023 B"),
+    (EN.size, 5 * 2**30, "5.0 GiB"),
+    (DE.size, 1536, "1,5 KiB"),
+    (EN.reasons, {}, "none"),
+    (EN.reasons, {"crc": 2, "tlv": 0}, "crc 2"),
+    (EN.quarantine, None, ""),
+    (EN.quarantine, {}, ""),
+    (EN.quarantine, {"held": 0, "glitch": 0, "id": 0}, ""),
+    (EN.quarantine, {"held": 1}, "1 held now"),
+    (EN.quarantine, {"glitch": 1, "held": 0, "id": 1},
      "1 discarded as glitch; why: other meter number (1)"),
-    (words.quarantine, {"later": 3, "jumps": 1, "falls": 2000, "set": 4, "released": 5},
-     "5 confirmed; why: other registers (4), counter fell (2\u202f000), counter jumped (1), later (3)"),
-    (words.quarantine, {"set": 1}, "other registers (1)"),
+    (EN.quarantine, {"later": 3, "jumps": 1, "falls": 2000, "set": 4, "released": 5},
+     "5 confirmed; why: other registers (4), counter fell (2,000), counter jumped (1), later (3)"),
+    (EN.quarantine, {"set": 1}, "other registers (1)"),
 )  # fmt: skip
 
 
@@ -344,13 +415,9 @@ def test_how_the_page_says_things(say, value, text):
 
 
 def test_the_page_and_its_script_know_the_same_words(page):
-    script = page.get("/static/app.js").text
-    for name, text in words.DIRECTIONS.items():
-        assert f'{name}: "{text}"' in script
-    for name, text in (*words.OUTCOMES.items(), *words.DOUBTS.items()):
-        assert f'["{name}", "{text}"]' in script
-    for name in words.FILTERS:
-        assert f"{name}(" in script or f"{name}:" in script or name == "ago"
+    script = page.get("/static/js/state.js").text
+    for name, key in (*OUTCOMES.items(), *DOUBTS.items()):
+        assert f'["{name}", "{key}"]' in script
 
 
 # --- connections ---------------------------------------------------------------------------

@@ -254,7 +254,6 @@ host/wattlog_host/history/answers.py  wattlog_host.history.book wattlog_host.his
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone
-host/wattlog_host/history/export.py   wattlog.channels wattlog_host.history.columns wattlog_host.units
 host/wattlog_host/history/blocks.py
 host/wattlog_host/history/book.py  wattlog_host.history.changes wattlog_host.history.columns
                                      wattlog_host.history.energy wattlog_host.history.house
@@ -343,14 +342,21 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py       jinja2 starlette.* wattlog_host.dess.web
-                                   wattlog_host.history.changes wattlog_host.live
-                                   wattlog_host.snapshot wattlog_host.stream wattlog_host.web.api
-                                   wattlog_host.web.guard wattlog_host.web.questions
-                                   wattlog_host.web.words
+host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
+                                   wattlog_host.live wattlog_host.stream
+                                   wattlog_host.web.api wattlog_host.web.first
+                                   wattlog_host.web.guard wattlog_host.web.pages
+                                   wattlog_host.web.questions
+host/wattlog_host/web/assets.py starlette.*
 host/wattlog_host/web/connection.py  uvicorn.*
+host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.store.records
+                                   wattlog_host.web wattlog_host.web.api wattlog_host.web.gate
+                                   wattlog_host.web.pages wattlog_host.web.questions
+                                   wattlog_host.web.shapes
 host/wattlog_host/web/guard.py     starlette.*
-host/wattlog_host/web/words.py
+host/wattlog_host/web/languages.py
+host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
+                                   wattlog_host.web.assets wattlog_host.web.languages
 host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.history.answers
                                      wattlog_host.history.book wattlog_host.history.changes
                                      wattlog_host.history.columns wattlog_host.history.house
@@ -510,10 +516,6 @@ tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
                                    wattlog_tools.partitions
-tools/wattlog_tools/bench_history.py  wattlog.reading wattlog.records wattlog_host.clock
-                                      wattlog_host.desk wattlog_host.live
-                                      wattlog_host.store.writer wattlog_pi.system_clock
-                                      wattlog_sim.lcg wattlog_tools.console
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames

@@ -1,28 +1,21 @@
 """The routes: the page, its data as JSON, its events, its health."""
 
 from collections.abc import Callable
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 from wattlog_host.dess import web as solar
 from wattlog_host.history.changes import Notes
 from wattlog_host.live import LiveView
-from wattlog_host.snapshot import snapshot
 from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
+from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
-from wattlog_host.web.words import FILTERS
-
-_HERE = Path(__file__).parent
 
 GZIP_BYTES_MIN = 500
 # Of a year's curve level 9 takes three times as long, for a twentieth less.
@@ -40,28 +33,13 @@ def make_app(
     panel: solar.Panel | None = None,
 ) -> Starlette:
     """Return the web application; panel is that of solar, None where it is switched off."""
-    pages = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters.update(FILTERS)
-
-    async def page(_: Request) -> Response:
-        text = pages.get_template("page.html").render(view=snapshot(view, clock_ms()))
-        return HTMLResponse(text)
-
+    api = Api(view, hub, store, clock_ms, house, changes)
     return Starlette(
         routes=[
-            Route("/", page),
-            # Bookmarks of another dashboard's page for phones.
-            Route("/mobile", page),
+            *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms),
             Route("/healthz", healthz(view, store)),
-            *Api(view, hub, store, clock_ms, house, changes).routes(),
+            *api.routes(),
             *solar.routes(panel),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
         ],
         middleware=[
             Middleware(Guard, hostnames=hostnames, posts=solar.POSTS),

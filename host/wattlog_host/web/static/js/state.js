@@ -1,66 +1,32 @@
 // Keeps the page true: the server sends the whole view when it changes, this module writes it
 // into the elements that the server rendered. It only ever sets text, never markup. When the
 // set of meters, phases, agents or ports differs from what is on the page, the page is loaded
-// anew, so that there is one description of the markup only: templates/page.html.
+// anew, so that there is one description of the markup only: templates/state.html.
+
+import { exact, size, span } from "./format.js";
+import { rememberLanguage, t } from "./i18n.js";
 
 const ABSENT = "–";
-const THIN = "\u202f";
 const RELOAD_MS_MIN = 5000;
 const RETRY_MS = 5000;
 
-const DIRECTIONS = {
-  importing: "importing from the grid",
-  exporting: "exporting to the grid",
-  balanced: "neither importing nor exporting",
-};
-
 // Maps: an agent's own reason may be called "constructor".
 const OUTCOMES = new Map([
-  ["held", "held now"],
-  ["released", "confirmed"],
-  ["glitch", "discarded as glitch"],
+  ["held", "state.held_now"],
+  ["released", "state.released"],
+  ["glitch", "state.glitch"],
 ]);
 const DOUBTS = new Map([
-  ["set", "other registers"],
-  ["falls", "counter fell"],
-  ["jumps", "counter jumped"],
-  ["id", "other meter number"],
+  ["set", "state.doubt.set"],
+  ["falls", "state.doubt.falls"],
+  ["jumps", "state.doubt.jumps"],
+  ["id", "state.doubt.id"],
 ]);
-
-function number(value) {
-  if (value === null || value === undefined) return ABSENT;
-  const [whole, places] = String(value).split(".");
-  const sign = whole.startsWith("-") ? "\u2212" : "";
-  const digits = whole.replace("-", "").replace(/\B(?=(\d{3})+$)/g, THIN);
-  return sign + digits + (places === undefined ? "" : "." + places);
-}
-
-function duration(seconds) {
-  if (seconds === null || seconds === undefined) return ABSENT;
-  const whole = Math.floor(seconds);
-  const days = Math.floor(whole / 86400);
-  const hours = Math.floor((whole % 86400) / 3600);
-  const minutes = Math.floor((whole % 3600) / 60);
-  if (days) return `${days} d ${hours} h`;
-  if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${whole % 60} s` : `${whole % 60} s`;
-}
-
-function size(count) {
-  if (count === null || count === undefined) return ABSENT;
-  if (count < 1024) return `${count} B`;
-  let value = count / 1024;
-  for (const unit of ["KiB", "MiB"]) {
-    if (value < 1024) return `${value.toFixed(1)} ${unit}`;
-    value /= 1024;
-  }
-  return `${value.toFixed(1)} GiB`;
-}
 
 function reasons(counts) {
   if (counts === null || counts === undefined) return ABSENT;
   const bad = Object.entries(counts).filter(([, count]) => count);
-  return bad.length ? bad.map(([name, count]) => `${name} ${number(count)}`).join(", ") : "none";
+  return bad.length ? bad.map(([name, count]) => `${name} ${exact(count)}`).join(", ") : t("state.none");
 }
 
 function quarantine(value) {
@@ -69,22 +35,25 @@ function quarantine(value) {
   const others = [...counts.keys()].filter((name) => !DOUBTS.has(name) && !OUTCOMES.has(name));
   const doubts = [...DOUBTS.keys(), ...others].filter((name) => counts.has(name));
   return [
-    outcomes.map(([name, text]) => `${number(counts.get(name))} ${text}`).join(", "),
-    doubts.map((name) => `${DOUBTS.get(name) ?? name} (${number(counts.get(name))})`).join(", "),
-  ].filter(Boolean).join("; why: ");
+    outcomes.map(([name, key]) => `${exact(counts.get(name))} ${t(key)}`).join(", "),
+    doubts.map((name) => `${DOUBTS.has(name) ? t(DOUBTS.get(name)) : name} (${exact(counts.get(name))})`).join(", "),
+  ].filter(Boolean).join(`${t("state.why")} `);
 }
 
 const FORMATS = {
-  number,
-  magnitude: (value) => number(value === null ? null : String(value).replace("-", "")),
-  direction: (value) => (value === null ? "power unknown" : DIRECTIONS[value]),
-  duration,
+  number: exact,
+  magnitude: (value) => exact(value === null ? null : String(value).replace("-", "")),
+  direction: (value) => t(`direction.${value ?? "unknown"}`),
+  duration: span,
   size,
   reasons,
   quarantine,
+  state: (value) => t(`chip.${value}`),
   text: (value) => value ?? ABSENT,
-  meter: (value) => (value ? `meter ${value}` : "no meter recognised yet"),
+  meter: (value) => (value ? t("state.meter_is", { name: value }) : t("state.unrecognised")),
 };
+
+rememberLanguage();
 
 let view = null;
 let viewAt = 0;
@@ -125,14 +94,14 @@ function tick(root, data) {
   const elapsed = (performance.now() - viewAt) / 1000;
   for (const element of root.querySelectorAll('[data-as="age"], [data-as="ago"]')) {
     const value = lookUp(data, element.dataset.field);
-    const words = value !== null && element.dataset.as === "ago" ? " ago" : "";
-    setText(element, duration(value === null ? null : value + elapsed) + words);
+    const text = span(value === null ? null : value + elapsed);
+    setText(element, value !== null && element.dataset.as === "ago" ? t("ago", { span: text }) : text);
   }
   if (root.dataset.meter === undefined) return;
   const stale = data.age_s + elapsed > data.stale_after_s;
   root.classList.toggle("stale", stale);
   for (const element of root.querySelectorAll('[data-as="agewords"]')) {
-    setText(element, stale ? "no data since" : "reading of");
+    setText(element, t(stale ? "state.no_data_since" : "state.reading_of"));
   }
 }
 
@@ -222,11 +191,11 @@ function watch() {
   source.addEventListener("message", (message) => {
     view = JSON.parse(message.data);
     viewAt = performance.now();
-    say("live", "live");
+    say(t("link.live"), "live");
     show();
   });
   source.addEventListener("error", () => {
-    say("host does not answer", "lost");
+    say(t("link.lost"), "lost");
     // The browser retries a lost connection by itself, but gives up on an error answer.
     if (source.readyState === EventSource.CLOSED) setTimeout(watch, RETRY_MS);
   });

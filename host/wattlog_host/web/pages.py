@@ -1,0 +1,131 @@
+"""The pages: the dashboard and the state page, whole as the server sends them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from wattlog_host.live import LiveView
+from wattlog_host.snapshot import snapshot
+from wattlog_host.web.assets import Assets
+from wattlog_host.web.languages import COOKIE, LANGUAGES, Speech, chosen
+
+_HERE = Path(__file__).parent
+
+PERIODS = ("today", "this_week", "this_month", "this_year", "total")
+ROLLING = ("last_24h", "last_7d", "last_30d")
+DAYS_SHOWN = 7
+# The page comes without what the store takes longer for; its script asks again.
+FIRST_NUMBERS_S_MAX = 2.0
+
+
+class Figures(NamedTuple):
+    """The first numbers of the page, in the shapes of /api/summary and /api/days."""
+
+    summary: dict[str, Any] | None
+    days: list[dict[str, Any]]
+    currency: str
+
+
+NO_FIGURES = Figures(None, [], "EUR")
+
+
+class Past(Protocol):
+    """What the page asks about the past before it is sent."""
+
+    def local(self, time_ms: int) -> datetime:
+        """Return this moment by the clock of the house."""
+
+    async def figures(self, days: int) -> Figures:
+        """Return the summary and the last so many days; NO_FIGURES where there is nothing."""
+
+
+def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list[BaseRoute]:
+    """Return the routes of all pages and of what they load."""
+    templates = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    assets = Assets(_HERE / "static")
+
+    def render(request: Request, name: str, **more: Any) -> Response:
+        language = chosen(
+            request.query_params.get("lang"),
+            request.cookies.get(COOKIE),
+            request.headers.get("accept-language", ""),
+        )
+        speech = Speech(language, past.local)
+        text = templates.get_template(name).render(
+            view=snapshot(view, clock_ms()),
+            now_ms=clock_ms(),
+            say=speech,
+            t=speech.text,
+            languages=LANGUAGES,
+            static=f"/static/{assets.version}",
+            has_chart=assets.has_chart,
+            path=request.url.path,
+            **more,
+        )
+        return HTMLResponse(
+            text, headers={"vary": "accept-language, cookie", "content-language": language}
+        )
+
+    async def dashboard(request: Request) -> Response:
+        try:
+            async with asyncio.timeout(FIRST_NUMBERS_S_MAX):
+                figures = await past.figures(DAYS_SHOWN)
+        except TimeoutError:
+            figures = NO_FIGURES
+        return render(
+            request,
+            "dashboard.html",
+            figures=figures,
+            days=[{**row, "day": date.fromisoformat(row["date"])} for row in figures.days],
+            periods=PERIODS,
+            rolling=ROLLING,
+        )
+
+    async def state(request: Request) -> Response:
+        return render(request, "state.html")
+
+    async def manifest(_: Request) -> Response:
+        return JSONResponse(_manifest(assets.version), media_type="application/manifest+json")
+
+    return [
+        Route("/", dashboard),
+        # Bookmarks of another dashboard; the layout follows the width, not the address.
+        Route("/mobile", dashboard),
+        Route("/state", state),
+        Route("/manifest.webmanifest", manifest),
+        Mount("/static", assets),
+    ]
+
+
+def _manifest(version: str) -> dict[str, Any]:
+    return {
+        "name": "wattlog",
+        "short_name": "wattlog",
+        "start_url": "/",
+        "scope": "/",
+        "display": "standalone",
+        "background_color": "#10151a",
+        "theme_color": "#0f4c5c",
+        "icons": [
+            {
+                "src": f"/static/{version}/{name}.svg",
+                "sizes": "any",
+                "type": "image/svg+xml",
+                "purpose": purpose,
+            }
+            for name, purpose in (("icon", "any"), ("icon-maskable", "maskable"))
+        ],
+    }

@@ -1,0 +1,306 @@
+// The two plots: power above, energy by buckets below, with one time axis and one cursor. They are
+// told what to draw and know neither the API nor the range's rules.
+
+import { drawBars, drawLevels } from "./bars.js";
+import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
+
+const LEFT_PX = 66;
+const LEFT_PX_NARROW = 52;
+const NARROW_PX = 520;
+const RIGHT_PX = 64;
+const GRID_PX = 1;
+const SYNC = "time";
+
+export const hasLibrary = () => typeof uPlot === "function";
+
+export function colours() {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(`--${name}`).trim();
+}
+
+// Ticks of time by the clock of the house; dates where a day begins.
+function timeLabels(_, splits, __, ___, step) {
+  let lastDay = null;
+  return splits.map((ms) => {
+    const at = parts(ms);
+    if (step >= 28 * DAY_MS) return at.month === 1 ? String(at.year) : shortMonth(ms);
+    if (step >= DAY_MS) return shortDay(ms);
+    const isNewDay = at.day !== lastDay;
+    lastDay = at.day;
+    if (step < 60_000) return at.hms;
+    return at.hm === "00:00" || isNewDay ? `${at.hm}\n${shortDay(ms)}` : at.hm;
+  });
+}
+
+// A value between two gaps makes no line: it is a point.
+function lonely(plot, seriesIndex, isShown) {
+  if (!isShown) return null;
+  const values = plot.data[seriesIndex];
+  return values.flatMap((value, index) =>
+    (value != null && values[index - 1] == null && values[index + 1] == null ? [index] : []));
+}
+
+function valueLabels(_, splits) {
+  const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
+  const places = Math.min(4, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  return splits.map((value) => (value === null ? "" : number(value, places)));
+}
+
+export class Chart {
+  // onCursor(ms or null); onBuilt(uPlot) after each plot was made.
+  constructor(powerElement, energyElement, { onCursor, onBuilt }) {
+    this.elements = { power: powerElement, energy: energyElement };
+    this.onCursor = onCursor;
+    this.onBuilt = onBuilt;
+    this.plots = {};
+    this.traces = {};
+    this.axisMax = null;
+    this.limits = [0, 1];
+    this.unit = "W";
+    this.setPower([], [], [], [], null);
+    this.setEnergy([], []);
+    this.reading = { t: [], kwh: [] };
+    new ResizeObserver(() => this.resize()).observe(powerElement);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.build());
+  }
+
+  // Times in ms (middles of buckets); null is a gap.
+  setPower(t, min, mean, max, average) {
+    this.power = { t, min, mean, max, average };
+  }
+
+  // kWh of the import register at times in ms.
+  setReading(t, kwh) {
+    this.reading = { t, kwh };
+  }
+
+  // Buckets of /api/energy; baseline in kWh for each, or null.
+  setEnergy(buckets, baseline) {
+    this.buckets = buckets;
+    this.baseline = baseline;
+  }
+
+  // Draw all that was set for this time.
+  show(start, end) {
+    this.limits = [start, end];
+    if (!hasLibrary()) return;
+    if (this.plots.power === undefined) this.build();
+    else this.fill();
+  }
+
+  setTrace(name, isShown) {
+    const hasAxis = this.traces.meter;
+    this.traces[name] = isShown;
+    if (this.plots.power === undefined) return;
+    if (hasAxis !== this.traces.meter) this.build();
+    else this.fill();
+  }
+
+  setAxisMax(value) {
+    this.axisMax = value;
+    if (this.plots.power !== undefined) this.fill();
+  }
+
+  build() {
+    if (!hasLibrary()) return;
+    for (const plot of Object.values(this.plots)) plot.destroy();
+    this.paint = colours();
+    this.plots = { power: this.powerPlot(), energy: this.energyPlot() };
+    this.fill();
+    for (const plot of Object.values(this.plots)) this.onBuilt(plot);
+  }
+
+  resize() {
+    for (const [name, plot] of Object.entries(this.plots)) {
+      const { clientWidth: width, clientHeight: height } = this.elements[name];
+      if (width > 0 && (width !== plot.width || height !== plot.height)) plot.setSize({ width, height });
+    }
+  }
+
+  // Places the cursor at a time; null takes it away.
+  setCursor(ms) {
+    const plot = this.plots.power;
+    if (plot === undefined) return;
+    const left = ms === null ? -10 : plot.valToPos(ms, "x");
+    plot.setCursor({ left, top: ms === null ? -10 : plot.over.clientHeight / 2 });
+  }
+
+  // Marks what is being selected, as parts of the plot's width; null marks nothing.
+  setSelection(from, to) {
+    for (const plot of Object.values(this.plots)) {
+      const width = plot.over.clientWidth;
+      const box = from === null ? { left: 0, width: 0 } : { left: from * width, width: (to - from) * width };
+      plot.setSelect({ ...box, top: 0, height: from === null ? 0 : plot.over.clientHeight }, false);
+    }
+  }
+
+  fill() {
+    const [start, end] = this.limits;
+    const { power, energy } = this.plots;
+    power.batch(() => {
+      power.setData(this.powerData(), false);
+      power.setScale("x", { min: start, max: end });
+      ["max", "min", "mean", "average", "meter"].forEach((name, index) => {
+        const trace = { max: "band", min: "band", mean: "power" }[name] ?? name;
+        if (power.series[index + 1].show !== this.traces[trace]) {
+          power.setSeries(index + 1, { show: this.traces[trace] }, false);
+        }
+      });
+    });
+    energy.batch(() => {
+      energy.setData(this.energyData(), false);
+      energy.setScale("x", { min: start, max: end });
+    });
+  }
+
+  powerData() {
+    const { t, min, mean, max, average } = this.power;
+    const level = t.map(() => average);
+    if (!this.traces.meter) return [t, max, min, mean, level, t.map(() => null)];
+    const shown = uPlot.join([[t, max, min, mean, level], [this.reading.t, this.reading.kwh]]);
+    return shown;
+  }
+
+  energyData() {
+    const middles = this.buckets.map((one) => (one.t + one.end) / 2);
+    return [middles, this.buckets.map((one) => one.import_kwh)];
+  }
+
+  options(name, more) {
+    const { clientWidth: width, clientHeight: height } = this.elements[name];
+    const right = this.traces.meter ? (name === "energy" ? RIGHT_PX : 0) : 14;
+    return {
+      width: width || 600,
+      height: height || 200,
+      ms: 1,
+      tzDate: (ms) => uPlot.tzDate(new Date(ms), zoneName()),
+      legend: { show: false },
+      padding: [10, right, 0, 0],
+      cursor: {
+        y: false,
+        drag: { x: false, y: false, setScale: false },
+        // Ours are the gestures; the library only follows the pointer.
+        bind: { mousedown: () => null, mouseup: () => null, dblclick: () => null },
+        sync: { key: SYNC, setSeries: false, scales: ["x", null] },
+        points: { size: 7 },
+      },
+      hooks: { setCursor: [(plot) => this.cursorMoved(plot)] },
+      ...more,
+    };
+  }
+
+  axis(more) {
+    return {
+      stroke: this.paint("quiet"),
+      font: "12px system-ui, sans-serif",
+      grid: { stroke: this.paint("grid"), width: GRID_PX },
+      ticks: { show: false },
+      ...more,
+    };
+  }
+
+  get left() {
+    return this.elements.power.clientWidth < NARROW_PX ? LEFT_PX_NARROW : LEFT_PX;
+  }
+
+  powerPlot() {
+    const paint = this.paint;
+    const line = (colour, more) => ({
+      stroke: paint(colour), width: 1.6, points: { show: false }, scale: "y", ...more,
+    });
+    const axes = [
+      this.axis({ values: () => [], size: 8 }),
+      this.axis({ scale: "y", size: this.left, values: valueLabels, label: undefined }),
+    ];
+    if (this.traces.meter) {
+      axes.push(this.axis({
+        scale: "kwh", side: 1, size: RIGHT_PX, values: valueLabels, stroke: paint("reading"), grid: { show: false },
+      }));
+    }
+    const options = this.options("power", {
+      scales: {
+        x: { time: true, auto: false },
+        y: { range: (_, low, high) => this.powerLimits(low, high) },
+        kwh: { range: (_, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, false)) },
+      },
+      axes,
+      series: [
+        {},
+        line("power", { stroke: null, width: 0 }),
+        line("power", { stroke: null, width: 0 }),
+        line("power", { points: { show: true, size: 4, fill: paint("power"), filter: lonely } }),
+        line("average", { dash: [7, 5], width: 1.5 }),
+        line("reading", { scale: "kwh", width: 1.4 }),
+      ],
+      bands: [{ series: [1, 2], fill: paint("band") }],
+    });
+    options.hooks.drawAxes = [(plot) => zeroLine(plot, paint("edge"))];
+    return new uPlot(options, this.powerData(), this.elements.power);
+  }
+
+  energyPlot() {
+    const paint = this.paint;
+    const options = this.options("energy", {
+      scales: {
+        x: { time: true, auto: false },
+        y: { range: () => this.energyLimits() },
+      },
+      axes: [
+        this.axis({ values: timeLabels, size: 40, space: 66 }),
+        this.axis({ scale: "y", size: this.left, values: valueLabels, space: 28 }),
+      ],
+      series: [
+        {},
+        { scale: "y", paths: () => null, points: { show: false } },
+      ],
+    });
+    options.cursor.points = { show: false };
+    options.hooks.drawAxes = [
+      (plot) => {
+        if (this.traces.energy) drawBars(plot, this.buckets, paint);
+        if (this.traces.baseline) drawLevels(plot, this.buckets, this.baseline, paint("baseline"));
+        zeroLine(plot, paint("edge"));
+      },
+    ];
+    return new uPlot(options, this.energyData(), this.elements.energy);
+  }
+
+  powerLimits(low, high) {
+    const bottom = Math.min(0, low ?? 0);
+    if (this.axisMax !== null) return [bottom < 0 ? bottom * 1.05 : 0, this.axisMax];
+    const top = Math.max(0, high ?? 0);
+    const room = (top - bottom || 100) * 0.06;
+    return [bottom < 0 ? bottom - room : 0, top > 0 ? top + room : room];
+  }
+
+  energyLimits() {
+    let [low, high] = [0, 0];
+    const [start, end] = this.limits;
+    this.buckets.forEach((one, index) => {
+      if (one.end <= start || one.t >= end) return;
+      high = Math.max(high, one.import_kwh ?? 0, this.traces.baseline ? this.baseline[index] ?? 0 : 0);
+      low = Math.max(low, one.export_kwh ?? 0);
+    });
+    const room = (high + low || 1) * 0.08;
+    return [low > 0 ? -low - room : 0, high + room];
+  }
+
+  cursorMoved(plot) {
+    const { left } = plot.cursor;
+    this.onCursor(left === undefined || left < 0 ? null : plot.posToVal(left, "x"));
+  }
+}
+
+function zeroLine(plot, colour) {
+  const { ctx, bbox } = plot;
+  const y = Math.round(plot.valToPos(0, "y", true)) + 0.5;
+  if (y < bbox.top || y > bbox.top + bbox.height + 1) return;
+  ctx.save();
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = GRID_PX;
+  ctx.beginPath();
+  ctx.moveTo(bbox.left, y);
+  ctx.lineTo(bbox.left + bbox.width, y);
+  ctx.stroke();
+  ctx.restore();
+}

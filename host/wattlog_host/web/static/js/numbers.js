@@ -1,0 +1,101 @@
+// The numbers: of what is shown, of the calendar's periods, and the extremes.
+
+import { ask } from "./api.js";
+import { $, el, setDifference, setText } from "./dom.js";
+import { isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
+import { t } from "./i18n.js";
+
+// The stats of /api/stats; null while they are being asked for.
+export function showStats(answer, usualKwh) {
+  $("stats").setAttribute("aria-busy", String(answer === null));
+  const stats = answer?.stats ?? {};
+  const rows = {
+    energy: [withUnit(kwh(stats.energy_used_kwh), "kWh"), isNumber(usualKwh) ? t("stats.typical", { value: kwh(usualKwh) }) : ""],
+    cost: [money(stats.cost), ""],
+    min: [withUnit(watts(stats.min_power_watts), "W"), ""],
+    avg: [withUnit(watts(stats.avg_power_watts), "W"), ""],
+    max: [withUnit(watts(stats.max_power_watts), "W"), ""],
+    export: [withUnit(kwh(stats.export_kwh), "kWh"), ""],
+    coverage: [percent(stats.coverage), t("stats.of_time")],
+    estimated: [withUnit(kwh(stats.estimated_kwh), "kWh"), t("stats.in_gaps")],
+    count: [number(stats.count), ""],
+  };
+  for (const [name, [text, note]] of Object.entries(rows)) {
+    const tile = document.querySelector(`[data-stat="${name}"]`);
+    const [value, more] = tile.querySelectorAll("dd");
+    setText(value.firstElementChild, text);
+    setText(more, answer === null ? "" : note);
+    tile.classList.toggle("skeleton", answer === null);
+  }
+  document.querySelector('[data-stat="estimated"]').hidden = !(stats.estimated_kwh > 0);
+  document.querySelector('[data-stat="export"]').hidden = !(stats.export_kwh > 0);
+}
+
+export class Periods {
+  // onShow(start, end) shows a period on the chart.
+  constructor(onShow) {
+    this.periods = {};
+    for (const row of document.querySelectorAll("[data-period]")) {
+      row.querySelector("[data-show]").addEventListener("click", () => {
+        const one = this.periods[row.dataset.period];
+        if (one?.start != null) onShow(one.start, one.end);
+      });
+    }
+    $("peaks").addEventListener("click", (event) => {
+      const at = Number(event.target.dataset.time);
+      if (at) onShow(at - 1_800_000, at + 1_800_000);
+    });
+  }
+
+  async load() {
+    const trouble = $("numbers-trouble");
+    let summary;
+    try {
+      summary = await ask("summary");
+    } catch (err) {
+      setText(trouble, t("numbers.trouble", { reason: err.message }));
+      trouble.hidden = false;
+      return;
+    }
+    if (summary === null) return;
+    trouble.hidden = true;
+    setCurrency(summary.currency);
+    this.periods = summary.periods;
+    for (const row of document.querySelectorAll("[data-period]")) this.row(row, summary.periods[row.dataset.period]);
+    this.tiles(summary.periods);
+    $("no-tariff").hidden = Object.values(summary.periods).some((one) => isNumber(one.cost));
+    setText($("base-load"), watts(summary.base_load_w));
+    $("peaks").replaceChildren(...summary.peaks.map((peak) =>
+      el("li", {},
+        el("button", { type: "button", class: "link", "data-time": peak.t }, moment(peak.t)), " ",
+        el("span", {}, `${watts(peak.w)} W`))));
+    if (summary.peaks.length === 0) $("peaks").replaceChildren(el("li", { class: "quiet" }, t("extremes.none")));
+  }
+
+  row(row, one = {}) {
+    const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
+    const change = difference(one);
+    setText(cell("kwh"), kwh(one.import_kwh));
+    setText(cell("typical"), kwh(one.typical_kwh));
+    setDifference(cell("difference"), change, signedKwh(change));
+    setText(cell("cost"), money(one.cost));
+    setText(cell("typical_cost"), money(one.typical_cost));
+    setText(cell("export"), kwh(one.export_kwh));
+    setText(cell("coverage"), percent(one.coverage));
+  }
+
+  tiles(periods) {
+    for (const name of ["today", "this_month"]) {
+      const one = periods[name] ?? {};
+      const change = difference(one);
+      const part = (what) => document.querySelector(`[data-now="${name}.${what}"]`);
+      setText(part("kwh"), kwh(one.import_kwh));
+      setText(part("cost"), money(one.cost));
+      setDifference(part("difference"), change, change === null ? "" : `${signedKwh(change)} kWh`);
+    }
+  }
+}
+
+function difference(one) {
+  return isNumber(one.import_kwh) && isNumber(one.typical_kwh) ? one.import_kwh - one.typical_kwh : null;
+}

@@ -1,0 +1,100 @@
+"""German and English: complete, chosen rightly, and written as each is."""
+
+import json
+import re
+
+import pytest
+
+from layers import ROOT
+from wattlog_host.web.languages import LANGUAGES, Speech, chosen, words
+
+WEB = ROOT / "host/wattlog_host/web"
+SOURCES = [*WEB.glob("templates/*.html"), *WEB.glob("static/js/*.js"), WEB / "languages.py"]
+
+CHOICES = (
+    ("nothing said", None, None, "", "en"),
+    ("asked for", "de", "en", "en", "de"),
+    ("remembered", None, "de", "en", "de"),
+    ("what does not exist is not asked for", "fr", "xx", "de", "de"),
+    ("the browser's first", None, None, "de-DE,de;q=0.9,en;q=0.8", "de"),
+    ("by weight, not by place", None, None, "en;q=0.3, de-AT;q=0.7", "de"),
+    ("the first that exists", None, None, "fr, pl;q=0.9, de;q=0.2", "de"),
+    ("refused", None, None, "de;q=0", "en"),
+    ("nonsense", None, None, "de;q=x,,;;=", "en"),
+    ("without end", None, None, ",".join(["fr"] * 5000) + ",de", "en"),
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remembered", "accepted", "language"),
+    [row[1:] for row in CHOICES],
+    ids=[row[0] for row in CHOICES],
+)
+def test_which_language(wanted, remembered, accepted, language):
+    assert chosen(wanted, remembered, accepted) == language
+
+
+def test_both_languages_say_the_same_things():
+    english, german = (words(language) for language in LANGUAGES)
+    assert english.keys() == german.keys()
+    for key, text in english.items():
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", german[key])), key
+        assert text.strip() and german[key].strip(), key
+    for key, count in (("weekdays", 7), ("months", 12), ("months.long", 12)):
+        assert len(english[key].split()) == len(german[key].split()) == count
+
+
+def test_no_key_stands_twice():
+    for language in LANGUAGES:
+        text = (WEB / f"static/lang/{language}.json").read_text()
+        pairs = json.loads(text, object_pairs_hook=list)
+        names = [name for name, _ in pairs]
+        assert sorted(names) == sorted(set(names))
+
+
+def test_every_word_is_used_and_every_used_word_is_there():
+    source = "".join(path.read_text() for path in SOURCES)
+    known = words("en")
+    used = set(re.findall(r"""\bt\(["']([\w.]+)["']""", source))
+    assert {key for key in used if not key.endswith(".")} - known.keys() == set()
+    # Put together in the source: the part before the last dot is written there.
+    for key in known.keys() - used:
+        stem = key[: key.rindex(".") + 1] if "." in key else key
+        assert key in source or f'"{stem}"' in source or f"`{stem}$" in source, f"{key}: not used"
+
+
+EN, DE = (Speech(language, lambda _: None) for language in LANGUAGES)
+
+WRITTEN = (
+    (EN.number, (1234.5, 1), "1,234.5"),
+    (DE.number, (1234.5, 1), "1.234,5"),
+    (DE.number, (-0.04, 1), "0,0"),
+    (DE.number, (-0.05, 1), "\u22120,1"),
+    (DE.number, (2.5,), "3"),
+    (DE.number, (None,), "\u2013"),
+    (DE.number, (float("nan"),), "\u2013"),
+    (DE.kwh, (0.0123,), "0,012"),
+    (DE.kwh, (12.345,), "12,35"),
+    (DE.kwh, (123.45,), "123,5"),
+    (DE.kwh, (12345.6,), "12.346"),
+    (DE.signed_kwh, (1.5,), "+1,50"),
+    (DE.signed_kwh, (0.004,), "0,00"),
+    (DE.tone, (0.004,), ""),
+    (DE.tone, (-2,), "less"),
+    (DE.percent, (0.9999,), "99\u00a0%"),
+    (DE.percent, (1.0,), "100\u00a0%"),
+    (DE.percent, (0.004,), "<1\u00a0%"),
+    (DE.percent, (0.0,), "0\u00a0%"),
+)
+
+
+@pytest.mark.parametrize(("say", "values", "text"), WRITTEN)
+def test_how_numbers_are_written(say, values, text):
+    assert say(*values) == text
+
+
+def test_how_money_is_written():
+    assert DE.money(-1234.5, "EUR") == "\u22121.234,50\u00a0€"
+    assert EN.money(-1234.5, "EUR") == "\u2212€1,234.50"
+    assert EN.money(3, "CHF") == "3.00\u00a0CHF"
+    assert EN.money(None, "EUR") == "\u2013"
