@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from wattlog_host.clock import now_ms
 from wattlog_host.export_command import add_options, send_out
 from wattlog_host.progress import Progress
 from wattlog_host.settings import Settings
+from wattlog_host.store.rebuilding import Rebuilding
 from wattlog_host.store.records import StoreError
 
 
@@ -111,9 +113,21 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _rebuild_options(_: argparse.ArgumentParser) -> None:
+    """Take none."""
+
+
+def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
+    with closing(Rebuilding(settings.database, now_ms())) as work, Progress("buckets") as progress:
+        hours = work.run(progress)
+    print(f"the buckets of {hours} hours are made anew from their readings")
+    return 0
+
+
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
+    Command("rebuild", "make all buckets anew from the readings", _rebuild_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
 )

@@ -185,6 +185,7 @@ host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.app wattlog_host.co
                                    wattlog_host.dess.cli wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+                                   wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
@@ -326,6 +327,8 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
+host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
+                                     wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.history.rollup wattlog_host.store.rollups
                                      wattlog_host.store.tables

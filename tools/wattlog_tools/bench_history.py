@@ -142,8 +142,12 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
     head = _Head(interval_s, end_ms - days * DAY_S * 1_000)
     commit_s = roll_s = 0.0
     readings = 0
-    while head.second < days * DAY_S:
-        messages = [head.message() for _ in range(GROUP_ITEMS_MAX)]
+    # A batch takes so long, with a hole in it, and no reading lies in the future.
+    last_s = days * DAY_S - 3_600 - BATCH_READINGS * interval_s
+    while head.second < last_s:
+        messages = []
+        while len(messages) < GROUP_ITEMS_MAX and head.second < last_s:
+            messages.append(head.message())
         readings += len(messages) * BATCH_READINGS
         started_s = time.process_time()
         for where, payload in messages:

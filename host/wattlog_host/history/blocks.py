@@ -113,7 +113,10 @@ class Block:
             column.frombytes(_from_octets(raw[at:end], size, column.itemsize))
             block.columns[name] = _little(column)
             at = end
-        block.columns |= block._small(1)
+        try:
+            block.columns |= block._small(1)
+        except OverflowError as err:
+            raise BlockError("a block with impossible numbers") from err
         return block
 
     def _small(self, sign: int) -> "dict[str, array[int]]":

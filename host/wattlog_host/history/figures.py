@@ -29,7 +29,7 @@ class Bill(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One time; energies are stored units, None where no meter counts them."""
+    """One time; energies are stored units, None where no meter counts them, or has any reading."""
 
     start_ms: int
     end_ms: int
@@ -208,7 +208,9 @@ class Counts:
         for member, energy, is_first, at in counters:
             before, after = at[start], at[end]
             found = between(before.point, after.point)
-            amounts[energy] = amounts.get(energy, 0) + found.amount
+            # Before its first reading and behind its last one nobody knows what it counted.
+            if member.meter.first_ms < span[1] and span[0] < member.meter.last_ms:
+                amounts[energy] = amounts.get(energy, 0) + found.amount
             spent[energy] += after.spent - before.spent
             unpriced[energy] += after.unpriced - before.unpriced
             resets += found.falls

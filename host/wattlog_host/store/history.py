@@ -182,9 +182,10 @@ class SqlHistory:
         ).one_or_none()
         if row is None:
             return None
-        block = Block.unpack(row.packed, BUCKETS[3600])
-        used = block.used()
-        return None if not used else int(row.start_ms + used[0] * 3_600_000)
+        for start_ms, block in _unpacked([row], 3600):
+            for at in block.used():
+                return start_ms + at * 3_600_000
+        return None
 
     def _last_ms(self, meter_id: int, channels: Sequence[int]) -> int:
         """Return the end of the newest bucket, where all batches were let go."""
@@ -194,9 +195,8 @@ class SqlHistory:
             rows = self._connection.execute(_BEFORE, name | {"low_ms": INT64_MAX})
             with rows:
                 row = rows.first()
-            if row is not None:
-                used = Block.unpack(row.packed, BUCKETS[3600]).used()
-                last_ms = max(last_ms, row.start_ms + (used[-1] + 1) * 3_600_000)
+            for start_ms, block in _unpacked([] if row is None else [row], 3600):
+                last_ms = max(last_ms, start_ms + (block.used()[-1] + 1) * 3_600_000)
         return last_ms
 
     def _next_ms(self, meter_id: int, time_ms: int) -> int:
