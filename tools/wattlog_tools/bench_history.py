@@ -145,7 +145,7 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
     # A batch takes so long, with a hole in it, and no reading lies in the future.
     last_s = days * DAY_S - 3_600 - BATCH_READINGS * interval_s
     while head.second < last_s:
-        messages = []
+        messages: list[tuple[str, bytes]] = []
         while len(messages) < GROUP_ITEMS_MAX and head.second < last_s:
             messages.append(head.message())
         readings += len(messages) * BATCH_READINGS
