@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memory_history import EXPORT, IMPORT, WH, MemoryHistory, truth
 from wattlog_host.history.answers import Answers, Span
 from wattlog_host.history.book import Book
-from wattlog_host.history.changes import Changes
+from wattlog_host.history.changes import NOTES_MAX, Changes
 from wattlog_host.history.columns import HOLD_MS, STEPS_S
 from wattlog_host.history.energy import Climb, between, points, step_for
 from wattlog_host.history.tariff import Tariff, Tariffs, Window
@@ -290,3 +290,23 @@ def test_nothing_is_known_before_the_first_reading_and_after_the_last():
 )
 def test_the_longest_buckets_with_these_borders_are_taken(times, step_s):
     assert step_for(times) == step_s
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40))
+def test_who_asks_is_told_the_earliest_time_that_changed_since(times):
+    changes, marks = Changes(), []
+    for from_ms in times:
+        marks.append(changes.mark())
+        changes.note(1, from_ms)
+    for asked, mark in enumerate(marks):
+        assert changes.since(mark, 1) == min(times[asked:])
+    assert changes.since(changes.mark(), 1) is changes.since(0, 2) is None
+
+
+def test_notes_are_bounded_and_forget_no_change():
+    changes = Changes()
+    for from_ms in range(5_000):
+        changes.note(1, from_ms)
+    assert len(changes._notes[1]) <= NOTES_MAX
+    assert changes.since(0, 1) == 0
+    assert changes.since(changes.mark() - 1, 1) == 4_999

@@ -93,3 +93,17 @@ class ApiWorld:
         answer = self.get(path, **parameters)
         assert answer.headers["content-type"] == "application/json", answer.text
         return answer.status_code, answer.json()["error"]
+
+
+START, NOW = local("2026-10-20T12:00"), local("2026-11-27T09:30")
+
+
+def house():
+    """Five weeks of a house that draws 600 W all the time, and sends 150 W."""
+    return ApiWorld({1: steady(START, NOW - 3_000, 2 * MINUTE_MS, export_wh=5)}, NOW)
+
+
+def two():
+    """Two meters, of which the second came a week later."""
+    other = steady(START + 7 * DAY_MS, NOW, 2 * MINUTE_MS, watts=400, value_wh=0)
+    return ApiWorld({1: steady(START, NOW, 2 * MINUTE_MS), 2: other}, NOW)

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import time, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from wattlog_host.history.columns import STEPS_S, Gauges, History
@@ -214,7 +215,7 @@ def base_load(found: Sequence[Quarter], zone: Zone) -> float | None:
 def peaks(found: Sequence[Quarter]) -> list[Quarter]:
     """Return the highest means, each at least an hour from a higher one."""
     kept: list[Quarter] = []
-    for one in sorted(found, key=lambda quarter: (-quarter.mean, quarter.start_ms)):
+    for one in sorted(found, key=attrgetter("mean"), reverse=True):
         if len(kept) == PEAKS:
             break
         if all(abs(one.start_ms - other.start_ms) >= PEAK_APART_MS for other in kept):

@@ -30,7 +30,8 @@ async def exported(
 ) -> Response:
     """Return a stream of what was asked for; the last day where nobody says which time."""
     end_ms = now_ms + 1 if of["end"] is None else of["end"]
-    start_ms = end_ms - DAY_MS if of["start"] is None else of["start"]
+    last_ms = now_ms if of["end"] is None else end_ms
+    start_ms = last_ms - DAY_MS if of["start"] is None else of["start"]
     if start_ms >= end_ms:
         raise BadQuestion("start must lie before end")
     span = Span(start_ms, end_ms)
