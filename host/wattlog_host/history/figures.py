@@ -220,7 +220,8 @@ class Counts:
                     covered_ms += found.covered_ms
                     length_ms += member.overlap_ms(*frame)
         bill = None
-        if standing and IMPORT in amounts:
+        # What is paid for the day is paid also where nobody read.
+        if standing and any(one.energy == IMPORT for one in counters):
             fixed, credit = standing[end] - standing[start], money(spent[EXPORT])
             is_known = not unpriced[IMPORT] and self._has_price(span)
             cost = money(spent[IMPORT]) + fixed - credit if is_known else None
