@@ -145,7 +145,7 @@ def test_what_an_agents_log_has_lost_is_a_gap(host, wire):
     gaps = host.json("/api/gaps")
     assert (gaps["runs"], gaps["records"]) == (2, 19)
     assert [(gap["first_seq"], gap["last_seq"]) for gap in gaps["newest"]] == [(12, 20), (1, 10)]
-    assert "never came, no longer in its log" in host.get("/")[1]
+    assert "never came, no longer in its log" in host.get("/state")[1]
     assert "agent cellar: 19 records never came, no longer in its log" in host.events()
     host.end()
     host.start()

@@ -2,7 +2,7 @@
 
 import { meterChosen, setNow } from "./api.js";
 import { $, el, setText } from "./dom.js";
-import { number, span, watts } from "./format.js";
+import { exact, number, span, watts } from "./format.js";
 import { t } from "./i18n.js";
 
 const PHASE_W_MAX = 4600;
@@ -69,6 +69,7 @@ export class Now {
     setText($("now-watts"), watts(sum === null ? null : Math.abs(sum)));
     setText($("now-direction"), t(`direction.${direction}`));
     this.phases(meters.length === 1 ? meters[0].phases : []);
+    this.registers(meters.length === 1 ? meters[0] : null);
     this.fleet();
     this.tick();
   }
@@ -119,6 +120,13 @@ export class Now {
         el("td", {}, text(phase.power_w, "W")),
         el("td", {}, text(phase.voltage_v, "V")),
         el("td", {}, text(phase.current_a, "A", 1)))));
+  }
+
+  // With the digits that the meter's own display has.
+  registers(meter) {
+    $("now-registers").hidden = (meter?.import_kwh ?? null) === null && (meter?.export_kwh ?? null) === null;
+    setText($("now-import"), exact(meter?.import_kwh ?? null));
+    setText($("now-export"), exact(meter?.export_kwh ?? null));
   }
 
   fleet() {
