@@ -7,8 +7,8 @@ import pytest
 
 from layers import ROOT
 from wattlog_host.clock import now_ms
-from wattlog_sim.dess_cloud import Cloud
-from wattlog_sim.dess_server import Server
+from wattlog_sim.dess.cloud import Cloud
+from wattlog_sim.dess.server import Server
 
 PASSWORD = "canary-password-9317"
 WRITE_TOKEN = "canary-write-token-9317"

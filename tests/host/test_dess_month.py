@@ -6,8 +6,8 @@ import pytest
 
 from dess_world import START_MS, world
 from wattlog_host.dess import model
-from wattlog_sim.dess_cloud import FakeDevice
-from wattlog_sim.solar import roof
+from wattlog_sim.dess.cloud import FakeDevice
+from wattlog_sim.dess.solar import roof
 
 DAYS = 30
 INTERVAL_MIN = 120

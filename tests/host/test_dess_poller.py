@@ -8,8 +8,8 @@ from wattlog_host.dess.errors import Busy, DessError, NothingThere
 from wattlog_host.dess.model import Collector, Device, Plant, Record
 from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.topology import Topology
-from wattlog_sim.dess_cloud import FakeDevice
-from wattlog_sim.solar import roof
+from wattlog_sim.dess.cloud import FakeDevice
+from wattlog_sim.dess.solar import roof
 
 MINUTE_MS = 60_000
 ONE = Device("P1", 2376, 1, "S1", "One", "7")

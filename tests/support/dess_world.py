@@ -11,8 +11,8 @@ from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.tokens import TokenFile
 from wattlog_host.dess.transport import Limits, Transport
 from wattlog_host.dess.worker import Worker
-from wattlog_sim.dess_cloud import Cloud
-from wattlog_sim.dess_server import Server
+from wattlog_sim.dess.cloud import Cloud
+from wattlog_sim.dess.server import Server
 
 # 2026-06-15 10:00 UTC.
 START_MS = 1_781_517_600_000

@@ -459,10 +459,11 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
 host/wattlog_host/house.py
 
 tools/setup/fetch_umqtt.py
-tools/wattlog_sim/dess_cloud.py  wattlog_sim.dess_points wattlog_sim.solar
-tools/wattlog_sim/dess_points.py  wattlog_sim.solar
-tools/wattlog_sim/dess_server.py  wattlog_sim.dess_cloud
-tools/wattlog_sim/solar.py
+tools/wattlog_sim/dess/__init__.py
+tools/wattlog_sim/dess/cloud.py  wattlog_sim.dess.points wattlog_sim.dess.solar
+tools/wattlog_sim/dess/points.py  wattlog_sim.dess.solar
+tools/wattlog_sim/dess/server.py  wattlog_sim.dess.cloud
+tools/wattlog_sim/dess/solar.py
 tools/wattlog_sim/world/__init__.py
 tools/wattlog_sim/world/clock.py
 tools/wattlog_sim/world/net.py     wattlog.uplink
@@ -504,7 +505,7 @@ tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim
 tools/wattlog_tools/chips.py
 tools/wattlog_tools/cli.py         wattlog wattlog_tools.console
 tools/wattlog_tools/console.py
-tools/wattlog_tools/dess_cloud.py  wattlog_sim.dess_cloud wattlog_sim.dess_server
+tools/wattlog_tools/dess_cloud.py  wattlog_sim.dess.cloud wattlog_sim.dess.server
                                      wattlog_tools.console
 tools/wattlog_tools/device.py      wattlog wattlog_sim wattlog_tools.console
 tools/wattlog_tools/esptool.py     wattlog_tools.chips wattlog_tools.console
@@ -550,7 +551,7 @@ tools/wattlog_tools/powercut.py    wattlog.ringlog wattlog.ringrepair wattlog.ri
                                    wattlog_sim.flash wattlog_sim.log_lab wattlog_tools.console
 tools/wattlog_tools/run.py         wattlog_tools.console wattlog_tools.meter
                                    wattlog_tools.supervisor
-                                   wattlog_sim.dess_cloud wattlog_tools.dess_cloud
+                                   wattlog_sim.dess.cloud wattlog_tools.dess_cloud
 tools/wattlog_tools/shorten.py
 tools/wattlog_tools/sim.py         wattlog_sim.world.day wattlog_tools.console
 tools/wattlog_tools/supervisor.py  wattlog_tools.console

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wattlog_sim.dess_cloud import FAULTS, Cloud
-from wattlog_sim.solar import CAPACITY_WH, FIRST_DAY, STEP_S, Roof, roof
+from wattlog_sim.dess.cloud import FAULTS, Cloud
+from wattlog_sim.dess.solar import CAPACITY_WH, FIRST_DAY, STEP_S, Roof, roof
 from wattlog_tools import dess_cloud
 from wattlog_tools.console import ToolError
 

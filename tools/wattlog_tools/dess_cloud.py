@@ -5,8 +5,8 @@ import os
 import time
 from collections.abc import Sequence
 
-from wattlog_sim.dess_cloud import FAULTS, PATH, Cloud, Fault, demo_devices
-from wattlog_sim.dess_server import Server
+from wattlog_sim.dess.cloud import FAULTS, PATH, Cloud, Fault, demo_devices
+from wattlog_sim.dess.server import Server
 from wattlog_tools.console import EXIT_OK, StopSignal, ToolError
 
 PASSWORD_VARIABLE = "WATTLOG_DESS_PASSWORD"

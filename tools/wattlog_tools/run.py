@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from wattlog_sim.dess_cloud import PATH
+from wattlog_sim.dess.cloud import PATH
 from wattlog_tools import dess_cloud
 from wattlog_tools.console import EXIT_USAGE, StopSignal, ToolError
 from wattlog_tools.meter import ReplaySource

@@ -1,7 +1,7 @@
 """A DessMonitor cloud of our own: plants, devices with a physical day, and faults to order.
 
 No clock and no socket in here: `answer` takes a request's raw path and says what to send, and how
-(at once, never, drop by drop). dess_server.py is the rim. The signature is checked over the bytes
+(at once, never, drop by drop). server.py is the rim. The signature is checked over the bytes
 as they came, as the real one does.
 """
 
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from wattlog_sim.dess_points import rows_of
-from wattlog_sim.solar import Roof, roof
+from wattlog_sim.dess.points import rows_of
+from wattlog_sim.dess.solar import Roof, roof
 
 LIFE_S = 604_800
 PATH = "/public/"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from wattlog_sim.solar import Moment, Totals
+from wattlog_sim.dess.solar import Moment, Totals
 
 Row = tuple[str, str, str | None]
 """Title, value as text, unit or None."""

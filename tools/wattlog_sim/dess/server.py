@@ -1,10 +1,10 @@
-"""The fake cloud on a loopback port: sends what dess_cloud.py says, or sends it badly."""
+"""The fake cloud on a loopback port: sends what cloud.py says, or sends it badly."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from wattlog_sim.dess_cloud import BIG_BYTES, PATH, Cloud
+from wattlog_sim.dess.cloud import BIG_BYTES, PATH, Cloud
 
 DRIP_S = 0.02
 

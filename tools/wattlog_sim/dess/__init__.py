@@ -1,0 +1,1 @@
+"""A solar cloud and the inverters behind it; only for CPython."""
