@@ -33,7 +33,8 @@ class Readers:
 def make_client(w, panel):
     view = LiveView(HostView("0", 0), {})
     return TestClient(
-        make_app(view, Hub(dict), None, w.clock.now_ms, (), panel), base_url="http://127.0.0.1"
+        make_app(view, Hub(dict), None, w.clock.now_ms, (), panel=panel),
+        base_url="http://127.0.0.1",
     )
 
 
