@@ -303,7 +303,7 @@ class RingLog:
                 self._released, self._oldest, self._evicted = fields[3:]
                 self._seam = bytes(self._sectors.header) if self._header_is_sound else None
                 behind = None
-                ahead = [-1, -1]
+                ahead[0] = ahead[1] = -1
                 if first is None:
                     first = gen
             elif behind is None:

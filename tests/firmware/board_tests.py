@@ -267,6 +267,10 @@ def test_the_uart_gives_what_is_there_and_never_waits():
     assert source.read(0) == b""
     assert source.tap == b"", "nothing is told twice"
     assert source.trouble() is None
+    assert write(int(os.getenv("BOARD_METER_FD")), b"\x1b" * 9, 9) == 9
+    while source._uart.any() < 9:
+        time.sleep_ms(1)
+    assert UartSource(1, 9600, 16, 17).read(0) == b"", "a UART has nothing of before it was made"
 
 
 def run(folder):

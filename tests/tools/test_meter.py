@@ -12,6 +12,7 @@ from smllib import SmlStreamReader
 
 from toolbox import select_briefly
 from wattlog_sim.sml_writer import START
+from wattlog_tools import meter
 from wattlog_tools.console import ToolError
 from wattlog_tools.meter import (
     CHUNK_BYTES,
@@ -204,6 +205,34 @@ def test_a_stale_link_is_replaced_and_a_file_is_kept(tmp_path):
     with pytest.raises(ToolError, match="stays as it is"):
         PtyLine(link)
     assert link.read_text() == "mine"
+
+
+def test_what_takes_long_is_done_before_the_clock_starts(monkeypatch):
+    done = []
+
+    class Slow:
+        label = "a slow meter"
+
+        def prepare(self, epoch_s):
+            done.append(("prepared", epoch_s))
+
+        def next_burst(self, epoch_s):
+            done.append(("sent", epoch_s))
+            return b"\x1b"
+
+    class Stop:
+        count = 0
+
+        def wait(self, _):
+            Stop.count = 1
+
+    line = PtyLine(None)
+    made = meter.Clock
+    monkeypatch.setattr(meter, "Clock", lambda *how: done.append(("clock",)) or made(*how))
+    meter._play([Slow()], [line], meter._parser().parse_args([]), Stop())
+    line.close()
+    epoch_s = done[0][1]
+    assert done == [("prepared", epoch_s), ("clock",), ("sent", epoch_s)]
 
 
 def test_a_link_that_another_took_over_stays(tmp_path):
