@@ -53,10 +53,6 @@ class UART(io.IOBase):
         self._fd = self._file.fileno()
         termios.setraw(self._fd)
         self._count = bytearray(4)
-        # What came before there was a UART, none has taken; a terminal keeps it.
-        waiting = self.any()
-        if waiting:
-            self._file.read(waiting)
 
     def any(self) -> int:
         """Return how many bytes wait."""
