@@ -492,14 +492,19 @@ tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing watt
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
                                    wattlog.records wattlog.ringlog wattlog_sim.house
                                    wattlog_sim.lcg wattlog_sim.meters
-tools/wattlog_tools/bench_history.py  wattlog.reading wattlog.records wattlog_host.clock
+tools/wattlog_tools/bench_edge.py  wattlog.reading wattlog.records wattlog_sim.house
+                                     wattlog_sim.lcg
+tools/wattlog_tools/bench_history.py wattlog_host.clock
+                                   wattlog_tools.run
+                                   wattlog_tools.bench_edge
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock
-                                     wattlog_sim.lcg wattlog_tools.console
-tools/wattlog_tools/bench_ingest.py  sqlalchemy.* wattlog.reading wattlog.records
+                                     wattlog_tools.console
+tools/wattlog_tools/bench_ingest.py sqlalchemy.*
+                                   wattlog_tools.bench_edge
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock
-                                     wattlog_sim.house wattlog_sim.lcg
+                                     
 tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
                                    wattlog_tools.console wattlog_tools.device
 tools/wattlog_tools/chips.py

@@ -8,34 +8,31 @@ measurement of it with its own server on a machine like this.
 """
 
 import http.client
-import os
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wattlog.reading import Reading
-from wattlog.records import BATCH, BATCH_BYTES, BatchBuffer, GroupWriter, topic
 from wattlog_host.clock import now_ms
 from wattlog_host.desk import GROUP_ITEMS_MAX, Desk, work
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.writer import Writer
 from wattlog_pi.system_clock import Trust
-from wattlog_sim.lcg import Lcg
+from wattlog_tools.bench_edge import BATCH_READINGS, Edge
 from wattlog_tools.console import ToolError
+from wattlog_tools.run import health_check
 
-BATCH_READINGS = 60
 DAY_S = 86_400
 ASKED = 5
 PATIENCE_S = 60
-_SERVER_ID = bytes.fromhex("0a0149534b0004210001")
-_IMPORT, _EXPORT, _POWER, _PHASES = 1, 4, 10, (11, 12, 13)
-_WS_PER_WH_E1 = 360
+LOOK_S = 0.1
 
 SHAPES = ((365, 10), (30, 1))
 """Days, and seconds between two readings."""
@@ -139,7 +136,8 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
     """Fill a new database with so many days up to end_ms, with a hole a week."""
     writer = Writer(path, "bench", end_ms)
     desk = Desk(LiveView(HostView("bench", end_ms), writer.counters))
-    head = _Head(interval_s, end_ms - days * DAY_S * 1_000)
+    start_ms = end_ms - days * DAY_S * 1_000
+    head = Edge(1, start_ms, interval_s, has_phases=True, pause_every_s=7 * DAY_S)
     commit_s = roll_s = 0.0
     readings = 0
     # A batch takes so long, with a hole in it, and no reading lies in the future.
@@ -161,66 +159,6 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
     assert writer.counters["readings", ""] == readings, "every reading is stored"
     writer.close(end_ms)
     return Built(readings, commit_s, roll_s, path.stat().st_size)
-
-
-class _Head:
-    """A head that packs what a meter at a house with sun on its roof says."""
-
-    def __init__(self, interval_s: int, start_ms: int) -> None:
-        self.second = 0
-        self._interval_s = interval_s
-        self._start_ms = start_ms
-        self._lcg = Lcg(1, 0)
-        self._power_w = 500
-        self._import_ws = 19_892_750 * _WS_PER_WH_E1
-        self._export_ws = 5_551_200 * _WS_PER_WH_E1
-        self._payloads: list[bytes] = []
-        self._count = 0
-        self._writer = GroupWriter(self, 1)
-        self._batch = BatchBuffer(bytearray(BATCH_BYTES))
-
-    def append(self, payload: bytes | bytearray) -> int:
-        """Keep a record, as a ring log does."""
-        self._payloads.append(bytes(payload))
-        self._count += 1
-        return self._count
-
-    def fits(self, size: int) -> bool:
-        """Tell whether a record fits beside the newest: here always."""
-        return size > 0
-
-    def message(self) -> tuple[str, bytes]:
-        """Return the next batch."""
-        first_seq = self._count + 1
-        self._payloads.clear()
-        if first_seq == 1:
-            self._writer.sync(0, self._start_ms, True)
-        for _ in range(BATCH_READINGS):
-            self._read()
-        self._writer.close()
-        self._batch.clear()
-        for payload in self._payloads:
-            self._batch.add(payload)
-        return topic("bench", BATCH), bytes(self._batch.message("bench", 1, first_seq))
-
-    def _read(self) -> None:
-        lcg, interval_s = self._lcg, self._interval_s
-        self.second += interval_s
-        if self.second % (7 * DAY_S) < interval_s:
-            self.second += 3_600  # nobody read for an hour
-        self._power_w = max(-5_000, min(5_000, self._power_w + lcg.below(200) - 100))
-        power_w = self._power_w
-        self._import_ws += max(0, power_w) * interval_s
-        self._export_ws += max(0, -power_w) * interval_s
-        phases = (power_w // 2, power_w // 4, power_w - power_w // 2 - power_w // 4)
-        triples = [
-            (_IMPORT, self._import_ws // _WS_PER_WH_E1, -1),
-            (_EXPORT, self._export_ws // _WS_PER_WH_E1, -1),
-            (_POWER, 10 * power_w, -1),
-            *((channel, one, 0) for channel, one in zip(_PHASES, phases, strict=True)),
-        ]
-        reading = Reading(_SERVER_ID, self.second, triples, ())
-        self._writer.reading(1_000 * self.second + lcg.below(90), reading)
 
 
 def _ask(folder: Path, end_ms: int) -> tuple[list[Answer], float]:
@@ -283,24 +221,16 @@ def _peak_mb(pid: int) -> float:
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    answers = health_check(port)
     deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            raise ToolError(f"the host ended with status {process.returncode}")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-        try:
-            connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            os.sched_yield()
-        finally:
-            connection.close()
-    raise ToolError("the host does not start")
+    while not answers():
+        with suppress(subprocess.TimeoutExpired):
+            raise ToolError(f"the host ended with status {process.wait(LOOK_S)}")
+        if time.monotonic() > deadline_s:
+            raise ToolError("the host does not start")
 
 
 def _free_port() -> int:
-    import socket
 
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

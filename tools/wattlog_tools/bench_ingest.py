@@ -20,24 +20,18 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 
-from wattlog.reading import Reading
-from wattlog.records import BATCH, BATCH_BYTES, BatchBuffer, GroupWriter, topic
 from wattlog_host.desk import GROUP_ITEMS_MAX, Desk, work
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.writer import Writer
 from wattlog_pi.system_clock import Trust
-from wattlog_sim.house import WS_PER_WH_E1
-from wattlog_sim.lcg import Lcg
+from wattlog_tools.bench_edge import BATCH_READINGS, Edge, Meter
 
 EDGES = 8
-BATCH_READINGS = 60
 INTERVAL_S = 10
 FIRST_S = 1_781_740_800
 NOW_MS = 1_790_000_000_000
 PEER_READINGS = 300
 OUR_BATCHES = 4 * GROUP_ITEMS_MAX
-
-_IMPORT, _EXPORT, _POWER = 1, 4, 10
 
 
 class Figures(NamedTuple):
@@ -101,72 +95,7 @@ def lines(figures: Figures) -> list[str]:
     ]
 
 
-class _Meter:
-    """Power that wanders between import and export, and what it adds up to."""
-
-    def __init__(self, number: int) -> None:
-        self._lcg = Lcg(number, 0)
-        self._power_w = 500
-        self._import_ws = 19_892_750 * WS_PER_WH_E1
-        self._export_ws = 5_551_200 * WS_PER_WH_E1
-
-    def next(self) -> tuple[int, int, int]:
-        """Return power in W, import and export in 0.1 Wh, INTERVAL_S later."""
-        self._power_w = max(-5_000, min(5_000, self._power_w + self._lcg.below(400) - 200))
-        self._import_ws += max(0, self._power_w) * INTERVAL_S
-        self._export_ws += max(0, -self._power_w) * INTERVAL_S
-        return self._power_w, self._import_ws // WS_PER_WH_E1, self._export_ws // WS_PER_WH_E1
-
-
 # ---- wattlog ---------------------------------------------------------------------------------
-
-
-class _ListLog:
-    """A log that keeps what is appended in memory, and has room."""
-
-    def __init__(self) -> None:
-        self.payloads: list[bytes] = []
-
-    def append(self, payload: bytes | bytearray) -> int:
-        self.payloads.append(bytes(payload))
-        return len(self.payloads)
-
-    def fits(self, size: int) -> bool:
-        return size > 0
-
-
-class _Edge:
-    """One agent with a meter of its own; its messages are packed before the clock starts."""
-
-    def __init__(self, number: int) -> None:
-        self.name = f"edge-{number}"
-        self._meter = _Meter(number)
-        self._server_id = bytes.fromhex("0a0149534b00042100") + bytes([number])
-        self._log = _ListLog()
-        self._writer = GroupWriter(self._log, 1 + number)
-        self._batch = BatchBuffer(bytearray(BATCH_BYTES))
-        self._second = 0
-
-    def message(self) -> tuple[str, bytes]:
-        """Return the next batch; the first begins with a sync point."""
-        first = len(self._log.payloads)
-        if not first:
-            self._writer.sync(0, 1000 * FIRST_S, True)
-        for _ in range(BATCH_READINGS):
-            self._second += INTERVAL_S
-            power_w, import_wh_e1, export_wh_e1 = self._meter.next()
-            triples = [
-                (_IMPORT, import_wh_e1, -1),
-                (_EXPORT, export_wh_e1, -1),
-                (_POWER, 10 * power_w, -1),
-            ]
-            reading = Reading(self._server_id, self._second, triples, ())
-            self._writer.reading(1000 * self._second + 7 * self._second % 90, reading)
-        self._writer.close()
-        self._batch.clear()
-        for payload in self._log.payloads[first:]:
-            self._batch.add(payload)
-        return topic(self.name, BATCH), bytes(self._batch.message(self.name, 1, first + 1))
 
 
 class _Wattlog:
@@ -174,7 +103,7 @@ class _Wattlog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._edges = [_Edge(number) for number in range(EDGES)]
+        self._edges = [Edge(number, 1000 * FIRST_S, INTERVAL_S) for number in range(EDGES)]
         self._writer = Writer(path, "bench", NOW_MS)
         self._desk = Desk(LiveView(HostView("bench", NOW_MS), self._writer.counters))
         self._readings = 0
@@ -243,7 +172,7 @@ class _Peer:
 
         _Base.metadata.create_all(self._engine)
         self._session = orm.sessionmaker(self._engine)
-        self._meter = _Meter(0)
+        self._meter = Meter(0, INTERVAL_S)
         self._second = 0
 
     def turn(self) -> Turn:

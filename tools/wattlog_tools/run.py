@@ -112,7 +112,7 @@ def _children(
         Child(
             "host",
             _python("wattlog_host", "--config", str(host_config)),
-            ready=_health_check(parsed.http_port),
+            ready=health_check(parsed.http_port),
             says_when_ready=banner,
         )
     )
@@ -251,7 +251,9 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex((LISTEN, port)) != 0
 
 
-def _health_check(http_port: int) -> Callable[[], bool]:
+def health_check(http_port: int) -> Callable[[], bool]:
+    """Return what tells whether the host at this port of ours says that all is well."""
+
     def answers() -> bool:
         # Not urllib: it would ask a proxy from the environment for our own machine.
         connection = http.client.HTTPConnection(LISTEN, http_port, timeout=_HEALTH_TIMEOUT_S)
