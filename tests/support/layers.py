@@ -504,7 +504,6 @@ tools/wattlog_tools/bench_ingest.py sqlalchemy.*
                                    wattlog_tools.bench_edge
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock
-                                     
 tools/wattlog_tools/bench_log.py   wattlog.ringlog wattlog_sim.flash wattlog_sim.lcg
                                    wattlog_tools.console wattlog_tools.device
 tools/wattlog_tools/chips.py
