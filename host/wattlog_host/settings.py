@@ -29,7 +29,7 @@ SCHEMA = (
     Key("http.hostnames", "text", "", 0, 1000, "the names, with commas, the page is reached by"),
     Key("mqtt.embedded", "boolean", True, None, None, "whether the host brings its own broker"),
     Key("mqtt.host", "text", "127.0.0.1", 1, 255, "the broker's address"),
-    Key("mqtt.port", "integer", 1883, 1, 65535, "the broker's port"),
+    Key("mqtt.port", "integer", None, 1, 65535, "the broker's port; 1883, with TLS 8883"),
     Key("mqtt.username", "text", None, 1, 255, "the host's name at the broker"),
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
     Key("mqtt.tls", "boolean", False, None, None, "whether to speak TLS with the broker"),
@@ -198,7 +198,8 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     )
     return Settings(
         name, data, database, http["listen"], http["port"], hostnames,
-        mqtt["embedded"], mqtt["host"], mqtt["port"], mqtt["username"], password,
+        mqtt["embedded"], mqtt["host"], mqtt["port"] or (8883 if mqtt["tls"] else 1883),
+        mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
         house_settings(name, text, values["house"], environ),
         _backup(values["backup"], database, data, place),

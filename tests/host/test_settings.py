@@ -110,6 +110,15 @@ def test_the_service_reads_its_own_file(tmp_path):
     assert settings.load(None, {"CONFIGURATION_DIRECTORY": str(tmp_path / "no")}).http_port == 8080
 
 
+@pytest.mark.parametrize(
+    ("words", "port"),
+    [("", 1883), ("tls = true", 8883), ("tls = true\nport = 1885", 1885), ("port = 1884", 1884)],
+)
+def test_tls_has_a_port_of_its_own(tmp_path, words, port):
+    (tmp_path / "host.toml").write_text(f"[mqtt]\nembedded = false\n{words}\n")
+    assert settings.load(tmp_path / "host.toml", {}).mqtt_port == port
+
+
 def test_every_setting_is_shown_by_check_config_or_is_a_secret():
     shown = "\n".join(settings.load(None, {}).lines())
     for key in settings.SCHEMA:

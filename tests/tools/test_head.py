@@ -1,6 +1,9 @@
 """`wattlog-tools head` against a real broker and what a head would answer."""
 
-from fake_head import BOOT
+import pytest
+
+from certificates import broker_of, the_ca
+from fake_head import BOOT, FakeHead
 from wattlog_tools import head
 
 
@@ -59,3 +62,53 @@ def test_a_restart_is_for_the_present_start_and_waits_for_the_goodbye(fake, run,
     monkeypatch.setattr(head, "RESTART_S_MAX", 0.3)
     status, printed = run("head", "restart")
     assert status == 2 and "cellar goes on" in printed
+
+
+@pytest.fixture
+def secured(mosquitto, stop, tmp_path):
+    """secured(what): the arguments for a broker with TLS that shows this certificate."""
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(the_ca().pem)
+    heads = []
+
+    def of(what):
+        port = mosquitto.add_tls(*broker_of(what).write(tmp_path, "broker"))
+        heads.append(FakeHead(mosquitto.port))
+        heads[-1].say()
+        raw(heads[-1], ("uart1", 0, b"\x1b"))
+        return "--broker", f"localhost:{port}", "--ca-file", ca_file
+
+    yield of
+    for fake in heads:
+        fake.stop()
+
+
+def test_the_broker_is_asked_with_tls(run, secured):
+    status, printed = run("head", "raw", "--bytes", "1", *map(str, secured("good")))
+    assert (status, printed) == (0, "uart1 0000 1b\n1 of 1 bytes, no hole\n")
+
+
+@pytest.mark.parametrize("what", ["another CA", "another name", "expired"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_that_is_not_who_it_says_gets_nothing(run, secured, what):
+    status, printed = run("head", "restart", *map(str, secured(what)))
+    assert status == 2 and "certificate verify failed" in printed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_without_a_ca_of_its_own_the_systems_are_asked(run, secured):
+    status, printed = run("head", "restart", *map(str, secured("good")[:2]), "--tls")
+    assert status == 2 and "certificate verify failed" in printed
+
+
+def test_tls_has_a_port_of_its_own_and_a_bad_ca_file_is_told(run, tmp_path):
+    assert (
+        "no broker at 127.0.0.1:8883"
+        in run("head", "restart", "--broker", "127.0.0.1", "--tls")[1]
+    )
+    (tmp_path / "no.pem").write_bytes(b"x")
+    assert (
+        "no.pem: holds no certificate"
+        in run("head", "raw", "--ca-file", str(tmp_path / "no.pem"))[1]
+    )
+    assert "gone: no such file" in run("head", "raw", "--ca-file", str(tmp_path / "gone"))[1]

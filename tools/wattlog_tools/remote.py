@@ -5,6 +5,7 @@ import importlib.util
 import os
 import queue
 import select
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from wattlog_tools.console import StopSignal, ToolError
 
 PASSWORD_ENVIRONMENT = "WATTLOG_MQTT_PASSWORD"
 PORT = 1883
+TLS_PORT = 8883
 CONNECT_S_MAX = 10.0
 STATUS_S_MAX = 5.0
 ANSWER_S_MAX = 10.0
@@ -32,7 +34,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--broker",
         metavar="HOST[:PORT]",
         default="127.0.0.1",
-        help=f"the MQTT broker (default 127.0.0.1:{PORT})",
+        help=f"the MQTT broker (default 127.0.0.1:{PORT}, with TLS :{TLS_PORT})",
+    )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="speak TLS with it; its certificate and its name are verified",
+    )
+    parser.add_argument(
+        "--ca-file",
+        type=Path,
+        metavar="FILE",
+        help="TLS, and trust only the CA certificates in this file (PEM)",
     )
     parser.add_argument("--user", metavar="NAME", help="the name to log in with at the broker")
     parser.add_argument(
@@ -75,13 +88,16 @@ class Remote:
         self.edge: str = options.edge
         self.stop: StopSignal | None = None
         self._stops_taken = 0
-        self._where = _address(options.broker)
+        has_tls = options.tls or options.ca_file is not None
+        self._where = _address(options.broker, TLS_PORT if has_tls else PORT)
         self._answers: queue.Queue[bytes] = queue.Queue()
         self._status: Status | None = None
         self._trouble: str | None = None
         self._is_ready = False
         self._client = Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         self._client.connect_timeout = CONNECT_S_MAX
+        if has_tls:
+            self._client.tls_set_context(_context(options.ca_file))
         password = os.environ.get(PASSWORD_ENVIRONMENT)
         if options.password_file is not None:
             password = first_line(options.password_file)
@@ -215,12 +231,22 @@ class Remote:
         self._trouble = self._trouble or "the broker closed the connection"
 
 
-def _address(text: str) -> tuple[str, int]:
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        # Python's default: the certificate is verified, and its name is.
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise ToolError(f"--ca-file {ca_file}: holds no certificate in PEM form") from None
+    except OSError as err:
+        raise ToolError(f"--ca-file {ca_file}: {(err.strerror or str(err)).lower()}") from None
+
+
+def _address(text: str, port_else: int) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or (text.count(":") > 1 and not text.startswith("[")):
-        return text, PORT
+        return text, port_else
     if text.endswith("]"):
-        return text.strip("[]"), PORT
+        return text.strip("[]"), port_else
     if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65_536 or not host:
         raise ToolError(f"--broker {text}: not HOST or HOST:PORT")
     return host.strip("[]"), int(port)
