@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ async def _serve(
         "intake": intake.run,
         "mqtt": lambda: link.run(on_message),
         "events": hub.run,
-        "buckets": store.keep_rolled,
+        "buckets": lambda: store.keep_rolled(partial(_on_aside, view, intake.say)),
         "retention": lambda: _let_go(settings, store),
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
@@ -304,6 +305,13 @@ async def _let_go(settings: Settings, store: Store) -> None:
             LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
         await asyncio.sleep(RETENTION_S)
     await asyncio.Event().wait()
+
+
+def _on_aside(view: LiveView, say: Callable[[str, str], None], count: int) -> None:
+    """Show of how many hours not all readings are in the buckets; say so when there are more."""
+    before, view.host.hours_aside = view.host.hours_aside or 0, count
+    if count > before:
+        say("buckets", f"hours with readings that cannot be read: {count}; all others are there")
 
 
 async def _update(

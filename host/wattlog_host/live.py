@@ -87,6 +87,8 @@ class HostView:
     broker_trouble: str | None = "not connected yet"
     store_trouble: str | None = None
     database_bytes: int = 0
+    hours_aside: int | None = None
+    """Hours whose buckets lack what cannot be read; None until that is known."""
     backups: Backups | None = None
     """None where this host makes none."""
 

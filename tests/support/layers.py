@@ -284,10 +284,13 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.database wattlog_host.store.kin
                                      wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
-                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                    wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
+host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
+                                   wattlog_host.history.rollup wattlog_host.store.tables
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
+                                   wattlog_host.store.due
                                    wattlog_host.store.rollups wattlog_host.store.tables
 host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
                                    wattlog_host.store.postgres
@@ -306,7 +309,7 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.wire
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
-                                   wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.due wattlog_host.store.tables
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
@@ -320,7 +323,8 @@ host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                      wattlog_host.history.columns wattlog_host.store.batches
-                                     wattlog_host.store.database wattlog_host.store.history
+                                     wattlog_host.store.database wattlog_host.store.due
+                                     wattlog_host.store.history
                                      wattlog_host.store.lookup wattlog_host.store.records
                                      wattlog_host.store.retention wattlog_host.store.rollups
                                      wattlog_host.store.tables
@@ -330,9 +334,10 @@ host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
 host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
                                      wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
-                                     wattlog_host.history.rollup wattlog_host.store.rollups
+                                     wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
-host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog_host.history.blocks
+host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
+                                     wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
@@ -344,6 +349,7 @@ host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sql
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0005_newest_due_first.py  alembic.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream

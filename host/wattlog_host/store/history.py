@@ -133,7 +133,7 @@ class SqlHistory:
         found: list[Reading] = []
         while start_ms < end_ms and len(found) < count_max:
             piece_ms = min(end_ms, start_ms + _PIECE_MS)
-            for one in samples(self._connection, meter_id, start_ms, piece_ms):
+            for one in samples(self._connection, meter_id, start_ms, piece_ms).rows:
                 found.append(Reading(one.time_ms, one.source, one.values))
             start_ms = piece_ms
             if start_ms < end_ms and len(found) < count_max:

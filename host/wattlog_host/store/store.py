@@ -59,12 +59,16 @@ class Store:
         self._is_due.set()
         return done
 
-    async def keep_rolled(self) -> None:
-        """Make buckets whenever some are due, for ever; commits that wait come in between."""
+    async def keep_rolled(self, tell: Callable[[int], None]) -> None:
+        """Make buckets whenever some are due, for ever; commits that wait come in between.
+
+        Whenever nothing is due, tell hears how many hours could not be made from all they have.
+        """
         while True:
             self._is_due.clear()
             while await _on(self._writer, self._core.roll):
                 pass
+            tell(await _on(self._readers, self._core.aside_count))
             await self._is_due.wait()
 
     async def let_go_before(self, time_ms: int) -> int:
