@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from stored import rows, stored_losses
-from wattlog_host.store import due, rollups, tables
+from wattlog_host.store import due, imports, rollups, tables
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.records import Floor, Incoming
 from wattlog_host.store.writer import Writer
@@ -272,3 +272,59 @@ def test_a_person_is_told_how_many_hours_it_concerns(make_host, wire, wait_until
     page = host.get("/state?lang=en")[1]
     assert '<dd data-field="host.hours_aside" data-as="number">1</dd>' in page
     assert host.end() == 0
+
+
+# --- what is stored anew, elsewhere in time ------------------------------------------------------
+
+
+def test_a_batch_whose_hole_is_filled_by_a_clock_is_in_no_hour_that_it_was_in(store, wire):
+    minute, second = (wire.reading(n * MINUTE_MS, (10, n, 0)) for n in (1, 3))
+    records = (minute, wire.sync(2 * MINUTE_MS, T0_MS + 2 * MINUTE_MS), second)
+    commit(store, wire.batch(*records, holes=(1,)))
+    roll_all(store)
+    assert counted(store) == {999: 1, 1000: 1}
+    commit(store, wire.batch(*records))
+    roll_all(store)
+    assert counted(store) == {0: 2}
+
+
+def test_a_batch_that_moves_to_a_renewed_log_is_in_no_hour_that_it_was_in(store, wire):
+    payload = wire.reading(MINUTE_MS, (10, 5, 0))
+    commit(store, wire.batch(payload, log=7))
+    roll_all(store)
+    assert counted(store) == {1000: 1}
+    commit(store, wire.batch(wire.sync(0, T0_MS), log=8, first_seq=50))
+    commit(store, wire.batch(payload, log=8))
+    roll_all(store)
+    assert counted(store) == {0: 1}
+
+
+LIVE = (
+    # Minutes in which each batch begins and ends; then those in which an agent is said to read,
+    # five minutes more on both sides.
+    ("alone", [(10, 20)], [(5, 25)]),
+    ("one ends within the other", [(10, 60), (20, 30)], [(5, 65)]),
+    ("one reaches beyond the other", [(10, 30), (20, 60)], [(5, 65)]),
+    ("they just meet", [(10, 20), (30, 40)], [(5, 45)]),
+    (
+        "they just do not",
+        [(10, 20), (30 + 1 / MINUTE_MS, 40)],
+        [(5, 25), (25 + 1 / MINUTE_MS, 45)],
+    ),
+    ("all three are one", [(10, 20), (25, 100), (30, 40)], [(5, 105)]),
+)
+
+
+@pytest.mark.parametrize(("name", "batches", "wanted"), LIVE)
+def test_when_agents_read_a_meter_is_told_in_times_apart_from_each_other(
+    store, wire, name, batches, wanted
+):
+    for number, ends in enumerate(batches):
+        records = [wire.reading(round(at * MINUTE_MS), (10, 5, 0)) for at in ends]
+        sync = wire.sync(0, T0_MS)
+        commit(store, wire.batch(sync, *records, edge=f"head-{number}", boot=7 + number))
+    found = store.look(
+        lambda connection: imports.stored(connection, 1, T0_MS, T0_MS + 9 * HOUR_MS)
+    )
+    assert [tuple((at - T0_MS) / MINUTE_MS for at in span) for span in found.live] == wanted
+    assert len(found.values) == len({at for ends in batches for at in ends})
