@@ -189,23 +189,27 @@ host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_h
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
-                                   wattlog_host.history.export wattlog_host.importing.local_time
+                                   wattlog_host.history.export wattlog_host.history.times
+                                   wattlog_host.history.zone
                                    wattlog_host.progress wattlog_host.settings
                                    wattlog_host.store.reader wattlog_host.store.records
 host/wattlog_host/history/export.py wattlog.channels wattlog_host.history.columns
+                                   wattlog_host.history.zone
                                    wattlog_host.units
 host/wattlog_host/importing/__init__.py
 host/wattlog_host/importing/command.py sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
+                                   wattlog_host.history.zone
                                    wattlog_host.progress wattlog_host.settings wattlog_host.store.*
-host/wattlog_host/importing/csv_file.py wattlog_host.importing.local_time
+host/wattlog_host/importing/csv_file.py wattlog_host.history.zone wattlog_host.importing.local_time
                                    wattlog_host.importing.rows wattlog_host.units
-host/wattlog_host/importing/energy_monitor.py wattlog_host.importing.local_time
+host/wattlog_host/importing/energy_monitor.py wattlog_host.history.zone
+                                   wattlog_host.importing.local_time
                                    wattlog_host.importing.rows
 host/wattlog_host/importing/importer.py sqlalchemy.* wattlog_host.history.rollup
                                    wattlog_host.importing.packing wattlog_host.importing.rows
                                    wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.store.imports wattlog_host.store.records
-host/wattlog_host/importing/local_time.py wattlog_host.importing.rows
+host/wattlog_host/importing/local_time.py wattlog_host.history.zone
 host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
                                    wattlog_host.importing.rows wattlog_host.store.records
                                    wattlog_host.wire
@@ -235,7 +239,8 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
-                                   wattlog_host.dess.config wattlog_host.house_settings
+                                   wattlog_host.dess.config wattlog_host.history.zone
+                                   wattlog_host.house_settings
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -277,6 +282,7 @@ host/wattlog_host/history/powers.py  wattlog_host.history.changes wattlog_host.h
                                      wattlog_host.history.house
 host/wattlog_host/history/rollup.py  wattlog_host.history.blocks wattlog_host.history.columns
 host/wattlog_host/history/tariff.py  wattlog_host.history.zone
+host/wattlog_host/history/times.py  wattlog_host.history.zone
 host/wattlog_host/history/zone.py
 host/wattlog_host/store/__init__.py
 host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
@@ -374,7 +380,7 @@ host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.histor
                                      wattlog_host.units wattlog_host.web.asking
                                      wattlog_host.web.exports wattlog_host.web.gate wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
-host/wattlog_host/web/asking.py  wattlog_host.history.zone wattlog_host.web.times
+host/wattlog_host/web/asking.py  wattlog_host.history.times wattlog_host.history.zone
 host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
                                      wattlog_host.history.export wattlog_host.history.zone
                                      wattlog_host.web.asking wattlog_host.web.gate
@@ -391,7 +397,6 @@ host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone wattlog_host.units
-host/wattlog_host/web/times.py  wattlog_host.history.zone
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
