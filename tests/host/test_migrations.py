@@ -301,7 +301,7 @@ def test_a_fleet_of_years_is_noted_without_being_in_memory(tmp_path):
     assert peak < 100 * hours, "less than the numbers of each hour would take"
 
 
-# --- revision 0005: the index of what is due ---------------------------------------------------------
+# --- revision 0005: the index of what is due, and a table of sizes ---------------------------------
 
 
 def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
@@ -310,6 +310,7 @@ def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
         store.commit([Incoming("t", decode_batch(payload), NOW_MS, payload)])
     store.let_go()
     for statement in (
+        "DROP TABLE size",
         "DROP INDEX ix_rollup_due_hour_ms_meter_id",
         "CREATE INDEX ix_rollup_due_meter_id_hour_ms ON rollup_due (meter_id, hour_ms)",
         "UPDATE alembic_version SET version_num = '0004'",
@@ -320,3 +321,4 @@ def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
     store.let_go()
     assert rows(place, "SELECT count(*) FROM rollup WHERE step_s = 60") == [(1,)]
     assert rows(place, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert rows(place, "SELECT count(*) FROM size") == [(0,)]

@@ -170,6 +170,7 @@ agent/wattlog_pi/system_clock.py
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
+                                   wattlog_host.forecast
                                    wattlog_host.clock wattlog_host.dess.parts
                                    wattlog_host.dess.service wattlog_host.dess.web
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
@@ -233,7 +234,9 @@ host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog
                                    wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
                                    wattlog_pi.system_clock
-host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.ingest wattlog_host.placing
+host/wattlog_host/forecast.py
+host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.forecast
+                                   wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
@@ -294,6 +297,8 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                    wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
+host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
+                                   wattlog_host.store.tables
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
                                    wattlog_host.store.due
@@ -321,18 +326,20 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.database wattlog_host.store.history
                                    wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.history.changes
+host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.forecast
+                                   wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
-host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
+host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                      wattlog_host.history.columns wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.due
                                      wattlog_host.store.history
                                      wattlog_host.store.lookup wattlog_host.store.records
                                      wattlog_host.store.retention wattlog_host.store.rollups
+                                     wattlog_host.store.sizes
                                      wattlog_host.store.tables
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
@@ -355,7 +362,7 @@ host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sql
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
-host/wattlog_host/store/migrations/versions/v0005_newest_due_first.py  alembic.*
+host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream

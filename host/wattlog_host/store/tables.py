@@ -157,6 +157,14 @@ gap = Table(
     Index("ix_gap_log_id_last_seq", "log_id", "last_seq"),
 )
 
+# What the database took, once a day.
+size = Table(
+    "size",
+    METADATA,
+    Column("time_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
 # Times up to which something was done for good: raw_from_ms, before which batches were let go.
 watermark = Table(
     "watermark",

@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
-from wattlog_host.store import database, due, lookup, retention, rollups, tables
+from wattlog_host.store import database, due, lookup, retention, rollups, sizes, tables
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
@@ -196,6 +197,21 @@ class Writer:
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""
         return self._watch.size_bytes()
+
+    def size_is_due(self, now_ms: int) -> bool:
+        """Tell whether this day's size is still to be noted."""
+        return self.look(lambda connection: sizes.is_due(connection, now_ms))
+
+    def note_size(self, now_ms: int) -> None:
+        """Keep what the database takes, so that it is known later how it grew."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            sizes.note(connection, now_ms, self._watch.used_bytes(connection))
+
+    def measure(self, now_ms: int) -> Measured:
+        """Return how large the database is and how it grew."""
+        with self._reading() as connection:
+            used_bytes = self._watch.used_bytes(connection)
+            return sizes.measured(connection, now_ms, used_bytes, self._watch.free_bytes())
 
     def close(self, now_ms: int) -> None:
         """Note a clean end and let go of the file."""

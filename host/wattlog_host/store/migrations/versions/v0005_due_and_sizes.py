@@ -1,5 +1,6 @@
-"""The newest hours that are due are found without looking at all of them."""
+"""The newest hours that are due are found without looking at all of them; sizes by day."""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
@@ -7,9 +8,14 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Order the notes by hour."""
+    """Order the notes by hour; make the table of sizes."""
     op.drop_index("ix_rollup_due_meter_id_hour_ms", "rollup_due")
     op.create_index("ix_rollup_due_hour_ms_meter_id", "rollup_due", ["hour_ms", "meter_id"])
+    op.create_table(
+        "size",
+        sa.Column("time_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("bytes", sa.BigInteger, nullable=False),
+    )
 
 
 def downgrade() -> None:
