@@ -506,14 +506,19 @@ tools/wattlog_tools/__main__.py    wattlog_tools.cli
 tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing wattlog.reading
                                    wattlog.sml wattlog_tools.console wattlog_tools.device
                                    wattlog_tools.frames wattlog_tools.bench_history wattlog_tools.bench_ingest
-                                   wattlog_tools.bench_log wattlog_tools.bench_wire
+                                   wattlog_tools.bench_log wattlog_tools.bench_readers
+                                   wattlog_tools.bench_wire
+tools/wattlog_tools/bench_host.py  wattlog_tools.console wattlog_tools.run
+tools/wattlog_tools/bench_readers.py aiomqtt wattlog_host.clock wattlog_host.wire
+                                   wattlog_tools.bench_edge wattlog_tools.bench_history
+                                   wattlog_tools.bench_host wattlog_tools.console
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
                                    wattlog.records wattlog.ringlog wattlog_sim.house
                                    wattlog_sim.lcg wattlog_sim.meters
 tools/wattlog_tools/bench_edge.py  wattlog.reading wattlog.records wattlog_sim.house
                                      wattlog_sim.lcg
 tools/wattlog_tools/bench_history.py wattlog_host.clock
-                                   wattlog_tools.run
+                                   wattlog_tools.bench_host
                                    wattlog_tools.bench_edge
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock
