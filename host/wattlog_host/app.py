@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from wattlog_host.clock import local_text, monotonic_ms, now_ms
 from wattlog_host.dess.parts import solar_of
 from wattlog_host.dess.service import Service
 from wattlog_host.dess.web import Panel
+from wattlog_host.forecast import forecast
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -49,6 +51,7 @@ DAY_MS = 86_400_000
 UPDATE_LOOK_S = 5.0
 UPDATE_ANSWERS_MAX = 100
 BACKUP_LOOK_S = 300.0
+SIZE_LOOK_S = 3_600.0
 
 
 class StartError(Exception):
@@ -142,8 +145,9 @@ async def _serve(
         "intake": intake.run,
         "mqtt": lambda: link.run(on_message),
         "events": hub.run,
-        "buckets": store.keep_rolled,
+        "buckets": lambda: store.keep_rolled(partial(_on_aside, view, intake.say)),
         "retention": lambda: _let_go(settings, store),
+        "sizes": lambda: _measure(settings, store, view, hub.changed),
         "wishes": lambda: _wish(hub, view, link),
         "updates": lambda: _update(updates, answers, view, link),
     }
@@ -304,6 +308,23 @@ async def _let_go(settings: Settings, store: Store) -> None:
             LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
         await asyncio.sleep(RETENTION_S)
     await asyncio.Event().wait()
+
+
+def _on_aside(view: LiveView, say: Callable[[str, str], None], count: int) -> None:
+    """Show of how many hours not all readings are in the buckets; say so when there are more."""
+    before, view.host.hours_aside = view.host.hours_aside or 0, count
+    if count > before:
+        say("buckets", f"hours with readings that cannot be read: {count}; all others are there")
+
+
+async def _measure(
+    settings: Settings, store: Store, view: LiveView, changed: Callable[[], None]
+) -> None:
+    """Look now and then how large the database is and will be."""
+    while True:
+        view.host.forecast = forecast(await store.measure(now_ms()), settings.store_raw_days)
+        changed()
+        await asyncio.sleep(SIZE_LOOK_S)
 
 
 async def _update(

@@ -90,7 +90,11 @@ def _import_options(parser: argparse.ArgumentParser) -> None:
     add("file", type=Path, metavar="FILE", help="a database of energy-monitor, or a CSV file")
     add("--dry-run", action="store_true", help="only say what would become of it")
     add("--meter", metavar="METER", help="whose readings: a label, a server id in hex, text:NAME")
-    add("--zone", metavar="ZONE", help="of times without an offset, like Europe/Berlin or +01:00")
+    add(
+        "--zone",
+        metavar="ZONE",
+        help="of times without an offset, like Europe/Berlin or +01:00; the house's",
+    )
     add("--name", metavar="NAME", help="of this import, as its agent is called (import-NAME)")
     add("--round", action="store_true", help="round what is finer than is kept")
     csv = parser.add_argument_group("for CSV")

@@ -5,7 +5,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,7 +22,8 @@ from wattlog_host.history.export import (
     csv_text,
     json_text,
 )
-from wattlog_host.importing.local_time import LocalTimes, NoSuchTime, zone_of
+from wattlog_host.history.times import parse_time
+from wattlog_host.history.zone import Zone
 from wattlog_host.progress import Progress
 from wattlog_host.settings import Settings
 from wattlog_host.store.reader import Reader
@@ -38,7 +38,7 @@ Write = Callable[[Sequence[Row]], None]
 
 def send_out(options: argparse.Namespace, settings: Settings) -> int:
     """Write what was asked for; return the exit status. Raises StoreError with what is wrong."""
-    zone = zone_of(options.zone)
+    zone = settings.zone_called(options.zone)
     with contextlib.closing(Reader(settings.database)) as reader:
         meter = _meter(reader.ask(lambda history: history.meters()), options.meter)
         start_ms = meter.first_ms if options.start is None else _time_ms(options.start, zone)
@@ -76,17 +76,11 @@ def _meter(known: Sequence[MeterInfo], name: str | None) -> MeterInfo:
     raise StoreError(f"{what}; there are: {labels}")
 
 
-def _time_ms(text: str, zone: tzinfo) -> int:
+def _time_ms(text: str, zone: Zone) -> int:
     try:
-        if text.isascii() and text.isdigit() and len(text) >= 12:
-            return int(text)
-        return LocalTimes(zone).ms(datetime.fromisoformat(text))
-    except NoSuchTime:
-        raise StoreError(f"{text} never was in {zone}: the clock skipped it") from None
-    except ValueError:
-        raise StoreError(
-            f"{text} is no time; write a date, 2026-11-27T08:00:00+01:00, or ms since 1970"
-        ) from None
+        return parse_time(text, zone)
+    except ValueError as err:
+        raise StoreError(f"{text} {err}") from err
 
 
 @contextlib.contextmanager
@@ -180,5 +174,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--to", dest="end", metavar="TIME", help="before this time; after the last reading")
     add("--resolution", choices=RESOLUTIONS, default=RAW, help="raw unless given")
-    add("--zone", metavar="ZONE", help="of the times, like Europe/Berlin; the machine's own")
+    add("--zone", metavar="ZONE", help="of the times, like Europe/Berlin or +01:00; the house's")
     add("--german", action="store_true", help="CSV with ; and decimal commas, as Excel has it")

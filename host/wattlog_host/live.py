@@ -11,6 +11,7 @@ from typing import Any
 
 from wattlog.sml import server_id_text
 from wattlog_host.backup.rotation import Backups
+from wattlog_host.forecast import Forecast
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import CLOCK_AHEAD_MS_MAX, METER, SYNC
 from wattlog_host.status import Status
@@ -87,6 +88,10 @@ class HostView:
     broker_trouble: str | None = "not connected yet"
     store_trouble: str | None = None
     database_bytes: int = 0
+    forecast: Forecast | None = None
+    """How large the database will be; None until that is looked at."""
+    hours_aside: int | None = None
+    """Hours whose buckets lack what cannot be read; None until that is known."""
     backups: Backups | None = None
     """None where this host makes none."""
 

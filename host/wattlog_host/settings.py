@@ -15,6 +15,7 @@ from wattlog.config import ConfigError, Key, line_of, parse
 from wattlog_host.backup.rotation import Keep
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
+from wattlog_host.history.zone import Zone, zone_or_offset
 from wattlog_host.house_settings import (
     HOUSE_SCHEMA,
     HouseSettings,
@@ -111,6 +112,15 @@ class Settings:
         shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
         shown += ["", *self.house.lines()]
         return [*shown, *self.dess.lines()]
+
+    def zone_called(self, name: str | None) -> Zone:
+        """Return the zone, or offset, that --zone names; the house's own unless it is given."""
+        if name is None:
+            return self.house.zone
+        try:
+            return zone_or_offset(name)
+        except ValueError as err:
+            raise ConfigError(f"--zone {name} {err}") from err
 
     def store_url(self) -> str:
         """Return where the database is, without the password."""

@@ -56,6 +56,8 @@ def _host(host: HostView, now_ms: int) -> dict[str, Any]:
         "started": local_iso(host.started_ms),
         "uptime_s": max(0, now_ms - host.started_ms) // 1000,
         "database_bytes": host.database_bytes,
+        "forecast": None if host.forecast is None else host.forecast._asdict(),
+        "hours_aside": host.hours_aside,
         "broker": {"connected": host.broker_trouble is None, "trouble": host.broker_trouble},
         "store": {"ok": host.store_trouble is None, "trouble": host.store_trouble},
         "backup": None if host.backups is None else _backups(host.backups, now_ms),

@@ -7,6 +7,7 @@ import pytest
 import standin
 import standin_server
 from browser_helpers import expect, ready_again
+from wattlog_host.forecast import Forecast
 
 FIRST = "0a0149534b0003382939"
 
@@ -244,6 +245,13 @@ def test_the_phones_address_answers_with_the_page_and_can_be_installed(visitor, 
         ).startswith("image/svg")
 
 
+SIZES_SAID = (
+    "300,0 KiB am Tag",
+    "120,0 MiB – noch 314 Tage, danach kommen nur noch Mittelwerte dazu: 48,8 KiB am Tag",
+    "75,0 GiB, reicht für 6 Jahre",
+)
+
+
 @pytest.mark.parametrize("size", ["desktop", "phone"])
 def test_the_state_page_keeps_itself_true(visitor, house, screenshot, size):
     page = visitor.open(house, path="/state", size=size, wait=False)
@@ -252,7 +260,19 @@ def test_the_state_page_keeps_itself_true(visitor, house, screenshot, size):
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0
     screenshot(page, f"state-{size}")
+    facts = page.locator(".host .facts")
+    for words in SIZES_SAID:
+        expect(facts).to_contain_text(words)
     house.view.edges["cellar"].state = "offline"
+    before, house.view.host.forecast = house.view.host.forecast, Forecast(-2048, free_bytes=7)
     house.hang_up()
     visitor.forgive("ERR_INCOMPLETE_CHUNKED_ENCODING")
     expect(page.locator(".agent .state").first).to_have_text("getrennt")
+    expect(facts).to_contain_text("\u22122,0 KiB am Tag")
+    expect(facts).to_contain_text("7 B, reicht für –")
+    expect(page.locator("[data-show='host.forecast.settled_bytes']")).to_be_hidden()
+    house.view.host.forecast = before
+    house.hang_up()
+    # As the server wrote it, now by the script.
+    for words in SIZES_SAID:
+        expect(facts).to_contain_text(words)

@@ -1,9 +1,10 @@
-"""kill -9 of host, agent and broker in a loop while readings flow, and a disk that is full.
+"""kill -9 of host, agent, broker and PostgreSQL in a loop while readings flow, and a full disk.
 
 The log of the agent is the book of what was promised: in the end every one of its numbers is in
 the database, once, and nothing is noted as lost. WATTLOG_KILLS multiplies the kills (`make soak`).
 """
 
+import importlib.util
 import json
 import os
 import resource
@@ -16,7 +17,9 @@ from contextlib import closing
 
 import pytest
 
-from stored import stored_losses, stored_readings
+from postgres import Server
+from stored import rows, stored_losses, stored_readings
+from toolbox import require, unavailable
 from waiting import wait_until
 from wattlog.ringlog import RingLog
 from wattlog_pi.file_device import FileDevice
@@ -24,6 +27,7 @@ from wattlog_sim.lcg import Lcg
 
 TIMES = int(os.environ.get("WATTLOG_KILLS", "1"))
 KILLS = {"host": 20 * TIMES, "agent": 5 * TIMES, "broker": 2 * TIMES}
+KILLS_POSTGRES = {"host": 5 * TIMES, "server": 5 * TIMES}
 SEED = int(os.environ.get("WATTLOG_SEED", "1"))
 RECOVER_S_MAX = 90
 LOG_BYTES = 1 << 20
@@ -35,6 +39,11 @@ port = {http_port}
 [mqtt]
 embedded = false
 port = {mqtt_port}
+"""
+STORE_TOML = """\
+[store]
+url = "{url}"
+password_file = "secret"
 """
 AGENT_TOML = """\
 [agent]
@@ -54,18 +63,27 @@ baud = 115200
 
 
 class House:
-    """Meter, agent, broker and host as processes of their own, each of which may be killed."""
+    """Meter, agent, broker and host as processes of their own, each of which may be killed.
 
-    def __init__(self, folder, broker, http_port):
+    So may the server of PostgreSQL, where one keeps the readings.
+    """
+
+    def __init__(self, folder, broker, http_port, server=None):
         self.folder = folder
-        self.broker = broker
+        # What starts and is killed in a way of its own.
+        self.others = {"broker": broker, "server": server}
         self.http_port = http_port
-        self.database = folder / "data/wattlog.db"
+        self.database = folder / "data/wattlog.db" if server is None else server.fresh()
         self.ring = folder / "cellar.ring"
         self.processes = {}
         for name, text in (("host", HOST_TOML), ("agent", AGENT_TOML)):
             settings = {"folder": folder, "http_port": http_port, "mqtt_port": broker.port}
             (folder / f"{name}.toml").write_text(text.format(**settings))
+        if server is not None:
+            (folder / "secret").write_text(f"{server.password}\n")
+            url = self.database.render_as_string().replace(":***@", "@")
+            with (folder / "host.toml").open("a") as file:
+                file.write(STORE_TOML.format(url=url))
         self.commands = {
             "meter": ["wattlog_tools", "meter", "--link", folder / "meter",
                       "--interval", "0.2", "--baud", "115200"],
@@ -74,8 +92,8 @@ class House:
         }  # fmt: skip
 
     def start(self, name, **options):
-        if name == "broker":
-            self.broker.start()
+        if name in self.others:
+            self.others[name].start()
             return
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -87,8 +105,8 @@ class House:
             )
 
     def kill(self, name):
-        if name == "broker":
-            self.broker.kill()
+        if name in self.others:
+            self.others[name].kill()
             return
         self.processes[name].kill()
         self.processes[name].wait()
@@ -151,10 +169,26 @@ class House:
 
 @pytest.fixture
 def house(tmp_path, mosquitto, free_port):
-    house = House(tmp_path, mosquitto, free_port())
+    yield from lived_in(House(tmp_path, mosquitto, free_port()))
+
+
+@pytest.fixture
+def house_on_postgres(tmp_path, mosquitto, free_port):
+    programs = require("postgres") / "postgres"
+    if importlib.util.find_spec("psycopg") is None:
+        unavailable("psycopg is missing: install wattlog[postgres]")
+    server = Server(programs)
+    try:
+        yield from lived_in(House(tmp_path, mosquitto, free_port(), server))
+    finally:
+        server.remove()
+
+
+def lived_in(house):
+    """The house once readings flow; its processes end with the test."""
     try:
         house.start("meter")
-        wait_until((tmp_path / "meter").is_symlink, "the meter's port")
+        wait_until((house.folder / "meter").is_symlink, "the meter's port")
         house.start("host")
         house.start("agent")
         house.wait_for_more(5)
@@ -174,9 +208,9 @@ def settle(house):
     assert len({(one.boot, one.seq) for one in readings}) == len(readings)
     losses = stored_losses(house.database)
     assert losses.records == 0, losses
-    with closing(sqlite3.connect(house.database)) as database:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        ranges = database.execute("SELECT first_seq, records FROM batch ORDER BY 1").fetchall()
+    if house.others["server"] is None:
+        assert rows(house.database, "PRAGMA integrity_check") == [("ok",)]
+    ranges = rows(house.database, "SELECT first_seq, records FROM batch ORDER BY 1")
     covered = [seq for first, count in ranges for seq in range(first, first + count)]
     assert covered == list(range(1, house.last_seq() + 1)), "every number, once"
     for name in ("host", "agent"):
@@ -186,18 +220,34 @@ def settle(house):
 
 @pytest.mark.parametrize("name", sorted(KILLS))
 def test_nothing_is_lost_or_doubled_however_often_it_is_killed(house, name):
+    readings = kill_often(house, name, KILLS[name])
+    boots = {one.boot for one in readings}
+    assert len(boots) == (1 + KILLS["agent"] if name == "agent" else 1)
+
+
+@pytest.mark.parametrize("name", sorted(KILLS_POSTGRES))
+def test_nothing_is_lost_or_doubled_on_postgresql_either(house_on_postgres, name):
+    house = house_on_postgres
+    kill_often(house, name, KILLS_POSTGRES[name])
+    assert house.others["server"].password not in house.said("host")
+
+
+def kill_often(house, name, times):
+    """Kill and start it so often, each time while readings flow; return what is there then."""
     rng = Lcg(SEED, 0)
-    print(f"seed {SEED}, {KILLS[name]} kills of the {name}")
+    print(f"seed {SEED}, {times} kills of the {name}")
     kept = set()
-    for _ in range(KILLS[name]):
+    for _ in range(times):
         stored = house.wait_for_more(1 + rng.below(7))
         assert kept <= stored, "what was committed is gone"
         kept = stored
         house.kill(name)
         house.start(name)
     readings = settle(house)
-    boots = {one.boot for one in readings}
-    assert len(boots) == (1 + KILLS["agent"] if name == "agent" else 1)
+    missing = len(kept - {(one.log, one.seq) for one in readings})
+    print(f"{len(readings)} readings, missing of those that were there at a kill: {missing}")
+    assert not missing
+    return readings
 
 
 def test_a_log_that_is_removed_while_readings_wait_in_it_is_whole_after_a_kill(house):

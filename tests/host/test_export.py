@@ -19,6 +19,7 @@ from wattlog_host import cli
 from wattlog_host.history import export
 from wattlog_host.history.columns import MeterInfo, Reading, Registers
 from wattlog_host.history.export import RAW, Selection, csv_text, number_text, pages
+from wattlog_host.history.zone import named_zone
 
 METER = "0a0149534b0003382939"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -202,9 +203,9 @@ def test_parquet_without_its_library_says_what_to_install(host, folder, filled, 
         (["--format", "parquet"], "needs a file"),
         (["--meter", "kitchen"], "no meter is called kitchen; there are: 1 ISK00 54012217"),
         (["--from", "soon"], "soon is no time"),
-        (["--from", "1761440880"], "is no time"),
+        (["--from", "1761440880"], "looks like seconds"),
         (["--from", "2025-10-28", "--to", "2025-10-27"], "--from is not before --to"),
-        (["--zone", "Berlin"], "no time zone Berlin"),
+        (["--zone", "Berlin"], "--zone Berlin is no time zone"),
         (["--output", "/nowhere/x"], "cannot write /nowhere/x: No such file"),
     ],
 )
@@ -212,6 +213,25 @@ def test_a_mistake_is_one_line(host, filled, options, words):
     said = host("export", *options, status=2)
     assert words in said
     assert said.count("\n") == 1
+
+
+def test_the_zone_is_that_of_the_house_unless_it_is_given(folder, host, filled):
+    config = folder / "host.toml"
+    config.write_text(config.read_text() + '[house]\nzone = "Asia/Kathmandu"\n')
+    ours, given = host("export"), host("export", "--zone=-03:30")
+    times = [[line.split(",")[0] for line in text.splitlines()[1:]] for text in (ours, given)]
+    assert all(one.endswith("+05:45") for one in times[0])
+    assert all(one.endswith("-03:30") for one in times[1])
+    instants = [[datetime.fromisoformat(one) for one in column] for column in times]
+    assert instants[0] == instants[1]
+    middle = times[0][len(times[0]) // 2][:23]
+    rest = host("export", "--from", middle).splitlines()[1:]
+    assert [line.split(",")[0] for line in rest] == [one for one in times[0] if one[:23] >= middle]
+
+
+def test_a_time_that_the_clock_shows_twice_is_asked_for_again(host, filled):
+    said = host("export", "--zone", "Europe/Berlin", "--from", "2025-10-26T02:30", status=2)
+    assert "comes twice in Europe/Berlin: say 2025-10-26T02:30:00+02:00 or" in said
 
 
 def test_without_a_database_there_is_nothing_to_export(host):
@@ -224,6 +244,9 @@ def test_a_reader_that_stops_ends_it_quietly(folder, host, filled):
         process.stdout.close()
         said = process.stderr.read()
     assert (process.returncode, said) == (0, b"")
+
+
+UTC_ZONE = named_zone("UTC")
 
 
 class Many:
@@ -240,7 +263,7 @@ class Many:
 
 
 def selection(end_ms, resolution=RAW):
-    return Selection(MeterInfo(1, b"x", "x", 0, end_ms - 1, [10]), 0, end_ms, resolution, UTC)
+    return Selection(MeterInfo(1, b"x", "x", 0, end_ms - 1, [10]), 0, end_ms, resolution, UTC_ZONE)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +296,7 @@ def test_a_rise_is_of_no_gap_and_of_no_exchange():
         (60_000, 61_000, 3, 119_000, 4, 1, 0, 60_000, 2),
         (600_000, 600_000, 50, 600_000, 50, 0, 0, 0, 1),
     )
-    chosen = Selection(MeterInfo(1, b"x", "x", 0, 0, [1]), 0, 660_000, "1m", UTC)
+    chosen = Selection(MeterInfo(1, b"x", "x", 0, 0, [1]), 0, 660_000, "1m", UTC_ZONE)
     assert [tuple(row) for page in pages(history, chosen) for row in page.rows] == [
         (0, 60_000, 7, 9, 4, 60_000),
         (60_000, 120_000, 3, 4, 1, 60_000),

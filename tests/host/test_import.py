@@ -11,8 +11,9 @@ import pytest
 from foreign import energy_monitor
 from stored import stored_readings
 from wattlog_host import cli
+from wattlog_host.history.zone import NoSuchTime, zone_or_offset
 from wattlog_host.importing.importer import chosen_meter, server_id_of
-from wattlog_host.importing.local_time import LocalTimes, NoSuchTime, zone_of
+from wattlog_host.importing.local_time import LocalTimes
 from wattlog_host.importing.rows import ImportFailed, column_of, value_of
 from wattlog_host.store.imports import KnownMeter
 from wattlog_host.store.records import Incoming
@@ -339,7 +340,7 @@ MISTAKES = (
     ("another encoding", "time,power_w,n\n2025-06-01,2,\n2025-06-02,3,\xe4\n", [], "line 3 is not utf-8"),
     ("no encoding", "time,power_w\n2025-06-01,2\n", ["--encoding", "klingon"], "no encoding klingon"),
     ("an open quote", 'time,power_w\n2025-06-01,"2\n', [], "line 2: unexpected end of data"),
-    ("no zone", "time,power_w\n2025-06-01,2\n", ["--zone", "Berlin"], "no time zone Berlin"),
+    ("no zone", "time,power_w\n2025-06-01,2\n", ["--zone", "Berlin"], "--zone Berlin is no time zone"),
     ("no name", "time,power_w\n2025-06-01,2\n", ["--name", "My File"], "--name My File"),
     ("a long delimiter", "time,power_w\n2025-06-01,2\n", ["--delimiter", "::"], "--delimiter ::"),
     ("no meter", "time,power_w\n2025-06-01,2\n", ["--meter", "kitchen"], "no meter is called kitchen"),
@@ -409,19 +410,21 @@ def test_a_line_that_comes_again_much_later_counts_once(bring, path, tmp_path):
     assert len(stored_readings(path)) == 8
 
 
+def test_the_zone_is_that_of_the_house_unless_it_is_given(tmp_path, capsys):
+    config = tmp_path / "host.toml"
+    config.write_text(f'data = "{tmp_path / "data"}"\n[house]\nzone = "Asia/Kathmandu"\n')
+    file = tmp_path / "x.csv"
+    file.write_text("time,power_w\n2025-06-01 00:00:00,2\n")
+    arguments = ["--config", str(config), "import", "--dry-run", "--meter", METER.hex()]
+    cases = (([], "Asia/Kathmandu", "+05:45"), (["--zone=-03:30"], "-03:30", "-03:30"))
+    for options, zone, offset in cases:
+        assert cli.main([*arguments, *options, str(file)]) == 0
+        said = capsys.readouterr().out
+        assert f"times without an offset taken as those of {zone}" in said
+        assert f"2025-06-01 00:00:00{offset}" in said
+
+
 # --- parts --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["Berlin", "+1:00", "+25:00", "../etc/passwd", ""])
-def test_a_zone_that_is_none(name):
-    with pytest.raises(ImportFailed, match="no time zone"):
-        zone_of(name)
-
-
-def test_the_zone_is_the_machines_own_unless_given(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    assert str(zone_of(None)) == "Asia/Kolkata"
-    assert zone_of("-03:30").utcoffset(None).total_seconds() == -12_600
 
 
 @pytest.mark.parametrize(
@@ -429,18 +432,18 @@ def test_the_zone_is_the_machines_own_unless_given(monkeypatch):
 )
 def test_each_minute_of_a_year_is_found_again(zone):
     """Whatever the zone does: clock readings in their order give the times they were taken at."""
-    times = LocalTimes(zone_of(zone))
+    times = LocalTimes(zone_or_offset(zone))
     start_ms = utc_ms("2025-01-01T00:00:00")
     for minute in range(0, 366 * 1440, 10):
         at_ms = start_ms + minute * 60_000
-        wall = datetime.fromtimestamp(at_ms // 1000, times.zone).replace(tzinfo=None, fold=0)
+        wall = times.zone.local(at_ms).replace(tzinfo=None, fold=0)
         assert times.ms(wall) == at_ms
     assert times.unsure == 0
     assert (times.doubled > 0) == (zone in ("Europe/Berlin", "Australia/Lord_Howe"))
 
 
 def test_after_a_pause_a_doubled_hour_is_unsure():
-    times = LocalTimes(zone_of("Europe/Berlin"))
+    times = LocalTimes(zone_or_offset("Europe/Berlin"))
     at = datetime.fromisoformat
     assert times.ms(at("2025-10-26 02:30")) == utc_ms("2025-10-26T00:30:00")
     assert times.ms(at("2025-10-26 02:40")) == utc_ms("2025-10-26T00:40:00")

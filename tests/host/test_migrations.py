@@ -4,12 +4,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from contextlib import closing
 
 import msgpack
 import pytest
 
-from stored import stored_readings
+from stored import execute, rows, stored_readings
 from wattlog_host.store import database
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
@@ -221,7 +222,13 @@ Writer(Path(sys.argv[1]), "2", 5).let_go()
 
 @pytest.mark.parametrize(
     ("name", "calls"),
-    [("create_table", 2), ("drop_table", 3), ("add_column", 1), ("create_index", 4)],
+    [
+        ("create_table", 2),
+        ("drop_table", 3),
+        ("add_column", 1),
+        ("create_index", 4),
+        ("execute", 0),
+    ],
 )
 def test_a_kill_9_at_any_step_of_it_loses_nothing(old, name, calls):
     old.batch(1, 17, 1, [[0, 0, T0_MS], *[reading(1000 * n) for n in range(1, 9)]], T0_MS, "sync")
@@ -231,3 +238,87 @@ def test_a_kill_9_at_any_step_of_it_loses_nothing(old, name, calls):
     assert old.dump() == before
     migrate(old.path)
     assert dump(old.path) == before
+
+
+# --- revision 0004: every hour that has readings is noted as due -----------------------------------
+
+HOUR_MS = 3_600_000
+
+
+def series_of(path, spans):
+    """A database of revision 0003 that has readings of these (meter, first_ms, last_ms)."""
+    engine = database.engine(path, writes=True)
+    database.upgrade(engine, path, "0003")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO meter VALUES (1, x'01', 'one', 5), (2, x'02', 'two', 6)")
+        connection.executemany(
+            "INSERT INTO series (log_id, first_seq, meter_id, readings, first_ms, last_ms) "
+            "VALUES (1, ?, ?, 1, ?, ?)",
+            [(number, *span) for number, span in enumerate(spans)],
+        )
+        connection.commit()
+    return path
+
+
+def noted(path):
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT meter_id, hour_ms, from_ms FROM rollup_due").fetchall()
+    assert len(set(found)) == len(found), "each once"
+    assert {row[2] for row in found} <= {0}
+    return {row[:2] for row in found}
+
+
+def test_each_hour_that_has_readings_is_due(tmp_path):
+    start = T0_MS // HOUR_MS * HOUR_MS
+    spans = [
+        (1, start, start),
+        (1, start + 1, start + HOUR_MS - 1),
+        (1, start + HOUR_MS - 1, start + HOUR_MS),
+        (2, start + 9 * HOUR_MS + 5, start + 12 * HOUR_MS),
+        (2, start + 11 * HOUR_MS, start + 11 * HOUR_MS + 7),
+        (1, start + 100 * HOUR_MS - 1, start + 200 * HOUR_MS + 1),
+    ]
+    path = series_of(tmp_path / "wattlog.db", spans)
+    migrate(path)
+    assert noted(path) == {
+        (meter, hour * HOUR_MS)
+        for meter, first_ms, last_ms in spans
+        for hour in range(first_ms // HOUR_MS, last_ms // HOUR_MS + 1)
+    }
+
+
+def test_a_fleet_of_years_is_noted_without_being_in_memory(tmp_path):
+    migrate(series_of(tmp_path / "small.db", []))  # what is imported and kept is no part of it
+    hours = 20_000
+    spans = [(1, T0_MS + n * HOUR_MS, T0_MS + n * HOUR_MS + 5_000) for n in range(hours)]
+    path = series_of(tmp_path / "big.db", spans)
+    tracemalloc.start()
+    migrate(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(noted(path)) == hours
+    assert peak < 100 * hours, "less than the numbers of each hour would take"
+
+
+# --- revision 0005: the index of what is due, and a table of sizes ---------------------------------
+
+
+def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
+    store = Writer(place, "1", NOW_MS)
+    for payload in (wire.batch(wire.sync(0)), wire.batch(wire.reading(5_000), first_seq=2)):
+        store.commit([Incoming("t", decode_batch(payload), NOW_MS, payload)])
+    store.let_go()
+    for statement in (
+        "DROP TABLE size",
+        "DROP INDEX ix_rollup_due_hour_ms_meter_id",
+        "CREATE INDEX ix_rollup_due_meter_id_hour_ms ON rollup_due (meter_id, hour_ms)",
+        "UPDATE alembic_version SET version_num = '0004'",
+    ):
+        execute(place, statement)
+    store = Writer(place, "2", NOW_MS)
+    assert store.roll() > 0
+    store.let_go()
+    assert rows(place, "SELECT count(*) FROM rollup WHERE step_s = 60") == [(1,)]
+    assert rows(place, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert rows(place, "SELECT count(*) FROM size") == [(0,)]

@@ -1,13 +1,22 @@
 """Buckets say what the readings say, whichever way these came."""
 
+import struct
+import zlib
 from collections import defaultdict
 
 import pytest
 import sqlalchemy as sa
 
 from past import HOUR_MS, Rng, counter_buckets, gauge_buckets
+from wattlog_host.history.blocks import (
+    BUCKETS,
+    COUNTER_COLUMNS,
+    GAUGE_COLUMNS,
+    Block,
+    BlockError,
+)
 from wattlog_host.history.columns import STEPS_S
-from wattlog_host.store import rollups, tables
+from wattlog_host.store import due, tables
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
@@ -161,12 +170,121 @@ def test_a_rotten_block_is_made_again(writer, wire):
     with writer._write_engine.begin() as connection:
         connection.execute(sa.update(tables.rollup).values(packed=b"\x01rot"))
         hours = connection.execute(sa.select(tables.series.c.meter_id, tables.series.c.last_ms))
-        rollups.mark(connection, [rollups.Span(*row, row[1]) for row in hours.all()])
+        due.mark(connection, [due.Span(*row, row[1]) for row in hours.all()])
     roll_all(writer)
     assert {row[:4] for row in all_rollups(writer)} == {row[:4] for row in good}
     writer.rebuild_begin()
     roll_all(writer)
     assert all_rollups(writer) == good
+
+
+def as_before(packed, size):
+    """A block as format 1 wrote it: all places of each number."""
+    block = Block.unpack(packed, size)
+    columns = {name: list(values) for name, values in block.columns.items()}
+    if block.is_counter:
+        told = zip(columns["last"], columns["first"], columns["rise"], strict=True)
+        columns["last"] = [last - first - rise for last, first, rise in told]
+    else:
+        told = zip(*(columns[name] for name in ("integral", "minimum", "covered_ms")), strict=True)
+        columns["integral"] = [integral - low * length for integral, low, length in told]
+    raw = b""
+    for name, values in columns.items():
+        code = block.columns[name].typecode
+        octets = struct.pack(f"<{size}{code}", *values)
+        width = struct.calcsize(f"<{code}")
+        raw += b"".join(octets[place::width] for place in range(width))
+    head = struct.pack("<BBqq", 1, block.is_counter, block.tail_ms, block.high)
+    return head + zlib.compress(raw, 6)
+
+
+def test_blocks_of_before_are_read_and_go_on_as_todays(writer, wire):
+    life = Life(wire, Rng(21))
+    batches = [life.batch() for _ in range(30)]
+    for payload in batches[:20]:
+        commit(writer, payload)
+    roll_all(writer)
+    grown = all_rollups(writer)
+    with writer._write_engine.begin() as connection:
+        for meter, channel, step_s, start_ms, packed in grown:
+            old = as_before(packed, BUCKETS[step_s])
+            assert len(old) >= len(packed) - len(GAUGE_COLUMNS | COUNTER_COLUMNS)
+            name = {"meter_id": meter, "channel": channel, "step_s": step_s, "start_ms": start_ms}
+            row = sa.update(tables.rollup).values(packed=old).where(
+                *(tables.rollup.c[key] == value for key, value in name.items())
+            )  # fmt: skip
+            connection.execute(row)
+    assert {row[4][0] for row in all_rollups(writer)} == {1}
+    judge(writer)
+    judge(writer, OTHER)
+    for payload in batches[20:]:
+        commit(writer, payload)
+        roll_all(writer)
+    judge(writer)
+    assert {row[4][0] for row in all_rollups(writer)} == {1, 2}, "what did not change stays"
+    writer.rebuild_begin()
+    roll_all(writer)
+    rebuilt = all_rollups(writer)
+    assert {row[4][0] for row in rebuilt} == {2}
+    judge(writer)
+    with writer._write_engine.begin() as connection:
+        connection.execute(sa.delete(tables.rollup))
+    writer.rebuild_begin()
+    roll_all(writer)
+    assert all_rollups(writer) == rebuilt
+
+
+@pytest.mark.parametrize("is_counter", [False, True])
+@pytest.mark.parametrize("unit", [1, 10, 1000, 10**9])
+def test_any_numbers_are_in_a_block_what_they_were(is_counter, unit):
+    rng = Rng(unit)
+    for size in BUCKETS.values():
+        block = Block(size, is_counter)
+        for name, column in block.columns.items():
+            most = 10**9 if column.typecode == "i" else 10**15
+            for at in range(size):
+                if name in ("covered_ms", "readings"):
+                    column[at] = rng.randrange(61) * 1000
+                elif rng.chance(80):
+                    column[at] = (rng.randrange(2 * most // unit + 1) - most // unit) * unit
+        again = Block.unpack(block.pack(), size)
+        assert again.columns == block.columns
+        assert again.pack() == block.pack()
+
+
+def test_a_block_of_minutes_takes_no_room_for_places_that_are_never_used():
+    sizes = []
+    for unit in (1, 100):
+        rng, block = Rng(5), Block(60, False)
+        for at in range(60):
+            low = rng.randrange(9_000) * unit
+            block.put(
+                at, (low, low + rng.randrange(900) * unit, 60_000 * (low + 7 * unit), 60_000, 6)
+            )
+        sizes.append(len(block.pack()))
+    assert sizes[1] <= sizes[0] + 3
+
+
+HEAD = b"\x02\x00" + bytes(16)
+ROTTEN = (
+    ("nothing", b""),
+    ("less than a head", HEAD[:-1]),
+    ("a format that is none", b"\x03" + HEAD[1:] + bytes(5) + zlib.compress(bytes(60 * 24))),
+    ("no places", HEAD),
+    ("not all places", HEAD + bytes(4)),
+    ("more places than a number has", HEAD + b"\x13\0\0\0\0" + zlib.compress(bytes(60 * 24))),
+    ("too few numbers", HEAD + bytes(5) + zlib.compress(bytes(60 * 24 - 1))),
+    ("too many numbers", HEAD + bytes(5) + zlib.compress(bytes(60 * 24 + 1))),
+    ("a bomb", HEAD + bytes(5) + zlib.compress(bytes(10**8))),
+    ("numbers that no column has", HEAD + b"\x09\0\0\0\0" + zlib.compress(b"\x7f" * 60 * 24)),
+)
+
+
+@pytest.mark.parametrize(("name", "packed"), ROTTEN)
+def test_what_is_no_block_is_refused(name, packed):
+    with pytest.raises(BlockError):
+        Block.unpack(packed, 60)
+    assert Block.unpack(HEAD + bytes(5) + zlib.compress(bytes(60 * 24)), 60).used() == []
 
 
 def test_neighbours_are_found_however_far(writer, wire):

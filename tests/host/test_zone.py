@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wattlog_host.history.zone import UNITS, NoSuchTime, machine_zone, named_zone
-from wattlog_host.web.times import parse_time
+from wattlog_host.history.times import parse_time
+from wattlog_host.history.zone import UNITS, NoSuchTime, machine_zone, named_zone, zone_or_offset
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 BERLIN = named_zone("Europe/Berlin")
@@ -198,3 +198,21 @@ def test_every_local_time_is_read_as_the_standard_library_reads_it():
         except NoSuchTime:
             continue
         assert found == moment.replace(tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1000
+
+
+# --- an offset all year --------------------------------------------------------------------------
+
+
+def test_an_offset_is_a_zone_that_never_changes():
+    for name, hours in (("+01:00", 1), ("-03:30", -3.5), ("+14:59", 14 + 59 / 60), ("-00:00", 0)):
+        zone = zone_or_offset(name)
+        assert zone.name == name
+        for time_ms in (0, 1_781_071_200_000):
+            assert zone.offset_ms(time_ms) == round(hours * 3_600_000)
+    assert zone_or_offset("Europe/Berlin").name == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("name", ["Berlin", "+1:00", "+25:00", "+01:60", "../etc/passwd", ""])
+def test_a_zone_that_is_none_is_refused_and_says_what_would_be_one(name):
+    with pytest.raises(ValueError, match=r"is no time zone; .*, or an offset like \+01:00"):
+        zone_or_offset(name)

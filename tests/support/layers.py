@@ -170,6 +170,7 @@ agent/wattlog_pi/system_clock.py
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
+                                   wattlog_host.forecast
                                    wattlog_host.clock wattlog_host.dess.parts
                                    wattlog_host.dess.service wattlog_host.dess.web
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
@@ -189,23 +190,27 @@ host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_h
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
-                                   wattlog_host.history.export wattlog_host.importing.local_time
+                                   wattlog_host.history.export wattlog_host.history.times
+                                   wattlog_host.history.zone
                                    wattlog_host.progress wattlog_host.settings
                                    wattlog_host.store.reader wattlog_host.store.records
 host/wattlog_host/history/export.py wattlog.channels wattlog_host.history.columns
+                                   wattlog_host.history.zone
                                    wattlog_host.units
 host/wattlog_host/importing/__init__.py
 host/wattlog_host/importing/command.py sqlalchemy.* wattlog wattlog.sml wattlog_host.importing.*
+                                   wattlog_host.history.zone
                                    wattlog_host.progress wattlog_host.settings wattlog_host.store.*
-host/wattlog_host/importing/csv_file.py wattlog_host.importing.local_time
+host/wattlog_host/importing/csv_file.py wattlog_host.history.zone wattlog_host.importing.local_time
                                    wattlog_host.importing.rows wattlog_host.units
-host/wattlog_host/importing/energy_monitor.py wattlog_host.importing.local_time
+host/wattlog_host/importing/energy_monitor.py wattlog_host.history.zone
+                                   wattlog_host.importing.local_time
                                    wattlog_host.importing.rows
 host/wattlog_host/importing/importer.py sqlalchemy.* wattlog_host.history.rollup
                                    wattlog_host.importing.packing wattlog_host.importing.rows
                                    wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.store.imports wattlog_host.store.records
-host/wattlog_host/importing/local_time.py wattlog_host.importing.rows
+host/wattlog_host/importing/local_time.py wattlog_host.history.zone
 host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
                                    wattlog_host.importing.rows wattlog_host.store.records
                                    wattlog_host.wire
@@ -229,13 +234,16 @@ host/wattlog_host/ingest.py        wattlog.channels wattlog.recordreader wattlog
                                    wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_host.store.records
                                    wattlog_pi.system_clock
-host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.ingest wattlog_host.placing
+host/wattlog_host/forecast.py
+host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.forecast
+                                   wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
-                                   wattlog_host.dess.config wattlog_host.house_settings
+                                   wattlog_host.dess.config wattlog_host.history.zone
+                                   wattlog_host.house_settings
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -277,6 +285,7 @@ host/wattlog_host/history/powers.py  wattlog_host.history.changes wattlog_host.h
                                      wattlog_host.history.house
 host/wattlog_host/history/rollup.py  wattlog_host.history.blocks wattlog_host.history.columns
 host/wattlog_host/history/tariff.py  wattlog_host.history.zone
+host/wattlog_host/history/times.py  wattlog_host.history.zone
 host/wattlog_host/history/zone.py
 host/wattlog_host/store/__init__.py
 host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
@@ -284,10 +293,15 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.database wattlog_host.store.kin
                                      wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
-                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                    wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
+host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
+                                   wattlog_host.history.rollup wattlog_host.store.tables
+host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
+                                   wattlog_host.store.tables
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
+                                   wattlog_host.store.due
                                    wattlog_host.store.rollups wattlog_host.store.tables
 host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
                                    wattlog_host.store.postgres
@@ -306,23 +320,26 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
                                      wattlog_host.wire
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
-                                   wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.due wattlog_host.store.tables
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
                                    wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.history.changes
+host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.forecast
+                                   wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
-host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.history.changes
+host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                      wattlog_host.history.columns wattlog_host.store.batches
-                                     wattlog_host.store.database wattlog_host.store.history
+                                     wattlog_host.store.database wattlog_host.store.due
+                                     wattlog_host.store.history
                                      wattlog_host.store.lookup wattlog_host.store.records
                                      wattlog_host.store.retention wattlog_host.store.rollups
+                                     wattlog_host.store.sizes
                                      wattlog_host.store.tables
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
@@ -330,9 +347,10 @@ host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
 host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
                                      wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
-                                     wattlog_host.history.rollup wattlog_host.store.rollups
+                                     wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
-host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog_host.history.blocks
+host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
+                                     wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
@@ -344,6 +362,7 @@ host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sql
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream
@@ -368,7 +387,7 @@ host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.histor
                                      wattlog_host.units wattlog_host.web.asking
                                      wattlog_host.web.exports wattlog_host.web.gate wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
-host/wattlog_host/web/asking.py  wattlog_host.history.zone wattlog_host.web.times
+host/wattlog_host/web/asking.py  wattlog_host.history.times wattlog_host.history.zone
 host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
                                      wattlog_host.history.export wattlog_host.history.zone
                                      wattlog_host.web.asking wattlog_host.web.gate
@@ -385,7 +404,6 @@ host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone wattlog_host.units
-host/wattlog_host/web/times.py  wattlog_host.history.zone
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -488,14 +506,19 @@ tools/wattlog_tools/__main__.py    wattlog_tools.cli
 tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing wattlog.reading
                                    wattlog.sml wattlog_tools.console wattlog_tools.device
                                    wattlog_tools.frames wattlog_tools.bench_history wattlog_tools.bench_ingest
-                                   wattlog_tools.bench_log wattlog_tools.bench_wire
+                                   wattlog_tools.bench_log wattlog_tools.bench_readers
+                                   wattlog_tools.bench_wire
+tools/wattlog_tools/bench_host.py  wattlog_tools.console wattlog_tools.run
+tools/wattlog_tools/bench_readers.py aiomqtt wattlog_host.clock wattlog_host.wire
+                                   wattlog_tools.bench_edge wattlog_tools.bench_history
+                                   wattlog_tools.bench_host wattlog_tools.console
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
                                    wattlog.records wattlog.ringlog wattlog_sim.house
                                    wattlog_sim.lcg wattlog_sim.meters
 tools/wattlog_tools/bench_edge.py  wattlog.reading wattlog.records wattlog_sim.house
                                      wattlog_sim.lcg
 tools/wattlog_tools/bench_history.py wattlog_host.clock
-                                   wattlog_tools.run
+                                   wattlog_tools.bench_host
                                    wattlog_tools.bench_edge
                                      wattlog_host.desk wattlog_host.live
                                      wattlog_host.store.writer wattlog_pi.system_clock

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, StreamingRespon
 from starlette.routing import Route
 
 import standin as house
+from wattlog_host.forecast import Forecast
 from wattlog_host.live import EdgeView, HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.store.records import Latest
@@ -51,7 +52,9 @@ class StandIn:
         self.asked: list[str] = []
         self.watchers: set[asyncio.Queue] = set()
         self._released = asyncio.Event()
-        self.view = LiveView(HostView("0.1.0", house.NOW_MS - 7_200_000, broker_trouble=None), {})
+        host = HostView("0.1.0", house.NOW_MS - 7_200_000, broker_trouble=None, hours_aside=0)
+        host.forecast = Forecast(300 * 1024, 120 * 2**20, 314, 50_000, 75 * 2**30, 6 * 365 + 9)
+        self.view = LiveView(host, {})
         edge = EdgeView("cellar", "online", 17)
         edge.batch_ms = edge.status_ms = self.now_ms - 12_000
         if self.meters:

@@ -22,7 +22,15 @@ from wattlog.decoder import SmlDecoder
 from wattlog.framing import FrameDecoder
 from wattlog.reading import Interpreter
 from wattlog.sml import parse
-from wattlog_tools import bench_history, bench_ingest, bench_log, bench_wire, device, frames
+from wattlog_tools import (
+    bench_history,
+    bench_ingest,
+    bench_log,
+    bench_readers,
+    bench_wire,
+    device,
+    frames,
+)
 from wattlog_tools.console import EXIT_OK, ToolError
 
 MODELS = ("mt681", "dzg", "edl")
@@ -48,7 +56,7 @@ Pieces = list[bytes]
 Decode = Callable[[Pieces], int]
 
 
-PARTS = ("decoder", "wire", "log", "ingest", "history")
+PARTS = ("decoder", "wire", "log", "ingest", "history", "readers")
 
 
 class Stream(NamedTuple):
@@ -84,6 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         ("log", bench_log),
         ("ingest", bench_ingest),
         ("history", bench_history),
+        ("readers", bench_readers),
     )
     for name, part in parts:
         if name in options.only:
@@ -125,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="wattlog-tools bench",
         description="Measures wattlog beside its peers, in one run and in turns: the decoder "
         "beside smllib, and on MicroPython; bytes on the wire; the ring log; readings into the "
-        "database beside one insert for each message; what a question about a year costs.",
+        "database beside one insert for each message; what a question about a year costs; "
+        "how long a head waits while ten browsers load years.",
     )
     parser.add_argument(
         "--frames",

@@ -8,15 +8,10 @@ measurement of it with its own server on a machine like this.
 """
 
 import http.client
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,13 +21,11 @@ from wattlog_host.live import HostView, LiveView
 from wattlog_host.store.writer import Writer
 from wattlog_pi.system_clock import Trust
 from wattlog_tools.bench_edge import BATCH_READINGS, Edge
+from wattlog_tools.bench_host import PATIENCE_S, Served, serving
 from wattlog_tools.console import ToolError
-from wattlog_tools.run import health_check
 
 DAY_S = 86_400
 ASKED = 5
-PATIENCE_S = 60
-LOOK_S = 0.1
 
 SHAPES = ((365, 10), (30, 1))
 """Days, and seconds between two readings."""
@@ -163,41 +156,27 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
 
 def _ask(folder: Path, end_ms: int) -> tuple[list[Answer], float]:
     """Serve the database of the folder with a real host, and ask."""
-    config = folder / "host.toml"
-    http_port, mqtt_port = _free_port(), _free_port()
-    config.write_text(
-        f'data = "{folder / "data"}"\n[http]\nport = {http_port}\n[mqtt]\nport = {mqtt_port}\n'
-        "[store]\nraw_days = 0\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wattlog_host", "--config", config],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(process, http_port)
-        idle_mb = _peak_mb(process.pid)
+    with serving(folder) as served:
+        idle_mb = _peak_mb(served.pid)
         times = {"now": end_ms, "day": end_ms - 86_400_000, "month": end_ms - 30 * 86_400_000}
         times["year"] = end_ms - YEAR_MS
         answers = []
         for question in QUESTIONS:
             path = question.path.format(**times)
-            costs = [_get(process.pid, http_port, path) for _ in range(ASKED)]
+            costs = [_get(served, path) for _ in range(ASKED)]
             cpu_ms, wire_bytes, rss_mb = (
                 statistics.median(one) for one in zip(*costs, strict=True)
             )
             answers.append(Answer(question.name, cpu_ms, int(wire_bytes), rss_mb, question.peer))
         return answers, idle_mb
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE_S)
 
 
-def _get(pid: int, port: int, path: str) -> tuple[float, int, float]:
+def _get(served: Served, path: str) -> tuple[float, int, float]:
     """Ask once; return ms of the processor, bytes of the answer, and peak MB."""
+    pid = served.pid
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
     before_ns = _cpu_ns(pid)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", served.http_port, timeout=PATIENCE_S)
     try:
         connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
         response = connection.getresponse()
@@ -218,24 +197,6 @@ def _peak_mb(pid: int) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
-
-
-def _wait(process: subprocess.Popen[bytes], port: int) -> None:
-    answers = health_check(port)
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not answers():
-        with suppress(subprocess.TimeoutExpired):
-            raise ToolError(f"the host ended with status {process.wait(LOOK_S)}")
-        if time.monotonic() > deadline_s:
-            raise ToolError("the host does not start")
-
-
-def _free_port() -> int:
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,11 +10,12 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import timedelta
 from typing import NamedTuple
 
 from wattlog.channels import COUNTER
 from wattlog_host.history.columns import HOLD_MS, Gauges, History, MeterInfo, Reading, Registers
+from wattlog_host.history.zone import Zone
 from wattlog_host.units import BY_ID
 
 RAW = "raw"
@@ -62,7 +63,7 @@ class Selection:
     start_ms: int
     end_ms: int
     resolution: str
-    zone: tzinfo
+    zone: Zone
 
     def columns(self) -> list[Column]:
         """Return the columns of all rows."""
@@ -157,22 +158,15 @@ def number_text(value: int, decimals: int) -> str:
     return f"{sign}{whole}." + f"{rest:0{decimals}}".rstrip("0")
 
 
-def time_text(time_ms: int, zone: tzinfo, *, has_ms: bool) -> str:
-    """Return the time as ISO-8601 in the zone with its offset."""
-    seconds, rest_ms = divmod(time_ms, 1000)
-    moment = datetime.fromtimestamp(seconds, zone).replace(microsecond=1000 * rest_ms)
-    return moment.isoformat(timespec="milliseconds" if has_ms else "seconds")
-
-
-def _texts(columns: Sequence[Column], zone: tzinfo) -> list[Callable[[Cell], str]]:
+def _texts(columns: Sequence[Column], zone: Zone) -> list[Callable[[Cell], str]]:
     is_raw = not any(column.name == "end" for column in columns)
     return [_text_of(column, zone, is_raw) for column in columns]
 
 
-def _text_of(column: Column, zone: tzinfo, is_raw: bool) -> Callable[[Cell], str]:
+def _text_of(column: Column, zone: Zone, is_raw: bool) -> Callable[[Cell], str]:
     def time(cell: Cell) -> str:
         assert isinstance(cell, int)
-        return time_text(cell, zone, has_ms=is_raw)
+        return zone.local(cell).isoformat(timespec="milliseconds" if is_raw else "seconds")
 
     def number(cell: Cell) -> str:
         assert isinstance(cell, int)
@@ -206,19 +200,13 @@ def _raw_row(selection: Selection, one: Reading) -> Row:
 
 
 def _day_page(selection: Selection, history: History, from_ms: int) -> Page:
-    day = datetime.fromtimestamp(from_ms // 1000, selection.zone).date()
-    edges = [_midnight_ms(day, selection.zone)]
+    day = selection.zone.day(from_ms)
+    edges = [selection.zone.day_start(day)]
     while edges[-1] < selection.end_ms and len(edges) <= _DAYS_MAX:
         day += timedelta(days=1)
-        edges.append(_midnight_ms(day, selection.zone))
+        edges.append(selection.zone.day_start(day))
     rows = _bucket_rows(selection, history, _DAY_STEP_S, edges, edges[-1])
     return Page(rows, None if edges[-1] >= selection.end_ms else edges[-1])
-
-
-def _midnight_ms(day: date, zone: tzinfo) -> int:
-    """Return when a local day begins; where its midnight never was, when the clock went on."""
-    moment = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-    return int(moment.timestamp()) * 1000
 
 
 def _bucket_rows(

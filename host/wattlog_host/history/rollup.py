@@ -7,7 +7,7 @@ block is the same whether it was made in one go or grew.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from wattlog_host.history.blocks import BUCKETS, Block
@@ -46,24 +46,33 @@ def fold(block: Block, hour_ms: int, points: Points) -> None:
     block.tail_ms = hour_ms + own[-1][0]
 
 
-def _fold_gauge(block: Block, before: int, points: Points) -> None:
-    columns = block.columns
-    readings, integral, covered_ms = (columns[k] for k in ("readings", "integral", "covered_ms"))
+def _spoken(before: int, points: Points) -> Iterator[tuple[int, int, Sequence[tuple[int, int]]]]:
+    """Yield each reading with the minutes of the hour that it speaks for, and for how many ms."""
     for at_ms, value in points:
+        minutes = []
         if at_ms - before <= HOLD_MS and at_ms > 0:
             at, end = max(before, 0), min(at_ms, HOUR_MS)
             while at < end:
                 minute = at // MINUTE_MS
                 length = min((minute + 1) * MINUTE_MS, end) - at
                 at += length
-                _reach(columns, minute, value)
-                covered_ms[minute] += length
-                integral[minute] += value * length
+                minutes.append((minute, length))
+        yield at_ms, value, minutes
+        before = at_ms
+
+
+def _fold_gauge(block: Block, before: int, points: Points) -> None:
+    columns = block.columns
+    readings, integral, covered_ms = (columns[k] for k in ("readings", "integral", "covered_ms"))
+    for at_ms, value, minutes in _spoken(before, points):
+        for minute, length in minutes:
+            _reach(columns, minute, value)
+            covered_ms[minute] += length
+            integral[minute] += value * length
         if 0 <= at_ms < HOUR_MS:
             minute = at_ms // MINUTE_MS
             _reach(columns, minute, value)
             readings[minute] += 1
-        before = at_ms
 
 
 def _reach(columns: dict[str, "array[int]"], minute: int, value: int) -> None:
@@ -82,15 +91,9 @@ def _fold_counter(block: Block, before: int, points: Points) -> None:
     last, rise, readings = columns["last"], columns["rise"], columns["readings"]
     covered_ms = columns["covered_ms"]
     high = block.high if block.tail_ms else None
-    for at_ms, value in points:
-        if at_ms - before <= HOLD_MS and at_ms > 0:
-            at, end = max(before, 0), min(at_ms, HOUR_MS)
-            while at < end:
-                minute = at // MINUTE_MS
-                length = min((minute + 1) * MINUTE_MS, end) - at
-                at += length
-                covered_ms[minute] += length
-        before = at_ms
+    for at_ms, value, minutes in _spoken(before, points):
+        for minute, length in minutes:
+            covered_ms[minute] += length
         stands = value
         if high is not None and high - WOBBLE <= value < high:
             stands = high

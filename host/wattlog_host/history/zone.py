@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,10 +22,10 @@ class NoSuchTime(ValueError):
 class Zone:
     """Local time of one place; instants are ms since 1970 UTC."""
 
-    def __init__(self, info: ZoneInfo, name: str | None = None) -> None:
+    def __init__(self, info: tzinfo, name: str) -> None:
         """Take the zone's rules and the name to show."""
         self.info = info
-        self.name = name or info.key or "local"
+        self.name = name
         self.day_start = lru_cache(_DAYS_KEPT)(self._day_start)
 
     def local(self, time_ms: int) -> datetime:
@@ -58,20 +58,27 @@ class Zone:
         # is the first moment of the day; where it shows midnight twice, the day has the first.
         return self._instant(datetime(day.year, day.month, day.day), 0)  # noqa: DTZ001
 
+    def instants(self, moment: datetime) -> Sequence[int]:
+        """Return when the clock shows a local date and time, rising: never, once or twice."""
+        first, second = self._instant(moment, 0), self._instant(moment, 1)
+        if first == second:
+            return (first,)
+        # Where the clock skips it, what the offset before the jump makes of it comes later.
+        return (first, second) if first < second else ()
+
     def instant(self, moment: datetime) -> int:
         """Return the instant of a local date and time without an offset.
 
         Raises NoSuchTime where the clock does not show it, or does so twice.
         """
-        first, second = self._instant(moment, 0), self._instant(moment, 1)
-        if first == second:
-            return first
+        found = self.instants(moment)
+        if len(found) == 1:
+            return found[0]
         shown = moment.isoformat(sep=" ", timespec="minutes")
-        if self.local(first).replace(tzinfo=None) != moment:
+        if not found:
             raise NoSuchTime(f"{shown} does not exist in {self.name}: the clock skips it")
-        raise NoSuchTime(
-            f"{shown} comes twice in {self.name}: say {self.iso(first)} or {self.iso(second)}"
-        )
+        either = " or ".join(self.iso(one) for one in found)
+        raise NoSuchTime(f"{shown} comes twice in {self.name}: say {either}")
 
     def start(self, unit: str, time_ms: int) -> int:
         """Return when the unit of the calendar began that this instant is in."""
@@ -145,10 +152,22 @@ def named_zone(name: str) -> Zone:
     try:
         # ZoneInfo takes names of files too; only a name that is one is given to it.
         if re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}", name):
-            return Zone(ZoneInfo(name))
+            return Zone(ZoneInfo(name), name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass
     raise ValueError('is no time zone; write one like "Europe/Berlin"')
+
+
+def zone_or_offset(name: str) -> Zone:
+    """Return the zone of this IANA name, or of an offset all year; raise ValueError as above."""
+    found = re.fullmatch(r"([+-])(0\d|1[0-4]):([0-5]\d)", name, re.ASCII)
+    if found is not None:
+        ahead = timedelta(hours=int(found[2]), minutes=int(found[3]))
+        return Zone(timezone(-ahead if found[1] == "-" else ahead), name)
+    try:
+        return named_zone(name)
+    except ValueError as err:
+        raise ValueError(f"{err}, or an offset like +01:00") from None
 
 
 def machine_zone(environ: Mapping[str, str], link: Path = _LINK) -> Zone:
@@ -166,7 +185,7 @@ def machine_zone(environ: Mapping[str, str], link: Path = _LINK) -> Zone:
         with link.open("rb") as file:
             return Zone(ZoneInfo.from_file(file), "local")
     except (OSError, ValueError):
-        return Zone(ZoneInfo("UTC"))
+        return Zone(UTC, "UTC")
 
 
 def _first_day(unit: str, day: date) -> date:

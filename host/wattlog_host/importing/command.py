@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,10 +11,10 @@ import sqlalchemy as sa
 
 import wattlog
 from wattlog.sml import server_id_text
+from wattlog_host.history.zone import Zone
 from wattlog_host.importing.csv_file import CsvFile, CsvOptions
 from wattlog_host.importing.energy_monitor import EnergyMonitor, is_one
 from wattlog_host.importing.importer import NO_METER, Importer, Report, chosen_meter
-from wattlog_host.importing.local_time import zone_of
 from wattlog_host.importing.rows import ImportFailed, Source
 from wattlog_host.progress import Progress
 from wattlog_host.settings import Settings
@@ -47,7 +46,7 @@ class _Dry:
 
 def bring_in(options: argparse.Namespace, settings: Settings, now_ms: int) -> list[str]:
     """Import the file, or only look; return the report as lines for a person."""
-    zone = zone_of(options.zone)
+    zone = settings.zone_called(options.zone)
     path = options.file.expanduser()
     is_database = is_one(path)
     source: Source
@@ -126,12 +125,14 @@ def _csv_options(options: argparse.Namespace) -> CsvOptions:
     )
 
 
-def _lines(report: Report, source: Source, zone: tzinfo, *, is_dry: bool) -> list[str]:
+def _lines(report: Report, source: Source, zone: Zone, *, is_dry: bool) -> list[str]:
     lines = [f"{report.rows} {source.what}s read"]
     lines += source.notes()
     verb = "would be new" if is_dry else "are new"
     for server_id, span in sorted(report.new.items()):
-        times = " to ".join(_text(one, zone) for one in (span.first_ms, span.last_ms))
+        times = " to ".join(
+            zone.iso(one - one % 1000).replace("T", " ") for one in (span.first_ms, span.last_ms)
+        )
         lines.append(
             f"meter {server_id_text(server_id)}: {span.readings} readings {verb}, {times}"
         )
@@ -148,7 +149,3 @@ def _lines(report: Report, source: Source, zone: tzinfo, *, is_dry: bool) -> lis
     if report.left_out[NO_METER]:
         lines.append("whose readings they are can be said: --meter LABEL")
     return lines
-
-
-def _text(time_ms: int, zone: tzinfo) -> str:
-    return datetime.fromtimestamp(time_ms // 1000, zone).isoformat(" ")

@@ -9,10 +9,11 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 
-from wattlog_host.importing.local_time import LocalTimes, NoSuchTime
+from wattlog_host.history.zone import NoSuchTime, Zone
+from wattlog_host.importing.local_time import LocalTimes
 from wattlog_host.importing.rows import (
     UNITS,
     Column,
@@ -58,7 +59,7 @@ class CsvFile:
     what = "line"
     meters: Sequence[str] = ()
 
-    def __init__(self, path: Path, zone: tzinfo, options: CsvOptions) -> None:
+    def __init__(self, path: Path, zone: Zone, options: CsvOptions) -> None:
         """Look at the beginning of the file; raise ImportFailed where it is not clear."""
         self._path = path
         self._options = options
@@ -119,7 +120,7 @@ class CsvFile:
             f"{self._name(at)} as {column.channel.key}" for at, column in self._columns.items()
         )
         notes = [f'read with delimiter "{self._delimiter}", decimal "{self._decimal}": {names}']
-        notes.append(f"times without an offset taken as those of {self._times.zone}")
+        notes.append(f"times without an offset taken as those of {self._times.zone.name}")
         if self._times.doubled:
             notes.append(
                 f"{self._times.doubled} lines lie in an hour that came twice, and were placed by "

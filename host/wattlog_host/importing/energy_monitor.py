@@ -3,11 +3,12 @@
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from wattlog_host.importing.local_time import LocalTimes, NoSuchTime
+from wattlog_host.history.zone import NoSuchTime, Zone
+from wattlog_host.importing.local_time import LocalTimes
 from wattlog_host.importing.rows import Column, Good, ImportFailed, Wrong, column_of, value_of
 
 TABLE = "energy_readings"
@@ -40,7 +41,7 @@ class EnergyMonitor:
 
     what = "row"
 
-    def __init__(self, path: Path, zone: tzinfo, *, rounds: bool) -> None:
+    def __init__(self, path: Path, zone: Zone, *, rounds: bool) -> None:
         """Look at the file; raise ImportFailed where it is none of energy-monitor."""
         self._path = path
         self._rounds = rounds
@@ -90,7 +91,7 @@ class EnergyMonitor:
 
     def notes(self) -> list[str]:
         """Return what the zone has done."""
-        notes = [f"clock readings taken as those of {self._times.zone}"]
+        notes = [f"clock readings taken as those of {self._times.zone.name}"]
         if self._times.doubled:
             notes.append(
                 f"{self._times.doubled} rows lie in an hour that came twice, and were placed by "

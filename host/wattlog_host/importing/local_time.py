@@ -1,11 +1,8 @@
 """When it was, of clock readings without an offset: an hour comes twice, another never."""
 
-import os
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from datetime import datetime, timedelta
 
-from wattlog_host.importing.rows import ImportFailed
+from wattlog_host.history.zone import NoSuchTime, Zone
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what is counted is a clock's reading
 _MS = timedelta(milliseconds=1)
@@ -15,42 +12,6 @@ _PAUSE_MS = 900_000
 _BACK_MS_MAX = 5_000
 
 
-class NoSuchTime(Exception):
-    """The clocks were set forward over this time: in this zone it never was."""
-
-
-def zone_of(name: str | None) -> tzinfo:
-    """Return the zone of this name, or offset like +01:00; the machine's own for None."""
-    if name is None:
-        return _own_zone()
-    if name[:1] in "+-" and len(name) == 6 and name[3] == ":":
-        digits = name[1:3] + name[4:]
-        if digits.isascii() and digits.isdigit() and int(name[4:]) < 60 and int(name[1:3]) < 15:
-            offset = timedelta(hours=int(name[1:3]), minutes=int(name[4:]))
-            return timezone(-offset if name[0] == "-" else offset)
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ImportFailed(
-            f"there is no time zone {name}; it is like Europe/Berlin, or an offset like +01:00"
-        ) from None
-
-
-def _own_zone() -> tzinfo:
-    name = os.environ.get("TZ", "").removeprefix(":")
-    try:
-        if name:
-            return ZoneInfo(name)
-        # Debian's link names the zone; a copy of its file is as good.
-        target = Path("/etc/localtime").resolve()
-        if "zoneinfo" in target.parts:
-            return ZoneInfo("/".join(target.parts[target.parts.index("zoneinfo") + 1 :]))
-        with target.open("rb") as file:
-            return ZoneInfo.from_file(file, "the machine's own zone")
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return UTC
-
-
 class LocalTimes:
     """Turns clock readings, in the order in which they were taken, into ms since 1970 UTC.
 
@@ -58,7 +19,7 @@ class LocalTimes:
     unsure   how many of those came after a pause, in which the clock may have been set back
     """
 
-    def __init__(self, zone: tzinfo) -> None:
+    def __init__(self, zone: Zone) -> None:
         """Take the zone that the clock showed."""
         self.zone = zone
         self.doubled = 0
@@ -80,7 +41,7 @@ class LocalTimes:
                 self._offsets.clear()
             offsets = self._offsets[quarter] = self._offsets_of(moment)
         if not offsets:
-            raise NoSuchTime
+            raise NoSuchTime(f"{moment} does not exist in {self.zone.name}")
         time_ms = wall_ms - offsets[0]
         if len(offsets) == 2:
             time_ms = self._one_of(time_ms, wall_ms - offsets[1])
@@ -99,13 +60,7 @@ class LocalTimes:
         return time_ms
 
     def _offsets_of(self, moment: datetime) -> tuple[int, ...]:
-        """Return the offsets that this clock reading may have had: none, one or two."""
-        found = []
-        for fold in (0, 1):
-            local = moment.replace(tzinfo=self.zone, fold=fold)
-            there = local.astimezone(UTC).astimezone(self.zone)
-            if there.replace(tzinfo=None, fold=0) == moment.replace(fold=0):
-                offset = local.utcoffset()
-                assert offset is not None
-                found.append(offset // _MS)
-        return tuple(dict.fromkeys(found))
+        """Return the offsets that clock readings of this quarter of an hour may have had."""
+        minute = moment.minute - moment.minute % 15
+        begin = moment.replace(minute=minute, second=0, microsecond=0)
+        return tuple((begin - _EPOCH) // _MS - at for at in self.zone.instants(begin))

@@ -12,7 +12,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
 from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
-from wattlog_host.store import lookup, places, rollups, tables
+from wattlog_host.store import due, lookup, places, tables
 from wattlog_host.store.database import inserted_id
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
@@ -80,7 +80,7 @@ class Writing:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.meter_ids: set[int] = set()
         self.meters_new: list[tuple[str, str]] = []
-        self._spans: list[rollups.Span] = []
+        self._spans: list[due.Span] = []
         self._connection = connection
         self._logs = Logs(connection)
         self._kin = KinFinder(connection, self._logs)
@@ -97,7 +97,7 @@ class Writing:
         planned = [self._plan(item) for item in items]
         self._write_batches()
         self._place()
-        rollups.mark(self._connection, self._spans)
+        due.mark(self._connection, self._spans)
         self._logs.write_gaps()
         return planned
 
@@ -364,7 +364,7 @@ class Writing:
             )
             for server_id, one in planned.series.items():
                 series.append(name | places.series_values(meter_ids[server_id], one))
-                span = rollups.Span(meter_ids[server_id], one.first_ms, one.last_ms)
+                span = due.Span(meter_ids[server_id], one.first_ms, one.last_ms)
                 self._spans.append(span)
         syncs = [
             {"log_id": log.id, "boot": boot} | point._asdict()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,21 @@ class Files:
     def size_bytes(self) -> int:
         """Return what they take on disk."""
         return sum(name.stat().st_size for name in self._paths if name.exists())
+
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return what is in use: pages that were freed wait in the file for what comes."""
+        count, free, size = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((count - free) * size)
+
+    def free_bytes(self) -> int | None:
+        """Return what is free on their disk."""
+        try:
+            return shutil.disk_usage(self._paths[0].parent).free
+        except OSError:
+            return None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

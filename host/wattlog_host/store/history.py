@@ -1,6 +1,7 @@
 """The past over SQL: wattlog_host.history.columns says what is asked and answered."""
 
 from collections.abc import Iterator, Sequence
+from operator import add
 from typing import Any
 
 import sqlalchemy as sa
@@ -133,7 +134,7 @@ class SqlHistory:
         found: list[Reading] = []
         while start_ms < end_ms and len(found) < count_max:
             piece_ms = min(end_ms, start_ms + _PIECE_MS)
-            for one in samples(self._connection, meter_id, start_ms, piece_ms):
+            for one in samples(self._connection, meter_id, start_ms, piece_ms).rows:
                 found.append(Reading(one.time_ms, one.source, one.values))
             start_ms = piece_ms
             if start_ms < end_ms and len(found) < count_max:
@@ -234,10 +235,12 @@ def _append(
     step_ms: int,
 ) -> None:
     """Append these buckets: where each begins, then what is in it, by column."""
+    if not places:
+        return
     starts = [block_ms + at * step_ms for at in places]
     columns[0].extend(starts)
+    # Mostly none between them is empty: a slice takes a tenth of the time of so many places.
+    has_all = places[-1] - places[0] == len(places) - 1
     for column, (name, values) in zip(columns[1:], block.columns.items(), strict=True):
-        if name in ("first_ms", "last_ms"):
-            column.extend([values[at] + start for at, start in zip(places, starts, strict=True)])
-        else:
-            column.extend([values[at] for at in places])
+        own = values[places[0] : places[-1] + 1] if has_all else [values[at] for at in places]
+        column.extend(map(add, own, starts) if name in ("first_ms", "last_ms") else own)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS
-from wattlog_host.store import rollups, tables
+from wattlog_host.store import due, rollups, tables
 
 PREFIX = "import-"
 """With it begin the names of edges that are no agents, but imports."""
@@ -85,7 +85,7 @@ def stored(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int)
     """Return what is stored of a meter in start_ms <= t < end_ms."""
     values = {
         one.time_ms: fingerprint(one.values)
-        for one in rollups.samples(connection, meter_id, start_ms, end_ms)
+        for one in rollups.samples(connection, meter_id, start_ms, end_ms).rows
     }
     bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
     around = bounds | {"start_ms": start_ms - HOLD_MS, "end_ms": end_ms + HOLD_MS}
@@ -96,7 +96,7 @@ def stored(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int)
         else:
             live.append((first_ms - HOLD_MS, last_ms + HOLD_MS))
     tails: dict[int, int] = {}
-    if start_ms < rollups.watermark(connection, rollups.RAW_FROM):
+    if start_ms < due.watermark(connection):
         hours = bounds | {"start_ms": start_ms - start_ms % HOUR_MS}
         for row in connection.execute(_MINUTES, hours):
             try:

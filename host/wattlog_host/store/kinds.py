@@ -22,6 +22,12 @@ class Watch(Protocol):
     def size_bytes(self) -> int:
         """Return what it takes on disk."""
 
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return what of that is in use, as this connection sees it."""
+
+    def free_bytes(self) -> int | None:
+        """Return what is free on its disk, None where that cannot be seen from here."""
+
 
 class Kind(NamedTuple):
     """What is done differently.

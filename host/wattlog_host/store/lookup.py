@@ -1,11 +1,12 @@
 """Reading what is stored: a batch's readings, a meter's newest one, what was lost."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgpack
 import sqlalchemy as sa
 
-from wattlog.recordreader import Row, split
+from wattlog.recordreader import RecordError, Row, split
 from wattlog_host.gaps import Span, uncovered
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import Clock
@@ -14,6 +15,9 @@ from wattlog_host.store.records import Latest, Losses, LostRun, StoredReading
 from wattlog_host.wire import Batch, batch_of
 
 LOSSES_SHOWN = 5
+
+# What decoding bytes that were good once may raise when they are not any more.
+ROT = (RecordError, ArithmeticError, LookupError, TypeError, ValueError, msgpack.UnpackException)
 
 _INT64 = 2**63
 
@@ -27,9 +31,9 @@ _READINGS = (
 )
 _LATEST = (
     sa.select(
-        _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.skipped, _BATCH.offset_ms,
-        _BATCH.steps, _BATCH.time_source, _BATCH.packed, _EDGE.name, _LOG.log, _METER.server_id,
-        _METER.label,
+        _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.readings, _BATCH.skipped,
+        _BATCH.offset_ms, _BATCH.steps, _BATCH.time_source, _BATCH.packed, _EDGE.name, _LOG.log,
+        _METER.server_id, _METER.label,
     )
     .select_from(
         tables.series.join(tables.batch)
@@ -49,7 +53,12 @@ _LOST_LAST = (
     .limit(sa.bindparam("count_max", type_=sa.Integer))
 )
 _WITH_READINGS = sa.select(
-    _BATCH.first_seq, _BATCH.skipped, _BATCH.offset_ms, _BATCH.steps, _BATCH.packed
+    _BATCH.first_seq,
+    _BATCH.readings,
+    _BATCH.skipped,
+    _BATCH.offset_ms,
+    _BATCH.steps,
+    _BATCH.packed,
 ).where(_BATCH.log_id == sa.bindparam("log_id"), _BATCH.readings > 0)
 _BEFORE = (
     _WITH_READINGS.where(_BATCH.first_seq < sa.bindparam("first"))
@@ -109,15 +118,35 @@ def rows_of(batch: Batch, skipped: int) -> Iterator[Row]:
             yield record
 
 
+class Own(NamedTuple):
+    """A stored batch's own readings with their times; not whole where its bytes have rotted."""
+
+    rows: Sequence[tuple[int, Row]]
+    is_whole: bool
+
+
+def own(row: Any, batch: Batch | None = None) -> Own:
+    """Return the readings that count in a row of batch, as far as they can be read.
+
+    batch need not be decoded once more. What has rotted costs its own readings: all others, and
+    whoever asks for them, must not suffer.
+    """
+    try:
+        clock = clock_of(row.offset_ms, row.steps)
+        stored = batch or batch_from("", 0, row.first_seq, row.packed)
+        rows = [(clock.at(one.uptime_ms), one) for one in rows_of(stored, as_bits(row.skipped))]
+    except ROT:
+        return Own((), False)
+    return Own(rows, len(rows) >= row.readings)
+
+
 def readings(connection: sa.Connection) -> Iterator[StoredReading]:
     """Return every reading, by log and batch; one batch at a time is in memory."""
     for row in connection.execution_options(yield_per=100).execute(_READINGS):
-        clock = clock_of(row.offset_ms, row.steps)
-        stored = batch_from(row.name, row.log, row.first_seq, row.packed)
-        for one in rows_of(stored, as_bits(row.skipped)):
+        for time_ms, one in own(row).rows:
             yield StoredReading(
                 row.name, row.log, row.boot, one.seq, one.server_id, one.uptime_ms, one.sec_index,
-                clock.at(one.uptime_ms), row.time_source, stored_values(one.values),
+                time_ms, row.time_source, stored_values(one.values),
             )  # fmt: skip
 
 
@@ -135,13 +164,11 @@ def latest(
         row = connection.execute(_LATEST, {"meter_id": meter_id}).one_or_none()
         if row is None:
             continue
-        stored = (fresh or {}).get((row.log_id, row.first_seq))
-        if stored is None:
-            stored = batch_from(row.name, row.log, row.first_seq, row.packed)
-        clock = clock_of(row.offset_ms, row.steps)
-        own = rows_of(stored, as_bits(row.skipped))
-        own = (one for one in own if one.server_id == row.server_id)
-        time_ms, _, newest = max((clock.at(one.uptime_ms), one.seq, one) for one in own)
+        rows = own(row, (fresh or {}).get((row.log_id, row.first_seq))).rows
+        times = [(at_ms, one.seq, one) for at_ms, one in rows if one.server_id == row.server_id]
+        if not times:
+            continue  # rotten; the next batch says more
+        time_ms, _, newest = max(times)
         values = stored_values(newest.values)
         found.append(
             Latest(
@@ -180,9 +207,8 @@ def _times_around(
     before: list[tuple[int, int]] = []
     after: list[tuple[int, int]] = []
     for row in (*rows, *later):
-        clock = clock_of(row.offset_ms, row.steps)
-        for one in rows_of(batch_from("", 0, row.first_seq, row.packed), as_bits(row.skipped)):
-            (before if one.seq < span.first else after).append((one.seq, clock.at(one.uptime_ms)))
+        for time_ms, one in own(row).rows:
+            (before if one.seq < span.first else after).append((one.seq, time_ms))
     after = [one for one in after if one[0] > span.last]
     return max(before)[1] if before else None, min(after)[1] if after else None
 

@@ -22,8 +22,8 @@ from wattlog_host.placing import (
     offset_by_meter,
 )
 from wattlog_host.store import tables
+from wattlog_host.store.due import Span
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, pack_steps, rows_of
-from wattlog_host.store.rollups import Span
 
 # A boot that runs for years collects sync points; the few around a batch place all of it.
 SYNCS_MAX = 1_000

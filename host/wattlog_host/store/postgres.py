@@ -92,6 +92,14 @@ class Space:
         """Return what was measured last."""
         return self._bytes
 
+    def used_bytes(self, connection: sa.Connection) -> int:
+        """Return what the database takes now."""
+        return int(connection.execute(_SIZE).scalar_one())
+
+    def free_bytes(self) -> int | None:
+        """Return None: the server's disk may be anywhere."""
+        return None
+
     def _measure(self) -> None:
         with self._engine.begin() as connection:
             self._bytes = int(connection.execute(_SIZE).scalar_one())

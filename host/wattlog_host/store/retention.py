@@ -12,13 +12,12 @@ import sqlalchemy as sa
 
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS
-from wattlog_host.store import rollups, tables
+from wattlog_host.store import due, tables
 
 BATCHES_MAX = 500
 """So many go in one transaction, so that batches which come wait no longer than for a commit."""
 
-_BATCH, _SERIES, _MARK = tables.batch.c, tables.series.c, tables.watermark.c
-_DUE = tables.rollup_due.c
+_BATCH, _SERIES = tables.batch.c, tables.series.c
 
 _METERS = sa.select(tables.meter.c.id)
 _OLD = (
@@ -26,11 +25,11 @@ _OLD = (
     .where(
         _SERIES.meter_id == sa.bindparam("meter_id"),
         _SERIES.last_ms < sa.bindparam("before_ms"),
+        ~due.SPEAKS_IN_HOUR_ASIDE,
     )
     .order_by(_SERIES.last_ms)
     .limit(sa.bindparam("count_max", type_=sa.Integer))
 )
-_IS_DUE = sa.select(_DUE.id).where(_DUE.hour_ms < sa.bindparam("before_ms")).limit(1)
 _OF_BATCH = (
     _SERIES.log_id == sa.bindparam("of_log"),
     _SERIES.first_seq == sa.bindparam("of_seq"),
@@ -44,16 +43,15 @@ _IS_LEFT = sa.exists().where(
 _DROP_BATCH = sa.delete(tables.batch).where(
     _BATCH.log_id == sa.bindparam("of_log"), _BATCH.first_seq == sa.bindparam("of_seq"), ~_IS_LEFT
 )
-_RAISE = sa.update(tables.watermark).where(_MARK.name == rollups.RAW_FROM)
 
 
 def let_go(connection: sa.Connection, before_ms: int) -> int:
     """Delete some batches that end before this time; return how many parts went, 0 for none left.
 
-    Nothing goes whose buckets are not made yet.
+    Nothing goes whose buckets are not made yet, or lack some of it.
     """
     before_ms -= before_ms % HOUR_MS
-    if connection.execute(_IS_DUE, {"before_ms": before_ms}).first() is not None:
+    if due.is_any_before(connection, before_ms):
         return 0
     parts: list[dict[str, Any]] = []
     for meter_id in connection.execute(_METERS).scalars().all():
@@ -65,20 +63,11 @@ def let_go(connection: sa.Connection, before_ms: int) -> int:
             parts.append(name | {"of_meter": meter_id})
     if not parts:
         return 0
-    _raise_watermark(connection, before_ms)
+    due.raise_watermark(connection, before_ms)
     connection.execute(_DROP_SERIES, parts)
     names = [{"of_log": part["of_log"], "of_seq": part["of_seq"]} for part in parts]
     connection.execute(_DROP_BATCH, _once(names))
     return len(parts)
-
-
-def _raise_watermark(connection: sa.Connection, before_ms: int) -> None:
-    known = rollups.watermark(connection, rollups.RAW_FROM)
-    if known >= before_ms:
-        return
-    if not connection.execute(_RAISE.values(value=before_ms)).rowcount:
-        row = {"name": rollups.RAW_FROM, "value": before_ms}
-        connection.execute(sa.insert(tables.watermark), row)
 
 
 def _once(names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

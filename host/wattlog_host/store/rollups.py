@@ -1,54 +1,40 @@
-"""SQL for buckets: which hours are due, and making them from the batches that hold the readings.
+"""SQL for buckets: making them from the batches that hold the readings.
 
-Whatever changes a row of series notes the hours it touches as due in the same transaction; the
-buckets are made in another one, right after it, so that no acknowledgement waits for them. An
-hour is made again from its readings alone, or goes on where its block ends if all that is new
-lies behind it: both give the same bytes.
+Whatever changes a row of series notes the hours it touches as due (`due.py`) in the same
+transaction; the buckets are made in another one, right after it, so that no acknowledgement waits
+for them. An hour is made again from its readings alone, or goes on where its block ends if all
+that is new lies behind it: both give the same bytes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from wattlog.channels import COUNTER
+from wattlog.recordreader import Row
 from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
-from wattlog_host.store import tables
-from wattlog_host.store.lookup import as_bits, batch_from, clock_of, rows_of
+from wattlog_host.store import due, tables
+from wattlog_host.store.due import Due, Span
+from wattlog_host.store.lookup import own
 from wattlog_host.units import BY_ID
 
 READINGS_MAX = 4_000
 """No further hour is begun in a transaction after so many: batches that come wait for it."""
-_HOURS_MAX = 200
+HOURS_MAX = 200
 QUARTERS = 4
-RAW_FROM = "raw_from_ms"
-"""Name of the watermark: batches that end before it were let go."""
 
 _SERIES, _BATCH, _METER = tables.series.c, tables.batch.c, tables.meter.c
-_ROLLUP, _DUE = tables.rollup.c, tables.rollup_due.c
-
-_NEW_DUE = sa.insert(tables.rollup_due)
-_NEXT_DUE = (
-    sa.select(_DUE.meter_id, _DUE.hour_ms, sa.func.min(_DUE.from_ms), sa.func.max(_DUE.id))
-    .group_by(_DUE.meter_id, _DUE.hour_ms)
-    .order_by(_DUE.hour_ms.desc(), _DUE.meter_id)
-    .limit(sa.bindparam("count_max", type_=sa.Integer))
-)
-_DONE = sa.delete(tables.rollup_due).where(
-    _DUE.meter_id == sa.bindparam("of_meter"),
-    _DUE.hour_ms == sa.bindparam("of_hour"),
-    _DUE.id <= sa.bindparam("up_to"),
-)
-_COUNT_DUE = sa.select(sa.func.count()).select_from(tables.rollup_due)
+_ROLLUP = tables.rollup.c
 
 _OF_METER = _SERIES.meter_id == sa.bindparam("meter_id")
 _PACKED = (
     sa.select(
-        _BATCH.log_id, _BATCH.first_seq, _BATCH.skipped, _BATCH.offset_ms, _BATCH.steps,
-        _BATCH.time_source, _BATCH.packed, _METER.server_id,
+        _BATCH.log_id, _BATCH.first_seq, _BATCH.readings, _BATCH.skipped, _BATCH.offset_ms,
+        _BATCH.steps, _BATCH.time_source, _BATCH.packed, _METER.server_id,
     )
     .select_from(
         tables.series.join(tables.batch).join(tables.meter, _METER.id == _SERIES.meter_id)
@@ -71,11 +57,6 @@ _BLOCKS = sa.select(_ROLLUP.channel, _ROLLUP.packed).where(
     _ROLLUP.step_s == sa.bindparam("step_s"),
     _ROLLUP.start_ms == sa.bindparam("start_ms"),
 )
-_ALL_SPANS = sa.select(_SERIES.meter_id, _SERIES.first_ms, _SERIES.last_ms)
-_ALL_BLOCKS = sa.select(_ROLLUP.meter_id, _ROLLUP.start_ms).where(_ROLLUP.step_s == 60)
-_WATERMARK = sa.select(tables.watermark.c.value).where(
-    tables.watermark.c.name == sa.bindparam("name")
-)
 _ALL_CHANNELS = sorted(BY_ID)
 _COLUMNS = tuple(column.name for column in tables.rollup.c)
 _NAMES = ("of_meter", "of_channel", "of_step", "of_start")
@@ -90,14 +71,6 @@ _DELETE = sa.delete(tables.rollup).where(*_NAME)
 _INSERT = sa.insert(tables.rollup)
 
 
-class Span(NamedTuple):
-    """A time in which readings of a meter came, went or moved."""
-
-    meter_id: int
-    first_ms: int
-    last_ms: int
-
-
 class Sample(NamedTuple):
     """One reading of one meter; values by channel id, stored integers."""
 
@@ -108,111 +81,74 @@ class Sample(NamedTuple):
     values: dict[int, int]
 
 
-def watermark(connection: sa.Connection, name: str) -> int:
-    """Return the time up to which this was done, 0 where it never was."""
-    return int(connection.execute(_WATERMARK, {"name": name}).scalar() or 0)
-
-
 def block_start_ms(step_s: int, time_ms: int) -> int:
     """Return where the block begins that has this time."""
     return time_ms - time_ms % (step_s * 1_000 * BUCKETS[step_s])
 
 
-def mark(connection: sa.Connection, spans: Iterable[Span]) -> None:
-    """Note the hours that these spans touch as due."""
-    due: dict[tuple[int, int], int] = {}
-    for meter_id, first_ms, last_ms in spans:
-        # A reading says for how long the one behind it speaks, and may speak before its hour.
-        first = (first_ms - HOLD_MS) // HOUR_MS
-        for hour in range(first, (last_ms + HOLD_MS) // HOUR_MS + 1):
-            key = meter_id, hour * HOUR_MS
-            due[key] = min(due.get(key, first_ms), first_ms)
-    rows = [
-        {"meter_id": meter_id, "hour_ms": hour_ms, "from_ms": from_ms}
-        for (meter_id, hour_ms), from_ms in sorted(due.items())
-    ]
-    if rows:
-        connection.execute(_NEW_DUE, rows)
-
-
-def mark_all(connection: sa.Connection) -> int:
-    """Note all hours that have batches, or buckets, as due, to be made anew; return how many."""
-    raw_from_ms = watermark(connection, RAW_FROM)
-    hours: set[tuple[int, int]] = set()
-    for meter_id, first_ms, last_ms in connection.execute(_ALL_SPANS):
-        last = (last_ms + HOLD_MS) // HOUR_MS
-        hours.update((meter_id, hour) for hour in range((first_ms - HOLD_MS) // HOUR_MS, last + 1))
-    for meter_id, start_ms in connection.execute(_ALL_BLOCKS):
-        hours.add((meter_id, start_ms // HOUR_MS))
-    rows = [
-        {"meter_id": meter_id, "hour_ms": hour * HOUR_MS, "from_ms": 0}
-        for meter_id, hour in sorted(hours)
-        if hour * HOUR_MS >= raw_from_ms
-    ]
-    if rows:
-        connection.execute(_NEW_DUE, rows)
-    return len(rows)
-
-
-def due_count(connection: sa.Connection) -> int:
-    """Return how many notes of hours wait, about."""
-    return int(connection.execute(_COUNT_DUE).scalar_one())
-
-
-def roll(connection: sa.Connection, readings_max: int = READINGS_MAX) -> list[tuple[int, int]]:
-    """Make the buckets of the newest due hours; return (meter id, start of the hour) of each."""
-    raw_from_ms = watermark(connection, RAW_FROM)
+def roll(
+    connection: sa.Connection,
+    readings_max: int = READINGS_MAX,
+    hours_max: int = HOURS_MAX,
+) -> list[Due]:
+    """Make the buckets of the newest due hours; return these."""
     longer = _Longer(connection)
-    done = []
+    done: list[Due] = []
+    aside: list[Due] = []
     readings = 0
-    for meter_id, hour_ms, from_ms, up_to in connection.execute(
-        _NEXT_DUE, {"count_max": _HOURS_MAX}
-    ).all():
+    for hour in due.newest(connection, hours_max):
         if readings > readings_max:
             break
-        is_whole = hour_ms >= raw_from_ms
-        readings += _roll_hour(connection, longer, meter_id, hour_ms, from_ms, is_whole)
-        done.append({"of_meter": meter_id, "of_hour": hour_ms, "up_to": up_to})
+        news = _roll_hour(connection, longer, hour)
+        readings += len(news.rows)
+        done.append(hour)
+        if not news.is_whole:
+            aside.append(hour)
     longer.write()
-    if done:
-        connection.execute(_DONE, done)
-    return [(row["of_meter"], row["of_hour"]) for row in done]
+    due.close(connection, done, aside)
+    return done
 
 
-def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> list[Sample]:
-    """Return the readings of a meter in start_ms <= t < end_ms, in the order of time."""
-    bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
-    found: list[Sample] = []
-    for query in (_IN_TIME, _LONG):
-        for row in connection.execute(query, bounds):
-            found += _samples_of(row, start_ms, end_ms)
-    found.sort()
+def set_aside(connection: sa.Connection) -> list[Due]:
+    """Set the newest due hour aside, whose buckets cannot be made; return it."""
+    found = due.newest(connection, 1)
+    due.close(connection, found, found)
     return found
 
 
-def _samples_of(row: Any, start_ms: int, end_ms: int) -> Iterator[Sample]:
-    clock = clock_of(row.offset_ms, row.steps)
-    stored = batch_from("", 0, row.first_seq, row.packed)
-    for one in rows_of(stored, as_bits(row.skipped)):
-        if one.server_id == row.server_id:
-            time_ms = clock.at(one.uptime_ms)
-            if start_ms <= time_ms < end_ms:
-                values = stored_values(one.values)
-                yield Sample(time_ms, row.log_id, one.seq, row.time_source, values)
+class Samples(NamedTuple):
+    """Readings in the order of time; not whole where not all of a batch could be read."""
+
+    rows: Sequence[Sample]
+    is_whole: bool = True
 
 
-def _roll_hour(
-    connection: sa.Connection,
-    longer: "_Longer",
-    meter_id: int,
-    hour_ms: int,
-    from_ms: int,
-    is_whole: bool,
-) -> int:
-    """Make one hour's blocks: go on with them, or anew; return how many readings it took.
+def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> Samples:
+    """Return the readings of a meter in start_ms <= t < end_ms."""
+    bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
+    found: list[Sample] = []
+    is_whole = True
+    for query in (_IN_TIME, _LONG):
+        for row in connection.execute(query, bounds):
+            batch = own(row)
+            is_whole = is_whole and batch.is_whole
+            found += _samples_of(row, batch.rows, start_ms, end_ms)
+    found.sort()
+    return Samples(found, is_whole)
 
-    One that is not whole has lost batches since its blocks were made, if it has any.
-    """
+
+def _samples_of(
+    batch: Any, rows: Sequence[tuple[int, Row]], start_ms: int, end_ms: int
+) -> Iterator[Sample]:
+    for time_ms, one in rows:
+        if start_ms <= time_ms < end_ms and one.server_id == batch.server_id:
+            values = stored_values(one.values)
+            yield Sample(time_ms, batch.log_id, one.seq, batch.time_source, values)
+
+
+def _roll_hour(connection: sa.Connection, longer: "_Longer", hour: Due) -> Samples:
+    """Make one hour's blocks: go on with them, or anew; return the readings that it took."""
+    meter_id, hour_ms, from_ms, _, was_let_go = hour
     stored = {
         row.channel: row.packed
         for row in connection.execute(
@@ -236,20 +172,20 @@ def _roll_hour(
     tails = [block.tail_ms for block in blocks.values()]
     if tails and from_ms > max(tails):
         news = samples(connection, meter_id, min(tails) + 1, end_ms)
-        if all(channel in blocks for one in news for channel in one.values):
-            _fold(blocks, news, hour_ms)
+        if all(channel in blocks for one in news.rows for channel in one.values):
+            _fold(blocks, news.rows, hour_ms)
             longer.put(meter_id, hour_ms, blocks, stored)
-            return len(news)
-    if stored and not is_whole:
-        return 0
+            return news
+    if stored and was_let_go:
+        return Samples(())
     blocks = {}
     news = samples(connection, meter_id, hour_ms - HOLD_MS, end_ms)
-    for channel in sorted({channel for one in news for channel in one.values}):
+    for channel in sorted({channel for one in news.rows for channel in one.values}):
         blocks[channel] = Block(BUCKETS[60], BY_ID[channel].kind == COUNTER)
-    _fold(blocks, news, hour_ms)
+    _fold(blocks, news.rows, hour_ms)
     blocks = {channel: block for channel, block in blocks.items() if block.used()}
     longer.put(meter_id, hour_ms, blocks, stored)
-    return len(news)
+    return news
 
 
 def _fold(blocks: dict[int, Block], news: Sequence[Sample], hour_ms: int) -> None:
@@ -328,7 +264,7 @@ class _Longer:
             block = _unpacked(row.packed, step_s)
             if block is None:  # all of it is to be made again
                 end_ms = start_ms + step_s * 1_000 * BUCKETS[step_s] - 1
-                mark(self._connection, [Span(meter_id, start_ms, end_ms)])
+                due.mark(self._connection, [Span(meter_id, start_ms, end_ms)])
             else:
                 self._blocks[key] = block
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
 from wattlog_host.store.kinds import Place
@@ -59,12 +60,16 @@ class Store:
         self._is_due.set()
         return done
 
-    async def keep_rolled(self) -> None:
-        """Make buckets whenever some are due, for ever; commits that wait come in between."""
+    async def keep_rolled(self, tell: Callable[[int], None]) -> None:
+        """Make buckets whenever some are due, for ever; commits that wait come in between.
+
+        Whenever nothing is due, tell hears how many hours could not be made from all they have.
+        """
         while True:
             self._is_due.clear()
             while await _on(self._writer, self._core.roll):
                 pass
+            tell(await _on(self._readers, self._core.aside_count))
             await self._is_due.wait()
 
     async def let_go_before(self, time_ms: int) -> int:
@@ -113,6 +118,12 @@ class Store:
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""
         return self._core.size_bytes()
+
+    async def measure(self, now_ms: int) -> Measured:
+        """Return how large the database is and how it grew; once a day, keep that."""
+        if await _on(self._readers, lambda: self._core.size_is_due(now_ms)):
+            await _on(self._writer, lambda: self._core.note_size(now_ms))
+        return await _on(self._readers, lambda: self._core.measure(now_ms))
 
     async def close(self, now_ms: int) -> None:
         """Note a clean end and let go of the file; waits for what is being written."""

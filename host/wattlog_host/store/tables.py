@@ -121,7 +121,8 @@ rollup = Table(
     PrimaryKeyConstraint("meter_id", "channel", "step_s", "start_ms"),
 )
 
-# Hours whose buckets do not show yet what is in batches: from from_ms on something has changed.
+# Hours whose buckets do not show yet what is in batches: from from_ms on something has changed;
+# store/due.py says what 0 and -1 mean.
 rollup_due = Table(
     "rollup_due",
     METADATA,
@@ -129,7 +130,7 @@ rollup_due = Table(
     Column("meter_id", ID, nullable=False),
     Column("hour_ms", BigInteger, nullable=False),
     Column("from_ms", BigInteger, nullable=False),
-    Index("ix_rollup_due_meter_id_hour_ms", "meter_id", "hour_ms"),
+    Index("ix_rollup_due_hour_ms_meter_id", "hour_ms", "meter_id"),
 )
 
 sync_point = Table(
@@ -154,6 +155,14 @@ gap = Table(
     Column("reason", String(8), nullable=False),
     Column("noted_ms", BigInteger, nullable=False),
     Index("ix_gap_log_id_last_seq", "log_id", "last_seq"),
+)
+
+# What the database took, once a day.
+size = Table(
+    "size",
+    METADATA,
+    Column("time_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("bytes", BigInteger, nullable=False),
 )
 
 # Times up to which something was done for good: raw_from_ms, before which batches were let go.

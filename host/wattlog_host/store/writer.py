@@ -4,6 +4,7 @@ Promise: when commit() returns, its batches survive a power cut. When it raises 
 nothing was written and the agents will send again.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
-from wattlog_host.store import database, lookup, retention, rollups, tables
+from wattlog_host.store import database, due, lookup, retention, rollups, sizes, tables
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
@@ -33,6 +35,8 @@ from wattlog_host.store.records import (
     StoreError,
 )
 
+LOG = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 DEAD_LETTERS_MAX = 1_000
@@ -47,8 +51,8 @@ _NOTE_DATA = (
 _NEW_EVENT = sa.insert(tables.event)
 _NEW_DEAD_LETTER = sa.insert(tables.dead_letter)
 
-# What a batch of its own can provoke; anything else is the database's state, which passes.
-_POISON = (sa.exc.IntegrityError, sa.exc.DataError, ArithmeticError, LookupError, ValueError)
+# What a batch, or an hour, of its own can provoke; all else is the database's state, which passes.
+_POISON = (sa.exc.IntegrityError, sa.exc.DataError, *lookup.ROT)
 
 
 class Writer:
@@ -118,10 +122,10 @@ class Writer:
 
     def roll(self, readings_max: int = rollups.READINGS_MAX) -> int:
         """Make the buckets of the newest hours that are due; return how many, 0 when none is."""
-        with self._guarded(), self._write_engine.begin() as connection:
-            hours = rollups.roll(connection, readings_max)
-        for meter_id, hour_ms in hours:
-            self.changes.note(meter_id, hour_ms)
+        with self._guarded():
+            hours = self._roll(readings_max)
+        for hour in hours:
+            self.changes.note(hour.meter_id, hour.hour_ms)
         return len(hours)
 
     def let_go_before(self, time_ms: int) -> int:
@@ -136,7 +140,11 @@ class Writer:
 
     def due_count(self) -> int:
         """Return about how many hours have buckets to be made."""
-        return self.look(rollups.due_count)
+        return self.look(due.count)
+
+    def aside_count(self) -> int:
+        """Return how many hours have buckets that cannot be made from all their readings."""
+        return self.look(due.aside_count)
 
     def look(self, question: Callable[[sa.Connection], T]) -> T:
         """Return what the question finds; it sees one state of the database."""
@@ -146,7 +154,7 @@ class Writer:
     def rebuild_begin(self) -> int:
         """Note every hour that has readings as due; return how many. roll() does the work."""
         with self._guarded(), self._write_engine.begin() as connection:
-            return rollups.mark_all(connection)
+            return due.mark_all(connection)
 
     def transact(self, act: Callable[[sa.Connection], T]) -> T:
         """Run what has tables of its own in one transaction; durable on return."""
@@ -190,6 +198,21 @@ class Writer:
         """Return what the database takes on disk, its journal included."""
         return self._watch.size_bytes()
 
+    def size_is_due(self, now_ms: int) -> bool:
+        """Tell whether this day's size is still to be noted."""
+        return self.look(lambda connection: sizes.is_due(connection, now_ms))
+
+    def note_size(self, now_ms: int) -> None:
+        """Keep what the database takes, so that it is known later how it grew."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            sizes.note(connection, now_ms, self._watch.used_bytes(connection))
+
+    def measure(self, now_ms: int) -> Measured:
+        """Return how large the database is and how it grew."""
+        with self._reading() as connection:
+            used_bytes = self._watch.used_bytes(connection)
+            return sizes.measured(connection, now_ms, used_bytes, self._watch.free_bytes())
+
     def close(self, now_ms: int) -> None:
         """Note a clean end and let go of the file."""
         run = tables.run
@@ -206,6 +229,19 @@ class Writer:
         self._write_engine.dispose()
         self._read_engine.dispose()
         self._unlock()
+
+    # --- buckets ---------------------------------------------------------------------------
+
+    def _roll(self, readings_max: int) -> Sequence[due.Due]:
+        """Make buckets; where one hour spoils the transaction, it is found and set aside."""
+        for hours_max in (rollups.HOURS_MAX, 1):
+            try:
+                with self._write_engine.begin() as connection:
+                    return rollups.roll(connection, readings_max, hours_max)
+            except _POISON:
+                LOG.debug("buckets of one in %d hours cannot be made", hours_max, exc_info=True)
+        with self._write_engine.begin() as connection:
+            return rollups.set_aside(connection)
 
     # --- committing ------------------------------------------------------------------------
 
@@ -284,6 +320,7 @@ class Writer:
                 sa.insert(tables.run).values(version=version, started_ms=now_ms)
             )
             run_id = inserted_id(result)
+            due.retry(connection)  # this program may know better than the one before
         if row is None:
             return None, run_id
         return PreviousRun(row.started_ms, last_data_ms, row.ended_ms), run_id

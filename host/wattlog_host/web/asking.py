@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
+from wattlog_host.history.times import EXAMPLE, parse_time
 from wattlog_host.history.zone import Zone
-from wattlog_host.web.times import EXAMPLE, parse_time
 
 SHOWN_MAX = 60
 TEXT_MAX = 100

@@ -44,7 +44,7 @@ async def exported(
         # Before the first reading and after the last there are no rows: nobody looks for them.
         low_ms = min(max(span.start_ms, meter.first_ms), span.end_ms)
         high_ms = max(low_ms, min(span.end_ms, meter.last_ms + 1))
-        return Selection(meter, low_ms, high_ms, of["resolution"] or RAW, zone.info)
+        return Selection(meter, low_ms, high_ms, of["resolution"] or RAW, zone)
 
     selection: Selection = await ask(select)
     as_text = csv_text if media == CSV else json_text

@@ -105,6 +105,8 @@ class Speech:
         """Return bytes as a person reads them."""
         if count is None:
             return ABSENT
+        if count < 0:
+            return MINUS + self.size(-count)
         if count < 1024:
             return f"{count} B"
         value = count / 1024
@@ -113,6 +115,16 @@ class Speech:
                 return f"{self.number(value, 1)} {unit}"
             value /= 1024
         return f"{self.number(value, 1)} GiB"
+
+    def term(self, days: int | None) -> str:
+        """Return how many days something takes, in years where they are many."""
+        if days is None:
+            return ABSENT
+        years = days // 365
+        if years > 100:
+            return self.text("term.ages")
+        key, count = ("term.years", years) if years >= 3 else ("term.days", days)
+        return self.text(key, count=self.exact(count))
 
     def reasons(self, counts: Mapping[str, int] | None) -> str:
         """Return counts by reason as a short text; a dash where nothing is known."""

@@ -62,6 +62,7 @@ export function exact(value) {
 
 export function size(count) {
   if (!isNumber(count)) return ABSENT;
+  if (count < 0) return MINUS + size(-count);
   if (count < 1024) return `${count} B`;
   let value = count / 1024;
   for (const unit of ["KiB", "MiB"]) {
@@ -69,6 +70,14 @@ export function size(count) {
     value /= 1024;
   }
   return `${number(value, 1)} GiB`;
+}
+
+// How many days something takes, in years where they are many.
+export function term(days) {
+  if (!isNumber(days)) return ABSENT;
+  const years = Math.floor(days / 365);
+  if (years > 100) return t("term.ages");
+  return years >= 3 ? t("term.years", { count: exact(years) }) : t("term.days", { count: exact(days) });
 }
 
 export const watts = (value) => number(value);

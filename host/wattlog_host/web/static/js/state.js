@@ -3,7 +3,7 @@
 // set of meters, phases, agents or ports differs from what is on the page, the page is loaded
 // anew, so that there is one description of the markup only: templates/state.html.
 
-import { exact, size, span } from "./format.js";
+import { exact, size, span, term } from "./format.js";
 import { rememberLanguage, t } from "./i18n.js";
 
 const ABSENT = "–";
@@ -46,6 +46,7 @@ const FORMATS = {
   direction: (value) => t(`direction.${value ?? "unknown"}`),
   duration: span,
   size,
+  term,
   reasons,
   quarantine,
   state: (value) => t(`chip.${value}`),
