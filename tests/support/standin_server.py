@@ -225,8 +225,8 @@ class StandIn:
                     "id": index + 1, "server_id": server_id.hex(), "label": label, "name": None,
                     "first_ms": house.FIRST_MS, "last_ms": self.now_ms,
                     "channels": [
-                        {"key": "power_w", "label": "Power", "unit": "W", "kind": "gauge", "obis": ""},
-                        {"key": "import_wh", "label": "Import", "unit": "Wh", "kind": "counter", "obis": ""},
+                        {"key": key, "label": label, "unit": unit, "kind": kind, "obis": ""}
+                        for key, (label, unit, kind) in house.CHANNELS.items()
                     ],
                 }
                 for index, (server_id, label) in enumerate(self.meters.items())

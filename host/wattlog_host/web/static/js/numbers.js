@@ -2,11 +2,12 @@
 
 import { ask } from "./api.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
+import { ABSENT, isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
-// The stats of /api/stats; null while they are being asked for.
-export function showStats(answer, usualKwh) {
+// The stats of /api/stats; null while they are being asked for. Where the upper plot shows something
+// else than the power, extremes has lowest, mean and highest of its lines; places and unit are theirs.
+export function showStats(answer, usualKwh, extremes = null) {
   $("stats").setAttribute("aria-busy", String(answer === null));
   const stats = answer?.stats ?? {};
   const rows = {
@@ -15,6 +16,7 @@ export function showStats(answer, usualKwh) {
     min: [withUnit(watts(stats.min_power_watts), "W"), ""],
     avg: [withUnit(watts(stats.avg_power_watts), "W"), ""],
     max: [withUnit(watts(stats.max_power_watts), "W"), ""],
+    ...(extremes && ofLines(extremes)),
     export: [withUnit(kwh(stats.export_kwh), "kWh"), ""],
     coverage: [percent(stats.coverage), t("stats.of_time")],
     estimated: [withUnit(kwh(stats.estimated_kwh), "kWh"), t("stats.in_gaps")],
@@ -29,6 +31,24 @@ export function showStats(answer, usualKwh) {
   }
   document.querySelector('[data-stat="estimated"]').hidden = !(stats.estimated_kwh > 0);
   document.querySelector('[data-stat="export"]').hidden = !(stats.export_kwh > 0);
+}
+
+// One line in the tile itself; of several the outermost with the name of its line, and each mean.
+function ofLines({ lines, unit, places }) {
+  const say = (value) => withUnit(number(value, places), unit);
+  const outermost = (key, pick) => {
+    const known = lines.filter((line) => isNumber(line[key]));
+    if (known.length === 0) return [ABSENT, ""];
+    const value = pick(...known.map((line) => line[key]));
+    return [say(value), lines.length > 1 ? known.find((line) => line[key] === value).name : ""];
+  };
+  const [first, ...others] = lines;
+  const means = others.map((line) => `${line.name} ${number(line.mean, places)}`);
+  return {
+    min: outermost("min", Math.min),
+    avg: [say(first?.mean), means.length ? [first.name, ...means].join(" · ") : ""],
+    max: outermost("max", Math.max),
+  };
 }
 
 export class Periods {
