@@ -179,6 +179,39 @@ def test_no_word_is_missing(visitor, house, language):
     assert not re.search(r"\b[a-z]+\.[a-z_]+\b(?<!\.toml)", text), "a key instead of its words"
 
 
+_PIXELS = """
+const pixels = async (src, width) => {
+  const image = new Image();
+  image.src = src;
+  await image.decode();
+  const canvas = new OffscreenCanvas(width ?? image.naturalWidth, width ?? image.naturalWidth);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return pen.getImageData(0, 0, canvas.width, canvas.height);
+};
+"""
+# Its media type, its width, and whether nothing shines through anywhere.
+_ICON = (
+    "async (src) => {"
+    + _PIXELS
+    + """
+  const { data, width } = await pixels(src);
+  const media = (await fetch(src)).headers.get("content-type");
+  return [media, width, data.every((value, index) => index % 4 < 3 || value === 255)];
+}"""
+)
+# By how much the values of two pictures differ on the mean, of 255.
+_UNLIKE = (
+    "async ([one, other]) => {"
+    + _PIXELS
+    + """
+  const a = await pixels(one);
+  const b = await pixels(other, a.width);
+  return a.data.reduce((sum, value, index) => sum + Math.abs(value - b.data[index]), 0) / a.data.length;
+}"""
+)
+
+
 # -- for everyone ---------------------------------------------------------------------------
 
 _NAMELESS = """
@@ -238,10 +271,20 @@ def test_the_phones_address_answers_with_the_page_and_can_be_installed(visitor, 
         "async () => (await fetch(document.querySelector('[rel=manifest]').href)).json()"
     )
     assert (manifest["start_url"], manifest["display"]) == ("/", "standalone")
-    for icon in manifest["icons"]:
-        assert page.evaluate(
-            "async (src) => (await fetch(src)).headers.get('content-type')", icon["src"]
-        ).startswith("image/svg")
+    # Each icon is of the size and kind that the manifest says, and looks like its drawing.
+    sizes = {(icon["sizes"], icon["purpose"]) for icon in manifest["icons"]}
+    assert {("192x192", "any"), ("512x512", "any"), ("512x512", "maskable")} <= sizes
+    touch = page.locator("[rel=apple-touch-icon]").evaluate("one => one.href")
+    icons = [(icon["src"], icon["sizes"], icon["type"]) for icon in manifest["icons"]]
+    for src, size, media in [*icons, (touch, "180x180", "image/png")]:
+        kind, width, opaque = page.evaluate(_ICON, src)
+        assert kind.startswith(media), src
+        assert size in ("any", f"{width}x{width}"), src
+        assert opaque == ("maskable" in src or src == touch), src
+    for name in ("icon-192", "icon-512", "icon-maskable-512"):
+        of = {icon[0].rpartition("/")[2]: icon[0] for icon in icons}
+        drawing = of[re.sub(r"-\d+$", "", name) + ".svg"]
+        assert page.evaluate(_UNLIKE, [of[f"{name}.png"], drawing]) < 0.5, name
 
 
 @pytest.mark.parametrize("size", ["desktop", "phone"])

@@ -21,6 +21,16 @@ _HERE = Path(__file__).parent
 PERIODS = ("today", "this_week", "this_month", "this_year", "total")
 ROLLING = ("last_24h", "last_7d", "last_30d")
 DAYS_SHOWN = 7
+ICONS = (
+    ("icon.svg", "any", "any"),
+    ("icon-192.png", "192x192", "any"),
+    ("icon-512.png", "512x512", "any"),
+    ("icon-maskable.svg", "any", "maskable"),
+    ("icon-maskable-512.png", "512x512", "maskable"),
+)
+"""Of an installed page: file, size and purpose. `wattlog-tools icons` draws them."""
+_MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
+
 # The page comes without what the store takes longer for; its script asks again.
 FIRST_NUMBERS_S_MAX = 2.0
 
@@ -112,6 +122,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
 
 def _manifest(version: str) -> dict[str, Any]:
     return {
+        "id": "/",
         "name": "wattlog",
         "short_name": "wattlog",
         "start_url": "/",
@@ -121,11 +132,11 @@ def _manifest(version: str) -> dict[str, Any]:
         "theme_color": "#0f4c5c",
         "icons": [
             {
-                "src": f"/static/{version}/{name}.svg",
-                "sizes": "any",
-                "type": "image/svg+xml",
+                "src": f"/static/{version}/{name}",
+                "sizes": sizes,
+                "type": _MEDIA[Path(name).suffix],
                 "purpose": purpose,
             }
-            for name, purpose in (("icon", "any"), ("icon-maskable", "maskable"))
+            for name, sizes, purpose in ICONS
         ],
     }
