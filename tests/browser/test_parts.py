@@ -1,5 +1,6 @@
 """The other parts of the page: meters, periods, comparisons, the archive, languages, the state."""
 
+import copy
 import re
 
 import pytest
@@ -53,6 +54,29 @@ def test_a_period_and_a_peak_are_shown_on_the_chart(visitor, house):
     )
     page.locator("#peaks button").first.click()
     expect(page.locator("#range-label")).to_have_text("Mi 7. Okt. 2026, 18:22–19:22")
+
+
+def test_a_period_that_began_before_the_first_reading_is_compared_with_nothing(
+    visitor, serve, monkeypatch
+):
+    of = standin.summary
+
+    def young(now_ms):
+        found = copy.deepcopy(of(now_ms))
+        found["periods"]["this_year"] |= {"difference_kwh": None, "coverage": 0.094}
+        return found
+
+    monkeypatch.setattr(standin, "summary", young)
+    house = serve()
+    for page in (
+        visitor.open(house, size="phone"),
+        visitor.open(house, size="phone", wait=False, java_script_enabled=False),
+    ):
+        row = page.locator("[data-period=this_year]")
+        expect(row.locator("[data-cell=note]")).to_have_text("9\u00a0% gemessen")
+        expect(row.locator("[data-cell=note]")).to_be_visible()
+        expect(row.locator("[data-cell=difference]")).to_have_text("–")
+        expect(page.locator("[data-period=last_24h] [data-cell=note]")).to_have_text("")
 
 
 # -- comparisons ----------------------------------------------------------------------------

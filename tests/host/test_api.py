@@ -333,6 +333,24 @@ def test_the_summary_puts_each_period_beside_what_is_usual(world):
     assert all(after - before >= HOUR_MS for before, after in pairwise(times))
 
 
+def test_a_period_of_which_much_is_not_known_is_not_compared(world):
+    periods = world.json("/api/summary")["periods"]
+    for name in ("today", "this_month", "last_30d", "total"):
+        one = periods[name]
+        assert one["difference_kwh"] == pytest.approx(one["import_kwh"] - one["typical_kwh"]), name
+    year = periods["this_year"]
+    assert year["typical_kwh"] > 8 * year["import_kwh"]
+    assert year["difference_kwh"] is None
+    # A silence in between is no reason, its energy is counted; one up to now is.
+    rows = steady(START, NOW, 2 * MINUTE_MS)
+    asleep = [row for row in rows if not 40 * HOUR_MS < NOW - row[0] < 90 * HOUR_MS]
+    week = ApiWorld({1: asleep}, NOW).json("/api/summary")["periods"]["last_7d"]
+    assert week["coverage"] < 0.8 and week["difference_kwh"] is not None
+    gone = ApiWorld({1: rows[: -10 * 30]}, NOW).json("/api/summary")["periods"]
+    assert gone["today"]["difference_kwh"] is None and gone["last_7d"]["difference_kwh"] is None
+    assert gone["total"]["difference_kwh"] is not None
+
+
 def test_base_load_is_what_nights_hardly_fall_below():
     rows = []
     for at in range(local("2026-11-20T00:00"), NOW, MINUTE_MS):

@@ -272,6 +272,7 @@ def summary(now_ms: int) -> dict:
             **{key: one[key] for key in ("import_kwh", "export_kwh", "cost", "coverage")},
             "typical_kwh": typical,
             "typical_cost": None if typical is None else typical * IMPORT_EUR,
+            "difference_kwh": None if typical is None else one["import_kwh"] - typical,
             "is_partial": not name.startswith("last"),
         }  # fmt: skip
     found = sorted(

@@ -31,6 +31,8 @@ ICONS = (
 """Of an installed page: file, size and purpose. `wattlog-tools icons` draws them."""
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
 
+# A phone says how much of a period was measured where it is less; numbers.js has the same.
+COMPLETE = 0.99
 # The page comes without what the store takes longer for; its script asks again.
 FIRST_NUMBERS_S_MAX = 2.0
 
@@ -101,6 +103,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
             figures=figures,
             days=[{**row, "day": date.fromisoformat(row["date"])} for row in figures.days],
             periods=PERIODS,
+            complete=COMPLETE,
             rolling=ROLLING,
         )
 

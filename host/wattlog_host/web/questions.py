@@ -187,7 +187,11 @@ def _summary(asked: Asked) -> Answer:
         if total.bill and total.bill.cost is not None and total.imported:
             bought = total.bill.cost - total.bill.standing + total.bill.credit
             price = bought * (UNITS_PER_KWH * CT_PER_EUR) / Decimal(total.imported)
-    return Answer(shapes.summary(found, price, asked.house.currency))
+    known = Span(
+        min((one.meter.first_ms for one in chosen), default=asked.now_ms),
+        max((one.meter.last_ms for one in chosen), default=asked.now_ms),
+    )
+    return Answer(shapes.summary(found, known, price, asked.house.currency))
 
 
 def _compare(asked: Asked) -> Answer:

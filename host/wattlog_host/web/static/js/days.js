@@ -4,9 +4,7 @@ import { ask, meterChosen, now } from "./api.js";
 import { $, el, press, setDifference, setText } from "./dom.js";
 import { day, isNumber, kwh, midnight, money, month, parts, percent, setCurrency, signedKwh } from "./format.js";
 import { t } from "./i18n.js";
-
-// Of a day of which less was measured, a phone says so beside its name.
-const COMPLETE = 0.99;
+import { COMPLETE } from "./numbers.js";
 
 export class Days {
   // onShow(start, end) shows a day or a month on the chart.

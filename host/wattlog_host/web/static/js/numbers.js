@@ -5,6 +5,9 @@ import { $, el, setDifference, setText } from "./dom.js";
 import { ABSENT, isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
+// Of a time of which less was measured, a phone says so beside its name.
+export const COMPLETE = 0.99;
+
 // The stats of /api/stats; null while they are being asked for. Where the upper plot shows something
 // else than the power, extremes has lowest, mean and highest of its lines; places and unit are theirs.
 export function showStats(answer, usualKwh, extremes = null) {
@@ -94,7 +97,8 @@ export class Periods {
 
   row(row, one = {}) {
     const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
-    const change = difference(one);
+    const change = one.difference_kwh ?? null;
+    setText(cell("note"), isNumber(one.coverage) && one.coverage < COMPLETE ? t("days.measured", { share: percent(one.coverage) }) : "");
     setText(cell("kwh"), kwh(one.import_kwh));
     setText(cell("typical"), kwh(one.typical_kwh));
     setDifference(cell("difference"), change, signedKwh(change));
@@ -107,15 +111,11 @@ export class Periods {
   tiles(periods) {
     for (const name of ["today", "this_month"]) {
       const one = periods[name] ?? {};
-      const change = difference(one);
+      const change = one.difference_kwh ?? null;
       const part = (what) => document.querySelector(`[data-now="${name}.${what}"]`);
       setText(part("kwh"), kwh(one.import_kwh));
       setText(part("cost"), money(one.cost));
       setDifference(part("difference"), change, change === null ? "" : `${signedKwh(change)} kWh`);
     }
   }
-}
-
-function difference(one) {
-  return isNumber(one.import_kwh) && isNumber(one.typical_kwh) ? one.import_kwh - one.typical_kwh : null;
 }
