@@ -44,7 +44,7 @@ def unused(sheet, css, source):
     quoted = re.findall(r'"[^"]*"|\'[^\']*\'|`[^`]*`', source)
     words = set(re.findall(r"[\w-]+", " ".join(quoted)))
     # Put together in the source, as in "trace-{{ name }}" and `trace-${name}`.
-    stems = {stem for stem in re.findall(r"([\w-]+-)(?:\{\{|\$\{)", source)}
+    stems = set(re.findall(r"([\w-]+-)(?:\{\{|\$\{)", source))
     ends = words | set(re.findall(r"\b(\w+)\b", source))
 
     def is_used(name):
