@@ -32,6 +32,13 @@ def test_the_whole_page_fits_and_is_kept_as_a_picture(visitor, house, screenshot
     assert ink(page, "power") > 200 and ink(page, "energy") > 2000
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
+    # Whatever a table has to say can be seen without pushing it.
+    page.get_by_text("Als Tabelle", exact=True).click()
+    cut = page.evaluate(
+        "() => [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => [one.firstElementChild.id, one.scrollWidth, one.clientWidth])"
+    )
+    assert cut == []
+    page.get_by_text("Als Tabelle", exact=True).click()
     # The current number is what a phone shows first.
     assert page.locator("#now-watts").bounding_box()["y"] < 200
     screenshot(page, f"{size}-{theme}")

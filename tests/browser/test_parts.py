@@ -100,7 +100,12 @@ def test_two_periods_are_compared_by_presets(visitor, house, preset, a, b):
     expect(page.locator("#compare-a")).to_have_text(a)
     used = page.get_by_role("row", name=re.compile("^Verbraucht"))
     expect(used).to_contain_text("kWh")
-    expect(used).to_contain_text("%")
+    expect(used.locator("td").last).to_have_text(re.compile(r"^[+\u2212]?\d+,\d$"))
+    # A share of one is a hundred of what the head of the column says.
+    of = standin.compare(*standin.preset(preset, house.now_ms), house.now_ms)
+    share = of["difference"]["import_kwh"]["percent"]
+    said = used.locator("td").last.inner_text().replace("\u2212", "-").replace(",", ".")
+    assert float(said) == pytest.approx(share, abs=0.051)
     expect(page.locator("#plot-compare canvas")).to_be_visible()
     expect(page.locator("#compare-hint")).to_contain_text("läuft noch")
 
@@ -199,6 +204,7 @@ def test_the_browsers_language_is_used_and_another_one_kept(visitor, house):
 def test_no_word_is_missing(visitor, house, language):
     page = visitor.open(house, language=language)
     expect(page.locator("#days-total th")).to_be_visible()
+    expect(page.locator("#compare-rows tr")).to_have_count(7)
     text = page.locator("body").inner_text()
     assert not re.search(r"\b[a-z]+\.[a-z_]+\b(?<!\.toml)", text), "a key instead of its words"
 

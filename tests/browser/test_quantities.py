@@ -87,7 +87,7 @@ def test_numbers_are_of_the_quantity_that_is_shown(visitor, house):
     expect(tile.locator("strong")).to_have_text(re.compile(r"^23\d,\d V$"))
     expect(tile.locator(".quiet")).to_have_text(name)
     expect(page.locator("[data-stat=avg] .quiet")).to_have_text(
-        re.compile(r"^L1 · L2 23\d,\d · L3 23\d,\d$")
+        re.compile(r"^L1 23\d,\d · L2 23\d,\d · L3 23\d,\d$")
     )
     # The line that is switched off is in no number.
     page.get_by_role("button", name=name, exact=True).click()

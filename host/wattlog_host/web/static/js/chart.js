@@ -9,6 +9,8 @@ const LEFT_PX = 66;
 const LEFT_PX_NARROW = 52;
 const NARROW_PX = 520;
 const RIGHT_PX = 64;
+// Half of what a time at the right edge takes.
+const LABEL_PX = 20;
 const GRID_PX = 1;
 const SYNC = "time";
 
@@ -184,7 +186,7 @@ export class Chart {
 
   options(name, more) {
     const { clientWidth: width, clientHeight: height } = this.elements[name];
-    const right = this.traces.meter ? (name === "energy" ? RIGHT_PX : 0) : 14;
+    const right = this.traces.meter ? (name === "energy" ? RIGHT_PX : 0) : LABEL_PX;
     return {
       width: width || 600,
       height: height || 200,

@@ -36,7 +36,7 @@ export function showStats(answer, usualKwh, extremes = null) {
   document.querySelector('[data-stat="export"]').hidden = !(stats.export_kwh > 0);
 }
 
-// One line in the tile itself; of several the outermost with the name of its line, and each mean.
+// Of several lines the outermost with the name of its line; the first one's mean, and each.
 function ofLines({ lines, unit, places }) {
   const say = (value) => withUnit(number(value, places), unit);
   const outermost = (key, pick) => {
@@ -45,11 +45,10 @@ function ofLines({ lines, unit, places }) {
     const value = pick(...known.map((line) => line[key]));
     return [say(value), lines.length > 1 ? known.find((line) => line[key] === value).name : ""];
   };
-  const [first, ...others] = lines;
-  const means = others.map((line) => `${line.name} ${number(line.mean, places)}`);
+  const means = lines.map((line) => `${line.name} ${number(line.mean, places)}`);
   return {
     min: outermost("min", Math.min),
-    avg: [say(first?.mean), means.length ? [first.name, ...means].join(" · ") : ""],
+    avg: [say(lines[0]?.mean), lines.length > 1 ? means.join(" · ") : ""],
     max: outermost("max", Math.max),
   };
 }

@@ -77,10 +77,10 @@ export class Readout {
     $("chart-rows").replaceChildren(...buckets.map((one) =>
       el("tr", {},
         el("th", { scope: "row" }, bucket(one.t, one.end, per)),
-        el("td", {}, `${kwh(one.import_kwh)} kWh`),
-        el("td", {}, `${kwh(one.export_kwh)} kWh`),
+        el("td", {}, kwh(one.import_kwh)),
+        el("td", {}, kwh(one.export_kwh)),
         el("td", {}, money(one.cost)),
-        el("td", { class: "quiet" }, percent(one.coverage)))));
+        el("td", { class: "quiet wide" }, percent(one.coverage)))));
   }
 }
 
