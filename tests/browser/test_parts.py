@@ -37,6 +37,26 @@ def test_one_of_many_meters_is_chosen_and_remembered(visitor, serve, screenshot)
     expect(page.locator("#now-watts")).to_have_text(total)
 
 
+def test_too_many_meters_for_a_sum_are_looked_at_one_by_one(visitor, serve):
+    many = {
+        bytes((10, 1, 69, 77, 72, 0, 0, 0, index)): f"1 EMH00 0000{index:04d}"
+        for index in range(101)
+    }
+    house = serve(many)
+    page = visitor.open(house)
+    expect(page.locator("#meter option")).to_have_count(101)
+    expect(page.locator("#fleet-list li")).to_have_count(101)
+    expect(page.locator("#meter")).to_have_value("0a01454d4800000000")
+    # A second press would choose all of them.
+    chosen = page.get_by_role("button", name=re.compile("00000000 "))
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    chosen.click()
+    expect(page.locator("#meter")).to_have_value("0a01454d4800000000")
+    ready_again(page)
+    asked = [one for one in house.asked if not one.startswith("/api/meters")]
+    assert asked and all("meter=0a01454d4800000000" in one for one in asked)
+
+
 def test_with_one_meter_there_is_nothing_to_choose(visitor, house):
     page = visitor.open(house)
     expect(page.locator("#picker")).to_be_hidden()
@@ -154,9 +174,10 @@ def test_days_of_months_and_months_of_years(visitor, house):
     page.locator("#days-earlier").click()
     expect(page.locator("#days-label")).to_have_text("September 2026")
     expect(page.locator("#days-rows tr")).to_have_count(30)
-    href = page.locator("#days-csv").get_attribute("href")
-    start, end = standin.at("2026-09-01T00:00"), standin.at("2026-10-01T00:00")
-    assert f"start={start}&end={end}&resolution=1d" in href
+    with page.expect_download() as found:
+        page.get_by_role("link", name="CSV").click()
+    assert found.value.suggested_filename == "wattlog-2026-09.csv"
+    assert house.asked[-1] == "/api/days.csv?month=2026-09"
     page.get_by_role("button", name="Mo 7. Sep.", exact=True).click()
     expect(page.locator("#range-label")).to_have_text("Mo 7. Sep. 2026")
     page.locator("[data-archive=year]").click()

@@ -1,5 +1,8 @@
 """The API: what it answers about one house."""
 
+import csv
+import io
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -349,6 +352,24 @@ def test_a_period_of_which_much_is_not_known_is_not_compared(world):
     gone = ApiWorld({1: rows[: -10 * 30]}, NOW).json("/api/summary")["periods"]
     assert gone["today"]["difference_kwh"] is None and gone["last_7d"]["difference_kwh"] is None
     assert gone["total"]["difference_kwh"] is not None
+
+
+def test_days_as_csv_are_the_days(world, pair):
+    for of in (world, pair):
+        for query in ({"month": "2026-10"}, {"year": 2026}, {"month": "2026-11", "meter": 1}):
+            answer = of.get("/api/days.csv", **query)
+            assert answer.headers["content-type"].startswith("text/csv")
+            found = list(csv.DictReader(io.StringIO(answer.text)))
+            rows = of.json("/api/days", **query)["rows"]
+            assert len(found) == len(rows) > 0
+            for text, row in zip(found, rows, strict=True):
+                assert text["currency"] == "EUR"
+                assert text["is_partial"] == str(row["is_partial"]).lower()
+                for name in ("import_kwh", "export_kwh", "cost", "difference_kwh", "coverage"):
+                    wanted = None if row[name] is None else Decimal(str(row[name]))
+                    assert (Decimal(text[name]) if text[name] else None) == wanted, name
+                    assert "e" not in text[name].lower()
+    assert world.error("/api/days.csv", month="2026-13")[0] == 400
 
 
 def test_base_load_is_what_nights_hardly_fall_below():

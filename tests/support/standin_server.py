@@ -180,8 +180,9 @@ class StandIn:
 
             return Route(f"/api/{name}", endpoint)
 
-        async def csv(_):
-            return PlainTextResponse("time,import_kwh\n", media_type="text/csv")
+        async def csv(request):
+            self.asked.append(f"{request.url.path}?{request.url.query}")
+            return PlainTextResponse("date,import_kwh\n", media_type="text/csv")
 
         async def status(_):
             return JSONResponse(snapshot(self.view, self.now_ms))
@@ -192,7 +193,7 @@ class StandIn:
                 *(route(name, answer) for name, answer in answers.items()),
                 Route("/api/stream", self._stream),
                 Route("/events", self._stream),
-                Route("/api/export.csv", csv),
+                Route("/api/days.csv", csv),
                 Route("/status", status),
             ],
             middleware=[Middleware(Guard, hostnames=()), Middleware(GZipMiddleware)],

@@ -265,6 +265,8 @@ $("meter").addEventListener("change", () => chooseMeter($("meter").value));
 const isOneMeter = () => Boolean(meterChosen.id) || meters.length === 1;
 
 function chooseMeter(id) {
+  // Where there are too many for a sum, one of them stays chosen.
+  if (![...$("meter").options].some((one) => one.value === id)) return;
   meterChosen.id = id;
   $("meter").value = id;
   remember("meter", id);
@@ -286,6 +288,8 @@ function offerMeters(found) {
   $("meter").replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   if (!options.some(([value]) => value === meterChosen.id)) meterChosen.id = options[0][0];
   $("meter").value = meterChosen.id;
+  // It may be another one than the view was drawn for.
+  if (now.view) now.render();
   offerQuantities();
 }
 
