@@ -17,29 +17,11 @@ from api_world import (
     NOW,
     START,
     ApiWorld,
-    house,
     local,
     steady,
-    two,
 )
 from memory_history import IMPORT, POWER, WH, W, truth
 from wattlog_host.web.questions import PRESETS
-
-
-@pytest.fixture(scope="module")
-def world():
-    return house()
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return two()
-
-
-@pytest.fixture(scope="module")
-def empty():
-    return ApiWorld({}, NOW)
-
 
 # --- energy ----------------------------------------------------------------------------------
 

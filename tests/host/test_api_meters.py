@@ -2,24 +2,8 @@
 
 import pytest
 
-from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, house, steady, two
+from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, steady
 from wattlog_host.units import BY_KEY
-
-
-@pytest.fixture(scope="module")
-def world():
-    return house()
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return two()
-
-
-@pytest.fixture(scope="module")
-def empty():
-    return ApiWorld({}, NOW)
-
 
 # --- several meters --------------------------------------------------------------------------
 
