@@ -11,6 +11,8 @@ const NARROW_PX = 520;
 const RIGHT_PX = 64;
 // Half of what a time at the right edge takes.
 const LABEL_PX = 20;
+// Between two times at least; the same in both plots, so that their lines go on.
+const TIME_PX = 66;
 const GRID_PX = 1;
 const SYNC = "time";
 
@@ -236,7 +238,7 @@ export class Chart {
     });
     const seeThrough = paint("band").slice(-2);
     const axes = [
-      this.axis({ values: () => [], size: 8 }),
+      this.axis({ values: () => [], size: 8, space: TIME_PX }),
       this.axis({ scale: "y", size: this.left, values: valueLabels, label: undefined }),
     ];
     if (this.traces.meter) {
@@ -273,7 +275,7 @@ export class Chart {
         y: { range: () => this.energyLimits() },
       },
       axes: [
-        this.axis({ values: timeLabels, size: 40, space: 66 }),
+        this.axis({ values: timeLabels, size: 40, space: TIME_PX }),
         this.axis({ scale: "y", size: this.left, values: valueLabels, space: 28 }),
       ],
       series: [
