@@ -37,7 +37,7 @@ def kwh_text(values: Mapping[int, int], key: str) -> str | None:
 
 
 def watts(values: Mapping[int, int], key: str) -> float | None:
-    """Return a channel as JSON's number; here integers become floats, and nowhere else."""
+    """Return a channel in its unit, as JSON's number."""
     value = exact(values, key)
     return None if value is None else float(value)
 

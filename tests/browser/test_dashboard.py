@@ -30,8 +30,17 @@ def test_the_whole_page_fits_and_is_kept_as_a_picture(visitor, house, screenshot
     expect(page.locator("#days-total th")).to_have_text("Summe")
     expect(page.locator("#compare-rows tr")).not_to_have_count(0)
     assert ink(page, "power") > 200 and ink(page, "energy") > 2000
+    # What was sent hangs below the line of nothing.
+    assert ink(page, "energy", colour="sent") > 2000
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
+    # Whatever a table has to say can be seen without pushing it.
+    page.get_by_text("Als Tabelle", exact=True).click()
+    cut = page.evaluate(
+        "() => [...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => [one.firstElementChild.id, one.scrollWidth, one.clientWidth])"
+    )
+    assert cut == []
+    page.get_by_text("Als Tabelle", exact=True).click()
     # The current number is what a phone shows first.
     assert page.locator("#now-watts").bounding_box()["y"] < 200
     screenshot(page, f"{size}-{theme}")
@@ -322,6 +331,16 @@ def test_two_fingers_zoom(visitor, house):
     pinch(page, (0.45, 0.55), (0.25, 0.75))
     found = re.match(r"Mo 26. Okt. 2026, (\d\d):\d\d–(\d\d):\d\d", label(page, DAY))
     assert found and int(found[2]) - int(found[1]) in (4, 5)
+
+
+def test_two_fingers_move_the_time(visitor, house):
+    page = visitor.open(house, size="phone")
+    page.locator("#earlier").click()
+    before = label(page, DAY)
+    pinch(page, (0.3, 0.5), (0.55, 0.75))
+    after = label(page, before)
+    # A quarter of a day back; as long as before but for the hour that came twice.
+    assert re.match(r"Sa 24. Okt., 1[23]:\d\d – So 25. Okt. 2026, 1[12]:\d\d", after), after
 
 
 def test_one_finger_upwards_scrolls_the_page(visitor, house):

@@ -1,5 +1,6 @@
 """The other parts of the page: meters, periods, comparisons, the archive, languages, the state."""
 
+import copy
 import re
 
 import pytest
@@ -37,6 +38,26 @@ def test_one_of_many_meters_is_chosen_and_remembered(visitor, serve, screenshot)
     expect(page.locator("#now-watts")).to_have_text(total)
 
 
+def test_too_many_meters_for_a_sum_are_looked_at_one_by_one(visitor, serve):
+    many = {
+        bytes((10, 1, 69, 77, 72, 0, 0, 0, index)): f"1 EMH00 0000{index:04d}"
+        for index in range(101)
+    }
+    house = serve(many)
+    page = visitor.open(house)
+    expect(page.locator("#meter option")).to_have_count(101)
+    expect(page.locator("#fleet-list li")).to_have_count(101)
+    expect(page.locator("#meter")).to_have_value("0a01454d4800000000")
+    # A second press would choose all of them.
+    chosen = page.get_by_role("button", name=re.compile("00000000 "))
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    chosen.click()
+    expect(page.locator("#meter")).to_have_value("0a01454d4800000000")
+    ready_again(page)
+    asked = [one for one in house.asked if not one.startswith("/api/meters")]
+    assert asked and all("meter=0a01454d4800000000" in one for one in asked)
+
+
 def test_with_one_meter_there_is_nothing_to_choose(visitor, house):
     page = visitor.open(house)
     expect(page.locator("#picker")).to_be_hidden()
@@ -54,6 +75,29 @@ def test_a_period_and_a_peak_are_shown_on_the_chart(visitor, house):
     )
     page.locator("#peaks button").first.click()
     expect(page.locator("#range-label")).to_have_text("Mi 7. Okt. 2026, 18:22–19:22")
+
+
+def test_a_period_that_began_before_the_first_reading_is_compared_with_nothing(
+    visitor, serve, monkeypatch
+):
+    of = standin.summary
+
+    def young(now_ms):
+        found = copy.deepcopy(of(now_ms))
+        found["periods"]["this_year"] |= {"difference_kwh": None, "coverage": 0.094}
+        return found
+
+    monkeypatch.setattr(standin, "summary", young)
+    house = serve()
+    for page in (
+        visitor.open(house, size="phone"),
+        visitor.open(house, size="phone", wait=False, java_script_enabled=False),
+    ):
+        row = page.locator("[data-period=this_year]")
+        expect(row.locator("[data-cell=note]")).to_have_text("9\u00a0% gemessen")
+        expect(row.locator("[data-cell=note]")).to_be_visible()
+        expect(row.locator("[data-cell=difference]")).to_have_text("–")
+        expect(page.locator("[data-period=last_24h] [data-cell=note]")).to_have_text("")
 
 
 # -- comparisons ----------------------------------------------------------------------------
@@ -77,7 +121,12 @@ def test_two_periods_are_compared_by_presets(visitor, house, preset, a, b):
     expect(page.locator("#compare-a")).to_have_text(a)
     used = page.get_by_role("row", name=re.compile("^Verbraucht"))
     expect(used).to_contain_text("kWh")
-    expect(used).to_contain_text("%")
+    expect(used.locator("td").last).to_have_text(re.compile(r"^[+\u2212]?\d+,\d$"))
+    # A share of one is a hundred of what the head of the column says.
+    of = standin.compare(*standin.preset(preset, house.now_ms), house.now_ms)
+    share = of["difference"]["import_kwh"]["percent"]
+    said = used.locator("td").last.inner_text().replace("\u2212", "-").replace(",", ".")
+    assert float(said) == pytest.approx(share, abs=0.051)
     expect(page.locator("#plot-compare canvas")).to_be_visible()
     expect(page.locator("#compare-hint")).to_contain_text("läuft noch")
 
@@ -126,9 +175,10 @@ def test_days_of_months_and_months_of_years(visitor, house):
     page.locator("#days-earlier").click()
     expect(page.locator("#days-label")).to_have_text("September 2026")
     expect(page.locator("#days-rows tr")).to_have_count(30)
-    href = page.locator("#days-csv").get_attribute("href")
-    start, end = standin.at("2026-09-01T00:00"), standin.at("2026-10-01T00:00")
-    assert f"start={start}&end={end}&resolution=1d" in href
+    with page.expect_download() as found:
+        page.get_by_role("link", name="CSV").click()
+    assert found.value.suggested_filename == "wattlog-2026-09.csv"
+    assert house.asked[-1] == "/api/days.csv?month=2026-09"
     page.get_by_role("button", name="Mo 7. Sep.", exact=True).click()
     expect(page.locator("#range-label")).to_have_text("Mo 7. Sep. 2026")
     page.locator("[data-archive=year]").click()
@@ -176,8 +226,42 @@ def test_the_browsers_language_is_used_and_another_one_kept(visitor, house):
 def test_no_word_is_missing(visitor, house, language):
     page = visitor.open(house, language=language)
     expect(page.locator("#days-total th")).to_be_visible()
+    expect(page.locator("#compare-rows tr")).to_have_count(7)
     text = page.locator("body").inner_text()
     assert not re.search(r"\b[a-z]+\.[a-z_]+\b(?<!\.toml)", text), "a key instead of its words"
+
+
+_PIXELS = """
+const pixels = async (src, width) => {
+  const image = new Image();
+  image.src = src;
+  await image.decode();
+  const canvas = new OffscreenCanvas(width ?? image.naturalWidth, width ?? image.naturalWidth);
+  const pen = canvas.getContext("2d");
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return pen.getImageData(0, 0, canvas.width, canvas.height);
+};
+"""
+# Its media type, its width, and whether nothing shines through anywhere.
+_ICON = (
+    "async (src) => {"
+    + _PIXELS
+    + """
+  const { data, width } = await pixels(src);
+  const media = (await fetch(src)).headers.get("content-type");
+  return [media, width, data.every((value, index) => index % 4 < 3 || value === 255)];
+}"""
+)
+# By how much the values of two pictures differ on the mean, of 255.
+_UNLIKE = (
+    "async ([one, other]) => {"
+    + _PIXELS
+    + """
+  const a = await pixels(one);
+  const b = await pixels(other, a.width);
+  return a.data.reduce((sum, value, index) => sum + Math.abs(value - b.data[index]), 0) / a.data.length;
+}"""
+)
 
 
 # -- for everyone ---------------------------------------------------------------------------
@@ -239,10 +323,20 @@ def test_the_phones_address_answers_with_the_page_and_can_be_installed(visitor, 
         "async () => (await fetch(document.querySelector('[rel=manifest]').href)).json()"
     )
     assert (manifest["start_url"], manifest["display"]) == ("/", "standalone")
-    for icon in manifest["icons"]:
-        assert page.evaluate(
-            "async (src) => (await fetch(src)).headers.get('content-type')", icon["src"]
-        ).startswith("image/svg")
+    # Each icon is of the size and kind that the manifest says, and looks like its drawing.
+    sizes = {(icon["sizes"], icon["purpose"]) for icon in manifest["icons"]}
+    assert {("192x192", "any"), ("512x512", "any"), ("512x512", "maskable")} <= sizes
+    touch = page.locator("[rel=apple-touch-icon]").evaluate("one => one.href")
+    icons = [(icon["src"], icon["sizes"], icon["type"]) for icon in manifest["icons"]]
+    for src, size, media in [*icons, (touch, "180x180", "image/png")]:
+        kind, width, opaque = page.evaluate(_ICON, src)
+        assert kind.startswith(media), src
+        assert size in ("any", f"{width}x{width}"), src
+        assert opaque == ("maskable" in src or src == touch), src
+    for name in ("icon-192", "icon-512", "icon-maskable-512"):
+        of = {icon[0].rpartition("/")[2]: icon[0] for icon in icons}
+        drawing = of[re.sub(r"-\d+$", "", name) + ".svg"]
+        assert page.evaluate(_UNLIKE, [of[f"{name}.png"], drawing]) < 0.5, name
 
 
 SIZES_SAID = (

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -90,6 +91,10 @@ def test_the_page_shows_what_the_host_knows(visitor, host, world, screenshot):
     expect(page.locator("#compare-hint")).to_contain_text("wurde nichts gemessen")
     page.locator("[data-archive=year]").click()
     expect(page.locator("#days-rows tr")).to_have_count(1)
+    with page.expect_download() as found:
+        page.get_by_role("link", name="CSV").click()
+    lines = Path(found.value.path()).read_text().splitlines()
+    assert lines[0].startswith("date,import_kwh") and lines[1].startswith("2026-10,")
     screenshot(page, "real-desktop")
 
 

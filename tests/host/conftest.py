@@ -17,6 +17,7 @@ import msgpack
 import pytest
 import sqlalchemy as sa
 
+from api_world import NOW, ApiWorld, house, two
 from postgres import Server
 from toolbox import find_facts, require, unavailable
 from waiting import wait_until
@@ -111,6 +112,25 @@ class Wire:
             "quarantine": {"held": 0},
             **more,
         }
+
+
+# Of the API, the same for all its tests: who spoils one mends it again.
+@pytest.fixture(scope="session")
+def world() -> ApiWorld:
+    """A house with one meter."""
+    return house()
+
+
+@pytest.fixture(scope="session")
+def pair() -> ApiWorld:
+    """A house with two meters, of which the second came a week later."""
+    return two()
+
+
+@pytest.fixture(scope="session")
+def empty() -> ApiWorld:
+    """A host that has not heard anything yet."""
+    return ApiWorld({}, NOW)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,8 @@
 """The API: what it answers about one house."""
 
+import csv
+import io
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
@@ -14,29 +17,11 @@ from api_world import (
     NOW,
     START,
     ApiWorld,
-    house,
     local,
     steady,
-    two,
 )
 from memory_history import IMPORT, POWER, WH, W, truth
 from wattlog_host.web.questions import PRESETS
-
-
-@pytest.fixture(scope="module")
-def world():
-    return house()
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return two()
-
-
-@pytest.fixture(scope="module")
-def empty():
-    return ApiWorld({}, NOW)
-
 
 # --- energy ----------------------------------------------------------------------------------
 
@@ -331,6 +316,42 @@ def test_the_summary_puts_each_period_beside_what_is_usual(world):
     assert len(found["peaks"]) == 5
     times = sorted(peak["t"] for peak in found["peaks"])
     assert all(after - before >= HOUR_MS for before, after in pairwise(times))
+
+
+def test_a_period_of_which_much_is_not_known_is_not_compared(world):
+    periods = world.json("/api/summary")["periods"]
+    for name in ("today", "this_month", "last_30d", "total"):
+        one = periods[name]
+        assert one["difference_kwh"] == pytest.approx(one["import_kwh"] - one["typical_kwh"]), name
+    year = periods["this_year"]
+    assert year["typical_kwh"] > 8 * year["import_kwh"]
+    assert year["difference_kwh"] is None
+    # A silence in between is no reason, its energy is counted; one up to now is.
+    rows = steady(START, NOW, 2 * MINUTE_MS)
+    asleep = [row for row in rows if not 40 * HOUR_MS < NOW - row[0] < 90 * HOUR_MS]
+    week = ApiWorld({1: asleep}, NOW).json("/api/summary")["periods"]["last_7d"]
+    assert week["coverage"] < 0.8 and week["difference_kwh"] is not None
+    gone = ApiWorld({1: rows[: -10 * 30]}, NOW).json("/api/summary")["periods"]
+    assert gone["today"]["difference_kwh"] is None and gone["last_7d"]["difference_kwh"] is None
+    assert gone["total"]["difference_kwh"] is not None
+
+
+def test_days_as_csv_are_the_days(world, pair):
+    for of in (world, pair):
+        for query in ({"month": "2026-10"}, {"year": 2026}, {"month": "2026-11", "meter": 1}):
+            answer = of.get("/api/days.csv", **query)
+            assert answer.headers["content-type"].startswith("text/csv")
+            found = list(csv.DictReader(io.StringIO(answer.text)))
+            rows = of.json("/api/days", **query)["rows"]
+            assert len(found) == len(rows) > 0
+            for text, row in zip(found, rows, strict=True):
+                assert text["currency"] == "EUR"
+                assert text["is_partial"] == str(row["is_partial"]).lower()
+                for name in ("import_kwh", "export_kwh", "cost", "difference_kwh", "coverage"):
+                    wanted = None if row[name] is None else Decimal(str(row[name]))
+                    assert (Decimal(text[name]) if text[name] else None) == wanted, name
+                    assert "e" not in text[name].lower()
+    assert world.error("/api/days.csv", month="2026-13")[0] == 400
 
 
 def test_base_load_is_what_nights_hardly_fall_below():

@@ -1,8 +1,10 @@
 """The API over HTTP: how it refuses, caches and streams, and that it does what its document says."""
 
 import asyncio
+import gc
 import gzip
 import json
+from collections import Counter
 
 import pytest
 import schemathesis
@@ -12,29 +14,13 @@ from jsonschema_rs import Draft202012Validator
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, house, steady, two
+from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, steady
 from memory_history import IMPORT, POWER
 from wattlog_host.store.records import Losses, LostRun
 from wattlog_host.stream import Hub
 from wattlog_host.web import gate
 from wattlog_host.web.gate import Gate, TooBusy
 from wattlog_host.web.questions import QUESTIONS
-
-
-@pytest.fixture(scope="module")
-def world():
-    return house()
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return two()
-
-
-@pytest.fixture(scope="module")
-def empty():
-    return ApiWorld({}, NOW)
-
 
 # --- refusals --------------------------------------------------------------------------------
 
@@ -343,6 +329,33 @@ def test_a_reading_is_told_once(world):
     assert hub._news() == b""
     times[0] = 6
     assert b'"t":6' in hub._news()
+
+
+def test_however_many_different_questions_leave_nothing_behind(world):
+    paths = (
+        "/api/stats?start={start}&end={end}",
+        "/api/readings?points=50&start={start}&end={end}",
+        "/api/compare?a_start={start}&a_end={end}&b_start={end}&b_end={later}",
+        "/api/summary?meter={start}",
+    )
+
+    def ours_after(numbers):
+        """How many objects of our own there are after so many different questions."""
+        for number in numbers:
+            start = START + number * 977_777
+            times = {"start": start, "end": start + HOUR_MS + number, "later": start + DAY_MS}
+            for path in paths:
+                assert world.get(path.format(**times)).status_code in (200, 404)
+        gc.collect()
+        return Counter(
+            type(one).__qualname__
+            for one in gc.get_objects()
+            if str(type(one).__module__).startswith("wattlog_host.")
+        )
+
+    before = ours_after(range(3))
+    assert len(before) > 20
+    assert ours_after(range(3, 15)) - before == Counter()
 
 
 # --- the document ----------------------------------------------------------------------------

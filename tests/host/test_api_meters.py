@@ -2,23 +2,8 @@
 
 import pytest
 
-from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, house, steady, two
-
-
-@pytest.fixture(scope="module")
-def world():
-    return house()
-
-
-@pytest.fixture(scope="module")
-def pair():
-    return two()
-
-
-@pytest.fixture(scope="module")
-def empty():
-    return ApiWorld({}, NOW)
-
+from api_world import DAY_MS, HOUR_MS, MINUTE_MS, NOW, START, ApiWorld, steady
+from wattlog_host.units import BY_KEY
 
 # --- several meters --------------------------------------------------------------------------
 
@@ -75,6 +60,21 @@ def test_what_one_meter_does_not_say_the_house_does_not_know():
     hole = found["mean"].index(None)
     assert (found["t"][hole + 1] - found["t"][hole]) // HOUR_MS in (5, 6)
     assert {watts for watts in found["mean"] if watts} == {700.0}
+
+
+def test_voltages_of_several_meters_are_not_added():
+    frequency = BY_KEY["frequency_hz"].id
+    rows = [(at, {**one, frequency: 50_000}) for at, one in steady(START, START + DAY_MS)]
+    question = {"points": 100, "start": START, "end": START + DAY_MS, "channel": "frequency_hz"}
+    both = ApiWorld({1: rows, 2: rows}, START + DAY_MS)
+    status, why = both.error("/api/readings", **question)
+    assert status == 400 and "meter=" in why
+    assert both.json("/api/readings", **question, meter=1)["mean"][5] == 50
+    # One after the other they are one place in the house.
+    later = [(at + 2 * DAY_MS, one) for at, one in rows]
+    exchanged = ApiWorld({1: rows, 2: later}, START + 3 * DAY_MS)
+    question["end"] = START + 3 * DAY_MS
+    assert set(exchanged.json("/api/readings", **question)["mean"]) == {50.0, None}
 
 
 def test_a_meter_that_was_exchanged_is_no_part_of_the_house_any_more():

@@ -200,6 +200,9 @@ def test_without_a_token_file_settings_are_off(w):
 def test_other_pages_take_no_post(http):
     assert http.post("/api/solar/latest").status_code == 405
     assert http.post("/").status_code == 405
+    refused = http.put("/api/solar/settings")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+    assert http.put("/api/solar").headers["allow"] == "GET, HEAD"
 
 
 def test_the_ledger_is_the_truth_of_the_totals(w, http):

@@ -141,7 +141,7 @@ def test_the_page_shows_a_dash_for_what_is_absent(page, wire):
     assert '<span data-field="power_w" data-as="magnitude">–</span>' in text
     assert '<span data-field="export_kwh" data-as="number">–</span>' in text
     assert '<span data-field="import_kwh" data-as="number">198.9275</span>' in text
-    assert '<span data-field="import_wh" data-as="text">198927.5</span> Wh' in text
+    assert '<span data-field="import_wh" data-as="number">198,927.5</span> Wh' in text
 
 
 BOARD = {

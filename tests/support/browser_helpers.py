@@ -19,13 +19,12 @@ __all__ = [
     "pinch",
     "ready_again",
     "scroll_to",
+    "tall",
     "tap",
     "value_of",
 ]
 
 OVER = "#plot-power .u-over"
-COLOURS = {"power": "--power", "energy": "--energy"}
-
 _INK = """
 ([plot, name, from, to]) => {
   const wanted = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -37,19 +36,28 @@ _INK = """
   const width = Math.round((to - from) * over.width * ratio);
   const data = canvas.getContext("2d").getImageData(left, 0, Math.max(width, 1), canvas.height).data;
   const [r, g, b] = [1, 3, 5].map((index) => parseInt(wanted.slice(index, index + 2), 16));
+  const rows = new Set();
   let count = 0;
   for (let index = 0; index < data.length; index += 4) {
     const off = Math.abs(data[index] - r) + Math.abs(data[index + 1] - g) + Math.abs(data[index + 2] - b);
-    if (off < 24 && data[index + 3] > 200) count += 1;
+    if (off < 24 && data[index + 3] > 200) {
+      count += 1;
+      rows.add(Math.floor(index / 4 / Math.max(width, 1)));
+    }
   }
-  return count;
+  return [count, rows.size / canvas.height];
 }
 """
 
 
-def ink(page, plot, start=0.0, end=1.0):
-    """How many pixels of the plot's own colour are there, between two parts of its width."""
-    return page.evaluate(_INK, [plot, COLOURS[plot], start, end])
+def ink(page, plot, start=0.0, end=1.0, colour=None):
+    """How many pixels of a colour, by default the plot's own, lie between two parts of its width."""
+    return page.evaluate(_INK, [plot, f"--{colour or plot}", start, end])[0]
+
+
+def tall(page, plot, colour):
+    """How much of the plot's height a colour takes, 0 to 1."""
+    return page.evaluate(_INK, [plot, f"--{colour}", 0.0, 1.0])[1]
 
 
 def part(page, share):

@@ -542,6 +542,7 @@ tools/wattlog_tools/firmware_file.py  wattlog_tools.chips wattlog_tools.console
 tools/wattlog_tools/bundle.py       wattlog wattlog_host.clock wattlog_tools
                                     wattlog_tools.chips wattlog_tools.console
                                     wattlog_tools.head_files wattlog_tools.head_settings
+tools/wattlog_tools/icons.py        wattlog_host.web
 tools/wattlog_tools/ca_file.py
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file

@@ -56,6 +56,29 @@ def power_w(time_ms: int) -> float:
     return round(load - roof * (0.85 + 0.15 * noise(minutes // 3)), 1)
 
 
+PHASES = {"l1": 0.5, "l2": 0.3, "l3": 0.2}
+CHANNELS = {
+    "power_w": ("Power", "W", "gauge"),
+    **{f"power_{one}_w": (f"Power {one.upper()}", "W", "gauge") for one in PHASES},
+    **{f"voltage_{one}_v": (f"Voltage {one.upper()}", "V", "gauge") for one in PHASES},
+    **{f"current_{one}_a": (f"Current {one.upper()}", "A", "gauge") for one in PHASES},
+    "frequency_hz": ("Frequency", "Hz", "gauge"),
+    "import_wh": ("Import", "Wh", "counter"),
+    "export_wh": ("Export", "Wh", "counter"),
+}
+
+
+def gauge(channel: str, time_ms: int) -> float:
+    """Return what a gauge says at this time, in its unit."""
+    watts = power_w(time_ms)
+    name, _, phase = channel.rpartition("_")[0].partition("_")
+    if not phase:
+        return watts if name == "power" else 50 + 0.04 * (noise(time_ms // 60_000) - 0.5)
+    part = watts * PHASES[phase]
+    volts = 231 + 3 * PHASES[phase] - part / 2000 + noise(time_ms // 60_000)
+    return round({"power": part, "voltage": volts, "current": part / volts}[name], 3)
+
+
 @cache
 def quarters() -> tuple[list[int], list[float], list[float]]:
     """Return starts of quarter hours and the counters at them, in kWh: import and export."""
@@ -154,7 +177,7 @@ def columns(start: int, end: int, points: int, after: int, now_ms: int, channel:
     )  # fmt: skip
     step = step_s * 1000
     answer = {
-        "meter": None, "channel": channel, "unit": "W", "step_s": step_s, "start": start, "end": end,
+        "meter": None, "channel": channel, "unit": CHANNELS[channel][1], "step_s": step_s, "start": start, "end": end,
         "t": [], "min": [], "mean": [], "max": [], "covered": [], "estimated": [], "energy_wh": None,
         "first": [], "last": [], "rise": [],
     }  # fmt: skip
@@ -169,8 +192,13 @@ def columns(start: int, end: int, points: int, after: int, now_ms: int, channel:
         values = [None] * 3
         reading = [None] * 3
         if share > 0:
-            many = [power_w(begin + step * part // 6) for part in range(6)]
-            values = [min(many), round(sum(many) / 6, 1), max(many)]
+            many = [
+                power_w(begin)
+                if channel.endswith("wh")
+                else gauge(channel, begin + step * part // 6)
+                for part in range(6)
+            ]
+            values = [min(many), round(sum(many) / 6, 3), max(many)]
             a, b = counters(begin)[0], counters(until)[0]
             reading = [round(1000 * a, 1), round(1000 * b, 1), round(1000 * (b - a), 1)]
         for key, value in zip(("min", "mean", "max"), values, strict=True):
@@ -244,6 +272,7 @@ def summary(now_ms: int) -> dict:
             **{key: one[key] for key in ("import_kwh", "export_kwh", "cost", "coverage")},
             "typical_kwh": typical,
             "typical_cost": None if typical is None else typical * IMPORT_EUR,
+            "difference_kwh": None if typical is None else one["import_kwh"] - typical,
             "is_partial": not name.startswith("last"),
         }  # fmt: skip
     found = sorted(

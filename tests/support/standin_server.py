@@ -183,8 +183,9 @@ class StandIn:
 
             return Route(f"/api/{name}", endpoint)
 
-        async def csv(_):
-            return PlainTextResponse("time,import_kwh\n", media_type="text/csv")
+        async def csv(request):
+            self.asked.append(f"{request.url.path}?{request.url.query}")
+            return PlainTextResponse("date,import_kwh\n", media_type="text/csv")
 
         async def status(_):
             return JSONResponse(snapshot(self.view, self.now_ms))
@@ -195,7 +196,7 @@ class StandIn:
                 *(route(name, answer) for name, answer in answers.items()),
                 Route("/api/stream", self._stream),
                 Route("/events", self._stream),
-                Route("/api/export.csv", csv),
+                Route("/api/days.csv", csv),
                 Route("/status", status),
             ],
             middleware=[Middleware(Guard, hostnames=()), Middleware(GZipMiddleware)],
@@ -228,8 +229,8 @@ class StandIn:
                     "id": index + 1, "server_id": server_id.hex(), "label": label, "name": None,
                     "first_ms": house.FIRST_MS, "last_ms": self.now_ms,
                     "channels": [
-                        {"key": "power_w", "label": "Power", "unit": "W", "kind": "gauge", "obis": ""},
-                        {"key": "import_wh", "label": "Import", "unit": "Wh", "kind": "counter", "obis": ""},
+                        {"key": key, "label": label, "unit": unit, "kind": kind, "obis": ""}
+                        for key, (label, unit, kind) in house.CHANNELS.items()
                     ],
                 }
                 for index, (server_id, label) in enumerate(self.meters.items())

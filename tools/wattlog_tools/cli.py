@@ -31,6 +31,7 @@ TOOLS = (
     Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
     Tool("head", "wattlog_tools.head:main", "ask an IR head for raw bytes, or restart it"),
     Tool("pin", "wattlog_tools.pin:main", "have an IR head enter the meter's PIN by light"),
+    Tool("icons", "wattlog_tools.icons:main", "draw the page's icons anew"),
     Tool("log", "wattlog_tools.log:main", "print what waits in an agent's log"),
     Tool(
         "manifest",

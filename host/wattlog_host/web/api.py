@@ -22,7 +22,7 @@ from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, stored, watts
 from wattlog_host.web import schemas
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, parse
-from wattlog_host.web.exports import CSV, JSON_LINES, PARAMETERS, exported
+from wattlog_host.web.exports import CSV, JSON_LINES, PARAMETERS, days_csv, exported
 from wattlog_host.web.gate import Gate, TooBusy
 from wattlog_host.web.openapi import Described, document
 from wattlog_host.web.questions import QUESTIONS, Answer, Asked, House, Question
@@ -35,6 +35,7 @@ SETTLED_S = 60
 # Each costs a look at the batches beside it.
 LOSSES_MAX = 100
 EVENTS = "text/event-stream"
+_DAYS = next(one for one in QUESTIONS if one.path == "/api/days")
 
 
 class Store(Protocol):
@@ -89,6 +90,7 @@ class Api:
             "/api/latest_reading": self._latest_reading,
             "/api/live_power": self._live_power,
             "/api/gaps": self._gaps,
+            "/api/days.csv": self._days_csv,
             "/api/export.csv": lambda of: self._exported(of, CSV),
             "/api/export.jsonl": lambda of: self._exported(of, JSON_LINES),
             "/api/stream": self._stream,
@@ -108,6 +110,8 @@ class Api:
                       schemas.LIVE_POWER, statuses=(400, 404, 503)),
             Described("/api/gaps", "What is lost for good; the newest 100 runs of it",
                       (START, END, METER), schemas.GAPS, statuses=(400, 404, 503)),
+            Described("/api/days.csv", f"{_DAYS.about}, as CSV", _DAYS.parameters, text, CSV,
+                      (400, 404, 503)),
             Described("/api/export.csv", "Readings or buckets of a meter as CSV, however many",
                       PARAMETERS, text, CSV, (400, 404, 503)),
             Described("/api/export.jsonl", "The same as a JSON object a line",
@@ -233,6 +237,12 @@ class Api:
 
     async def _exported(self, of: dict[str, Any], media: str) -> Response:
         return await exported(self.ask, of, self._house.zone, self._clock_ms(), media)
+
+    async def _days_csv(self, of: dict[str, Any]) -> Response:
+        def rows(answers: Answers) -> str:
+            return days_csv(_DAYS.act(Asked(of, answers, self._house, self._clock_ms())).body)
+
+        return Response(await self.ask(rows), media_type=CSV)
 
     async def _stream(self, _: dict[str, Any]) -> Response:
         return self._watching(is_named=True)

@@ -1,7 +1,8 @@
-"""Exports over HTTP: a page at a time is asked for and sent, however long it all is."""
+"""Exports over HTTP: a page at a time is asked for and sent, however long it is; days as CSV."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from starlette.responses import Response, StreamingResponse
@@ -23,6 +24,27 @@ RESOLUTION = Parameter(
 )  # fmt: skip
 PARAMETERS = (START, END, METER, RESOLUTION)
 CSV, JSON_LINES = "text/csv", "application/jsonl"
+DAY_COLUMNS = (
+    "date", "import_kwh", "export_kwh", "estimated_kwh", "coverage", "is_partial", "cost",
+    "standing_cost", "export_credit", "typical_kwh", "difference_kwh",
+)  # fmt: skip
+
+
+def days_csv(body: Mapping[str, Any]) -> str:
+    """Return an answer of /api/days as CSV; what is not known is empty."""
+    lines = [[*DAY_COLUMNS, "currency"]]
+    for row in body["rows"]:
+        lines.append([*(_cell(row[name]) for name in DAY_COLUMNS), body["currency"]])
+    return "".join(",".join(line) + "\r\n" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    # A float would be written as 1e-05.
+    return f"{Decimal(str(value)):f}" if isinstance(value, float) else str(value)
 
 
 async def exported(

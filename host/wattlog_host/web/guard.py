@@ -16,6 +16,7 @@ HEADERS = (
     ("referrer-policy", "no-referrer"),
     ("cross-origin-resource-policy", "same-origin"),
 )
+READS = ("GET", "HEAD")
 
 
 class Guard:
@@ -52,10 +53,10 @@ class Guard:
             await send(message)
 
         app = self._app
-        is_post = scope["method"] == "POST" and scope["path"] in self._posts
-        if scope["method"] not in ("GET", "HEAD") and not is_post:
+        taken = READS + (("POST",) if scope["path"] in self._posts else ())
+        if scope["method"] not in taken:
             app = PlainTextResponse(
-                "this page is only for reading\n", 405, headers={"allow": "GET, HEAD"}
+                f"here is only {', '.join(taken)}\n", 405, headers={"allow": ", ".join(taken)}
             )
         elif not self._is_ours(Headers(scope=scope).get("host", "")):
             app = PlainTextResponse(

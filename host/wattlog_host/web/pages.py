@@ -21,6 +21,18 @@ _HERE = Path(__file__).parent
 PERIODS = ("today", "this_week", "this_month", "this_year", "total")
 ROLLING = ("last_24h", "last_7d", "last_30d")
 DAYS_SHOWN = 7
+ICONS = (
+    ("icon.svg", "any", "any"),
+    ("icon-192.png", "192x192", "any"),
+    ("icon-512.png", "512x512", "any"),
+    ("icon-maskable.svg", "any", "maskable"),
+    ("icon-maskable-512.png", "512x512", "maskable"),
+)
+"""Of an installed page: file, size and purpose. `wattlog-tools icons` draws them."""
+_MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
+
+# A phone says how much of a period was measured where it is less; numbers.js has the same.
+COMPLETE = 0.99
 # The page comes without what the store takes longer for; its script asks again.
 FIRST_NUMBERS_S_MAX = 2.0
 
@@ -91,6 +103,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
             figures=figures,
             days=[{**row, "day": date.fromisoformat(row["date"])} for row in figures.days],
             periods=PERIODS,
+            complete=COMPLETE,
             rolling=ROLLING,
         )
 
@@ -112,6 +125,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
 
 def _manifest(version: str) -> dict[str, Any]:
     return {
+        "id": "/",
         "name": "wattlog",
         "short_name": "wattlog",
         "start_url": "/",
@@ -121,11 +135,11 @@ def _manifest(version: str) -> dict[str, Any]:
         "theme_color": "#0f4c5c",
         "icons": [
             {
-                "src": f"/static/{version}/{name}.svg",
-                "sizes": "any",
-                "type": "image/svg+xml",
+                "src": f"/static/{version}/{name}",
+                "sizes": sizes,
+                "type": _MEDIA[Path(name).suffix],
                 "purpose": purpose,
             }
-            for name, purpose in (("icon", "any"), ("icon-maskable", "maskable"))
+            for name, sizes, purpose in ICONS
         ],
     }

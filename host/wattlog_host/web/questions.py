@@ -4,9 +4,10 @@ The table parses what is asked (asking.py) and makes the document (openapi.py), 
 cannot differ. Whatever is in it runs on a thread of its own over one state of the store.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from wattlog_host.history.answers import DAY_MS, Answers, Span, UnknownMeter
@@ -22,6 +23,8 @@ from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, r
 RAW_MAX = 20_000
 POINTS_MIN, POINTS_MAX = 10, 4_000
 WEEKS_SHOWN = 52
+SUMMED = ("W",)
+"""Units of gauges of which the house has a sum: two voltages have none."""
 
 PRESETS = {
     "previous_day": ("day", None),
@@ -129,10 +132,21 @@ def _readings(asked: Asked) -> Answer:
         chosen = [one for one in chosen if channel_of(one, key) is not None][:1]
         counted = asked.answers.counter(chosen, BY_KEY[key].id, span, points, after_ms)
         return Answer(shapes.counter(chosen, key, span, counted), span.end_ms)
+    if BY_KEY[key].unit not in SUMMED and _are_several(chosen, span):
+        raise BadQuestion(f"{key} of several meters has no sum; say which with meter=")
     found = asked.answers.curve(
         chosen, key, span, points, after_ms, with_energy=of["energy"] == "yes"
     )
     return Answer(shapes.curve(chosen, key, span, found), span.end_ms)
+
+
+def _are_several(chosen: Sequence[Member], span: Span) -> bool:
+    """Tell whether two are parts of the house at once, as a meter and its successor are not."""
+    return any(
+        max(one.start_ms, other.start_ms, span.start_ms)
+        < min(one.end_ms, other.end_ms, span.end_ms)
+        for one, other in combinations(chosen, 2)
+    )
 
 
 def _energy(asked: Asked) -> Answer:
@@ -173,7 +187,11 @@ def _summary(asked: Asked) -> Answer:
         if total.bill and total.bill.cost is not None and total.imported:
             bought = total.bill.cost - total.bill.standing + total.bill.credit
             price = bought * (UNITS_PER_KWH * CT_PER_EUR) / Decimal(total.imported)
-    return Answer(shapes.summary(found, price, asked.house.currency))
+    known = Span(
+        min((one.meter.first_ms for one in chosen), default=asked.now_ms),
+        max((one.meter.last_ms for one in chosen), default=asked.now_ms),
+    )
+    return Answer(shapes.summary(found, known, price, asked.house.currency))
 
 
 def _compare(asked: Asked) -> Answer:

@@ -117,7 +117,15 @@ SUMMARY = shaped(
     periods={
         "type": "object",
         "additionalProperties": shaped(
-            start=TIME, end=TIME, **_FIGURES, typical_kwh=maybe(NUMBER), typical_cost=maybe(NUMBER)
+            start=TIME,
+            end=TIME,
+            **_FIGURES,
+            typical_kwh=maybe(NUMBER),
+            typical_cost=maybe(NUMBER),
+            difference_kwh={
+                **maybe(NUMBER),
+                "description": "null also where much of it was not measured",
+            },
         ),
     },
     base_load_w=maybe(NUMBER),

@@ -14,9 +14,9 @@ from wattlog_host.history.answers import (
     Summary,
     Usual,
 )
-from wattlog_host.history.columns import MeterInfo, Reading
+from wattlog_host.history.columns import HOLD_MS, MeterInfo, Reading
 from wattlog_host.history.energy import Energy, Power
-from wattlog_host.history.figures import Figures
+from wattlog_host.history.figures import FULL_COVERAGE, Figures
 from wattlog_host.history.gauge import channel_of
 from wattlog_host.history.house import Member
 from wattlog_host.history.tariff import CT_PER_EUR, Tariffs, Window
@@ -270,8 +270,13 @@ FIGURES = (
 )  # fmt: skip
 
 
-def summary(found: Summary, ct_per_kwh: Decimal | None, currency: str) -> dict[str, Any]:
-    """Return /api/summary; ct_per_kwh is what a kWh costs on the mean."""
+def summary(
+    found: Summary, known: tuple[int, int], ct_per_kwh: Decimal | None, currency: str
+) -> dict[str, Any]:
+    """Return /api/summary; known is from the first to the last reading.
+
+    ct_per_kwh is what a kWh costs on the mean.
+    """
     return {
         "currency": currency,
         "periods": {
@@ -282,6 +287,7 @@ def summary(found: Summary, ct_per_kwh: Decimal | None, currency: str) -> dict[s
                 "is_partial": one.is_running or one.figures.is_partial,
                 "typical_kwh": kwh(one.typical),
                 "typical_cost": _typical_cost(one.typical, one.figures, ct_per_kwh),
+                "difference_kwh": _against(one.typical, one.figures, known),
             }
             for one in found.periods
         },
@@ -296,6 +302,21 @@ def _typical_cost(
     if typical is None or found.bill is None or ct_per_kwh is None:
         return None
     return _money(Decimal(typical) * ct_per_kwh / (KWH * CT_PER_EUR) + found.bill.standing)
+
+
+def _against(typical: float | None, found: Figures, known: tuple[int, int]) -> float | None:
+    """Return what a time took more than is usual.
+
+    None where it began long before the first reading, or ended long after the last one: the usual
+    energy of a year says nothing about three weeks of one.
+    """
+    if typical is None or found.imported is None:
+        return None
+    start_ms, end_ms = found.start_ms, found.end_ms
+    lost_ms = max(0, known[0] - start_ms) + max(0, end_ms - known[1])
+    if lost_ms > max(HOLD_MS, (1 - FULL_COVERAGE) * (end_ms - start_ms)):
+        return None
+    return kwh(found.imported - typical)
 
 
 def compare(one: Compared, other: Compared, currency: str, now_ms: int) -> dict[str, Any]:

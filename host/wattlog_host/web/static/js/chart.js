@@ -3,11 +3,16 @@
 
 import { drawBars, drawLevels } from "./bars.js";
 import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
+import { LOOKS, POWER, traceOf } from "./quantities.js";
 
 const LEFT_PX = 66;
 const LEFT_PX_NARROW = 52;
 const NARROW_PX = 520;
 const RIGHT_PX = 64;
+// Half of what a time at the right edge takes.
+const LABEL_PX = 20;
+// Between two times at least; the same in both plots, so that their lines go on.
+const TIME_PX = 66;
 const GRID_PX = 1;
 const SYNC = "time";
 
@@ -56,17 +61,20 @@ export class Chart {
     this.traces = {};
     this.axisMax = null;
     this.limits = [0, 1];
-    this.unit = "W";
-    this.setPower([], [], [], [], null);
+    this.setPower(POWER, { t: [], lines: [] }, null);
     this.setEnergy([], []);
     this.reading = { t: [], kwh: [] };
     new ResizeObserver(() => this.resize()).observe(powerElement);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.build());
   }
 
-  // Times in ms (middles of buckets); null is a gap.
-  setPower(t, min, mean, max, average) {
-    this.power = { t, min, mean, max, average };
+  // The quantity of the upper plot: rows of times in ms (middles of buckets) and of each line min, mean
+  // and max, null where there is a gap; average is a level of the power, or null.
+  setPower(quantity, rows, average) {
+    const isOther = this.quantity !== quantity;
+    this.quantity = quantity;
+    this.power = { ...rows, average };
+    if (isOther && this.plots.power !== undefined) this.build();
   }
 
   // kWh of the import register at times in ms.
@@ -140,11 +148,8 @@ export class Chart {
     power.batch(() => {
       power.setData(this.powerData(), false);
       power.setScale("x", { min: start, max: end });
-      ["max", "min", "mean", "average", "meter"].forEach((name, index) => {
-        const trace = { max: "band", min: "band", mean: "power" }[name] ?? name;
-        if (power.series[index + 1].show !== this.traces[trace]) {
-          power.setSeries(index + 1, { show: this.traces[trace] }, false);
-        }
+      this.shown().forEach((isShown, index) => {
+        if (power.series[index + 1].show !== isShown) power.setSeries(index + 1, { show: isShown }, false);
       });
     });
     energy.batch(() => {
@@ -153,12 +158,27 @@ export class Chart {
     });
   }
 
+  // Which series of the upper plot are drawn: of each line its band and its mean, then the levels.
+  shown() {
+    const { quantity, traces } = this;
+    const lines = quantity.lines.flatMap((_, index) => {
+      const isShown = traces[traceOf(quantity, index)] !== false;
+      // Where a line has a switch of its own, its band goes with it.
+      const hasBand = traces.band && (isShown || quantity.lines.length === 1);
+      return [hasBand, hasBand, isShown];
+    });
+    return [...lines, traces.average, traces.meter];
+  }
+
   powerData() {
-    const { t, min, mean, max, average } = this.power;
-    const level = t.map(() => average);
-    if (!this.traces.meter) return [t, max, min, mean, level, t.map(() => null)];
-    const shown = uPlot.join([[t, max, min, mean, level], [this.reading.t, this.reading.kwh]]);
-    return shown;
+    const { t, average } = this.power;
+    const columns = this.quantity.lines.flatMap((_, index) => {
+      const line = this.power.lines[index] ?? { max: [], min: [], mean: [] };
+      return [line.max, line.min, line.mean];
+    });
+    const shown = [t, ...columns, t.map(() => average)];
+    if (!this.traces.meter) return [...shown, t.map(() => null)];
+    return uPlot.join([shown, [this.reading.t, this.reading.kwh]]);
   }
 
   energyData() {
@@ -168,7 +188,7 @@ export class Chart {
 
   options(name, more) {
     const { clientWidth: width, clientHeight: height } = this.elements[name];
-    const right = this.traces.meter ? (name === "energy" ? RIGHT_PX : 0) : 14;
+    const right = this.traces.meter ? (name === "energy" ? RIGHT_PX : 0) : LABEL_PX;
     return {
       width: width || 600,
       height: height || 200,
@@ -205,11 +225,20 @@ export class Chart {
 
   powerPlot() {
     const paint = this.paint;
+    const { quantity } = this;
     const line = (colour, more) => ({
       stroke: paint(colour), width: 1.6, points: { show: false }, scale: "y", ...more,
     });
+    const lines = quantity.lines.flatMap((_, index) => {
+      const { colour, dash } = LOOKS[index];
+      const edge = line(colour, { stroke: null, width: 0 });
+      return [edge, edge, line(colour, {
+        dash, points: { show: true, size: 4, fill: paint(colour), filter: lonely },
+      })];
+    });
+    const seeThrough = paint("band").slice(-2);
     const axes = [
-      this.axis({ values: () => [], size: 8 }),
+      this.axis({ values: () => [], size: 8, space: TIME_PX }),
       this.axis({ scale: "y", size: this.left, values: valueLabels, label: undefined }),
     ];
     if (this.traces.meter) {
@@ -220,19 +249,19 @@ export class Chart {
     const options = this.options("power", {
       scales: {
         x: { time: true, auto: false },
-        y: { range: (_, low, high) => this.powerLimits(low, high) },
-        kwh: { range: (_, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, false)) },
+        y: { range: (_, low, high) => (quantity.hasZero ? this.powerLimits(low, high) : nearLimits(low, high)) },
+        kwh: { range: (_, low, high) => nearLimits(low, high) },
       },
       axes,
       series: [
         {},
-        line("power", { stroke: null, width: 0 }),
-        line("power", { stroke: null, width: 0 }),
-        line("power", { points: { show: true, size: 4, fill: paint("power"), filter: lonely } }),
+        ...lines,
         line("average", { dash: [7, 5], width: 1.5 }),
         line("reading", { scale: "kwh", width: 1.4 }),
       ],
-      bands: [{ series: [1, 2], fill: paint("band") }],
+      bands: quantity.lines.map((_, index) => ({
+        series: [3 * index + 1, 3 * index + 2], fill: paint(LOOKS[index].colour) + seeThrough,
+      })),
     });
     options.hooks.drawAxes = [(plot) => zeroLine(plot, paint("edge"))];
     return new uPlot(options, this.powerData(), this.elements.power);
@@ -246,7 +275,7 @@ export class Chart {
         y: { range: () => this.energyLimits() },
       },
       axes: [
-        this.axis({ values: timeLabels, size: 40, space: 66 }),
+        this.axis({ values: timeLabels, size: 40, space: TIME_PX }),
         this.axis({ scale: "y", size: this.left, values: valueLabels, space: 28 }),
       ],
       series: [
@@ -267,7 +296,7 @@ export class Chart {
 
   powerLimits(low, high) {
     const bottom = Math.min(0, low ?? 0);
-    if (this.axisMax !== null) return [bottom < 0 ? bottom * 1.05 : 0, this.axisMax];
+    if (this.axisMax !== null && this.quantity.unit === POWER.unit) return [bottom < 0 ? bottom * 1.05 : 0, this.axisMax];
     const top = Math.max(0, high ?? 0);
     const room = (top - bottom || 100) * 0.06;
     return [bottom < 0 ? bottom - room : 0, top > 0 ? top + room : room];
@@ -290,6 +319,9 @@ export class Chart {
     this.onCursor(left === undefined || left < 0 ? null : plot.posToVal(left, "x"));
   }
 }
+
+// An axis for what varies little, and far from nothing.
+const nearLimits = (low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, false));
 
 function zeroLine(plot, colour) {
   const { ctx, bbox } = plot;

@@ -3,17 +3,20 @@
 import { ask, now } from "./api.js";
 import { colours, hasLibrary } from "./chart.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, signedKwh, watts, withUnit } from "./format.js";
+import { ABSENT, DAY_MS, isNumber, kwh, money, number, parts, percent, range, setCurrency, signed, signedKwh, watts } from "./format.js";
 import { t } from "./i18n.js";
 
+// Name, unit where neither the name nor the value has it, how values and how differences are written.
 const FIGURES = [
-  ["import_kwh", (value) => withUnit(kwh(value), "kWh")],
-  ["export_kwh", (value) => withUnit(kwh(value), "kWh")],
-  ["cost", money],
-  ["daily_kwh", (value) => withUnit(kwh(value), "kWh")],
-  ["daily_cost", money],
-  ["avg_power_w", (value) => withUnit(watts(value), "W")],
+  ["import_kwh", "kWh", kwh, signedKwh],
+  ["export_kwh", "kWh", kwh, signedKwh],
+  ["cost", null, money, (value) => signed(money(value), value)],
+  ["daily_kwh", null, kwh, signedKwh],
+  ["daily_cost", null, money, (value) => signed(money(value), value)],
+  ["avg_power_w", "W", watts, (value) => signed(watts(value), value)],
 ];
+const HOURS_MS = [1, 2, 3, 4, 6, 12].map((hours) => hours * 3_600_000);
+const DAYS_MS = [1, 2, 7, 14, 28].map((days) => days * DAY_MS);
 
 export class Compare {
   constructor() {
@@ -66,16 +69,16 @@ export class Compare {
     setText($("compare-a"), range(a.start, a.end));
     setText($("compare-b"), range(b.start, b.end));
     const rows = FIGURES.filter(([name]) => name !== "export_kwh" || a[name] > 0 || b[name] > 0);
-    $("compare-rows").replaceChildren(...rows.map(([name, say]) => {
+    $("compare-rows").replaceChildren(...rows.map(([name, unit, say, sayChange]) => {
       const change = difference[name] ?? {};
       // A share of nothing, or of what was sent, means nothing.
-      const share = isNumber(change.percent) && a[name] > 0 && b[name] >= 0 ? `${signed(number(change.percent, 1), change.percent)} %` : ABSENT;
+      const share = isNumber(change.percent) && a[name] > 0 && b[name] >= 0 ? signed(number(change.percent, 1), change.percent) : ABSENT;
       const judged = name === "export_kwh" ? null : change.abs;
       const row = el("tr", {},
-        el("th", { scope: "row" }, t(`figure.${name}`)),
+        el("th", { scope: "row" }, t(`figure.${name}`), unit && " ", unit && el("small", {}, unit)),
         el("td", {}, say(a[name])), el("td", {}, say(b[name])),
         el("td", { class: "difference" }), el("td", { class: "difference" }));
-      setDifference(row.cells[3], judged, differenceOf(name, say, change.abs));
+      setDifference(row.cells[3], judged, sayChange(change.abs));
       setDifference(row.cells[4], judged, share);
       return row;
     }), el("tr", { class: "quiet" },
@@ -84,8 +87,8 @@ export class Compare {
     const hints = [["A", a], ["B", b]]
       .filter(([, one]) => !isNumber(one.import_kwh) || !(one.coverage > 0 || one.estimated_kwh > 0))
       .map(([name, one]) => t("compare.missing", { period: `${name} (${range(one.start, one.end)})` }));
-    if (b.end > now() - 60_000) hints.push(t("compare.partial"));
-    this.hint(hints, "hint");
+    const isRunning = b.end > now() - 60_000;
+    this.hint([...hints, ...(isRunning ? [t("compare.partial")] : [])], hints.length ? "hint" : "note");
     this.draw();
   }
 
@@ -117,20 +120,16 @@ export class Compare {
       height: box.clientHeight,
       ms: 1,
       legend: { show: false },
-      padding: [10, 12, 0, 0],
+      padding: [10, 22, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false },
-      scales: { x: { time: false }, y: { range: (_, low, high) => [Math.min(0, (low ?? 0) * 1.06), Math.max(100, (high ?? 0) * 1.06)] } },
+      scales: { x: { time: false, range: [0, Math.max(a.end - a.start, b.end - b.start)] }, y: { range: (_, low, high) => [Math.min(0, (low ?? 0) * 1.06), Math.max(100, (high ?? 0) * 1.06)] } },
       axes: [
-        axis({ incrs: [1, 2, 3, 4, 6, 12, 24, 48, 168, 336].map((hours) => hours * 3_600_000), values: (_, splits) => splits.map(label), space: 50 }),
+        axis({ incrs: isShort ? HOURS_MS : DAYS_MS, values: (_, splits) => splits.map(label), space: 50, size: 30 }),
         axis({ size: 66, values: (_, splits) => splits.map((value) => `${number(value)} W`) }),
       ],
       series: [{}, { ...line("side-a"), dash: [6, 4] }, line("side-b")],
     }, uPlot.join([one, two]), box);
   }
-}
-
-function differenceOf(name, say, value) {
-  return name.endsWith("_kwh") ? withUnit(signedKwh(value), "kWh") : signed(say(value), value);
 }
 
 function weekday(ms, length) {

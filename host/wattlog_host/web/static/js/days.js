@@ -4,9 +4,7 @@ import { ask, meterChosen, now } from "./api.js";
 import { $, el, press, setDifference, setText } from "./dom.js";
 import { day, isNumber, kwh, midnight, money, month, parts, percent, setCurrency, signedKwh } from "./format.js";
 import { t } from "./i18n.js";
-
-// Of a day of which less was measured, a phone says so beside its name.
-const COMPLETE = 0.99;
+import { COMPLETE } from "./numbers.js";
 
 export class Days {
   // onShow(start, end) shows a day or a month on the chart.
@@ -31,29 +29,28 @@ export class Days {
     this.load();
   }
 
-  // Where the month or year shown begins and ends.
-  span() {
+  // When the month or year shown begins.
+  start() {
     const at = parts(now());
-    if (this.by === "year") return [midnight(at.year - this.back, 1, 1), midnight(at.year - this.back + 1, 1, 1)];
-    return [midnight(at.year, at.month - this.back, 1), midnight(at.year, at.month - this.back + 1, 1)];
+    return this.by === "year" ? midnight(at.year - this.back, 1, 1) : midnight(at.year, at.month - this.back, 1);
   }
 
   async load() {
-    const [start, end] = this.span();
+    const start = this.start();
     const at = parts(start);
     const isMonth = this.by === "month";
     for (const button of document.querySelectorAll("[data-archive]")) press(button, button.dataset.archive === this.by);
     setText($("days-label"), isMonth ? month(start) : String(at.year));
     setText($("days-head"), t(isMonth ? "table.day" : "table.month"));
     $("days-later").disabled = this.back === 0;
-    const search = new URLSearchParams({ start: Math.round(start), end: Math.round(end), resolution: "1d" });
-    if (meterChosen.id) search.set("meter", meterChosen.id);
-    $("days-csv").href = `/api/export.csv?${search}`;
+    const query = isMonth ? { month: `${at.year}-${String(at.month).padStart(2, "0")}` } : { year: String(at.year) };
+    const search = new URLSearchParams(meterChosen.id ? { ...query, meter: meterChosen.id } : query);
+    $("days-csv").href = `/api/days.csv?${search}`;
+    $("days-csv").download = `wattlog-${query.month ?? query.year}.csv`;
     $("days-table").setAttribute("aria-busy", "true");
     const trouble = $("days-trouble");
     try {
-      const answer = await ask("days", isMonth
-        ? { month: `${at.year}-${String(at.month).padStart(2, "0")}` } : { year: String(at.year) });
+      const answer = await ask("days", query);
       if (answer === null) return;
       setCurrency(answer.currency);
       trouble.hidden = true;

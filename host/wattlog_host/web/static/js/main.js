@@ -4,13 +4,14 @@ import { ask, meterChosen, setNow } from "./api.js";
 import { Chart, hasLibrary } from "./chart.js";
 import { Compare } from "./compare.js";
 import { Days } from "./days.js";
-import { $, press, remember, remembered, setText, settled } from "./dom.js";
+import { $, el, press, remember, remembered, setText, settled } from "./dom.js";
 import { isNumber, number, range as sayRange, setCurrency, setZone, typed } from "./format.js";
 import { listen } from "./gestures.js";
 import { rememberLanguage, t } from "./i18n.js";
 import { listenToChartKeys, listenToKeys } from "./keys.js";
 import { Now } from "./now.js";
 import { Periods, showStats } from "./numbers.js";
+import { LOOKS, POWER, isOfPower, nameOf, offered, traceOf } from "./quantities.js";
 import { QUICK_MS, Range } from "./range.js";
 import { Readout, nearest } from "./readout.js";
 import { Shown } from "./shown.js";
@@ -43,15 +44,15 @@ const compare = new Compare();
 const loadSettled = settled(SETTLE_MS, load);
 let cursorAt = null;
 let summaryAt = 0;
-let meterCount = 1;
+let meters = [];
 
 // -- the chart ------------------------------------------------------------------------------
 
 function draw() {
-  const { rows, buckets, reading } = shown;
+  const { rows, buckets, reading, quantity } = shown;
   readout.baseline = shown.baseline(baselineKind);
   readout.traces = traces;
-  chart.setPower(rows.t, rows.min, rows.mean, rows.max, shown.stats?.stats.avg_power_watts ?? null);
+  chart.setPower(quantity, rows, isOfPower(quantity) ? shown.stats?.stats.avg_power_watts ?? null : null);
   chart.setEnergy(buckets, readout.baseline);
   chart.setReading(reading.t, reading.kwh);
   chart.show(range.start, range.end);
@@ -80,11 +81,11 @@ async function load() {
   $("chart-skeleton").hidden = !isFirst;
   try {
     const width = $("plot-power").clientWidth || innerWidth;
-    const got = await shown.load(width, traces.meter, isOneMeter());
+    const got = await shown.load(width, traces.meter && isOneMeter(), isOneMeter());
     if (got === null) return;
     setCurrency(shown.currency);
     message(shown.isEmpty ? t("chart.empty") : null, shown.isEmpty ? "chart.newest" : "chart.retry");
-    showStats(shown.stats, shown.usualKwh);
+    numbers();
   } catch (err) {
     // Numbers of another time must not stand below this one's name.
     shown.clear();
@@ -95,6 +96,14 @@ async function load() {
   $("chart").setAttribute("aria-busy", "false");
   draw();
   readout.table();
+}
+
+// The numbers of what is shown.
+function numbers() {
+  const { quantity } = shown;
+  const lines = quantity.lines.flatMap((_, index) => (traces[traceOf(quantity, index)] === false && quantity.lines.length > 1
+    ? [] : [{ name: nameOf(quantity, index), ...shown.extremes(index) }]));
+  showStats(shown.stats, shown.usualKwh, isOfPower(quantity) ? null : { ...quantity, lines });
 }
 
 function message(text, button) {
@@ -145,10 +154,11 @@ async function refresh() {
 
 // Moves the cursor by one value and says it.
 function step(side) {
-  const { t: times, mean } = shown.rows;
+  const { t: times, lines } = shown.rows;
+  const isKnown = (at) => lines.some((line) => isNumber(line.mean[at]));
   let index = cursorAt === null ? (side < 0 ? times.length : -1) : nearest(times, cursorAt, Infinity);
   if (index === null) return;
-  do index += side; while (index >= 0 && index < times.length && !isNumber(mean[index]));
+  do index += side; while (index >= 0 && index < times.length && !isKnown(index));
   if (times[index] === undefined) return;
   cursorAt = times[index];
   chart.setCursor(cursorAt);
@@ -157,18 +167,53 @@ function step(side) {
 
 // -- settings of the chart ------------------------------------------------------------------
 
-for (const button of document.querySelectorAll("[data-trace]")) {
+function listenToTrace(button) {
   const name = button.dataset.trace;
-  press(button, traces[name]);
+  press(button, traces[name] !== false);
   button.addEventListener("click", () => {
-    traces[name] = !traces[name];
+    traces[name] = traces[name] === false;
+    chart.setTrace(name, traces[name]);
     press(button, traces[name]);
     remember("traces", traces);
-    chart.setTrace(name, traces[name]);
     if (name === "meter" && traces.meter) load();
+    else if (shown.stats !== null && !isOfPower(shown.quantity)) numbers();
   });
-  chart.traces[name] = traces[name];
 }
+chart.traces = { ...traces };
+document.querySelectorAll("[data-trace]").forEach(listenToTrace);
+
+// Which quantities there are, follows from the meters that are shown.
+function offerQuantities() {
+  const chosen = meterChosen.id ? meters.filter((one) => one.server_id === meterChosen.id) : meters;
+  const quantities = offered(chosen);
+  const wanted = remembered("quantity", POWER.name);
+  shown.quantity = quantities.find((one) => one.name === wanted) ?? quantities[0] ?? POWER;
+  $("quantity-label").hidden = quantities.length < 2;
+  $("quantity").replaceChildren(...quantities.map((one) => new Option(t(`quantity.${one.name}`), one.name)));
+  $("quantity").value = shown.quantity.name;
+  const { quantity } = shown;
+  const isAlone = quantity.lines.length === 1;
+  document.querySelector("[data-trace=power]").hidden = !isAlone;
+  setText($("trace-power"), isOfPower(quantity) ? t("trace.power") : t(`quantity.${quantity.name}`));
+  // Registers of several meters have no sum that any of them shows.
+  document.querySelector("[data-trace=meter]").hidden = !isOneMeter();
+  chart.setTrace("meter", traces.meter && isOneMeter());
+  document.querySelector("[data-trace=average]").hidden = !isOfPower(quantity);
+  $("axis-label").hidden = quantity.unit !== POWER.unit;
+  const lines = isAlone ? [] : quantity.lines.map(([key], index) =>
+    el("button", { type: "button", class: `trace trace-${LOOKS[index].colour}`, "data-trace": key },
+      el("i", { "aria-hidden": "true" }), nameOf(quantity, index)));
+  lines.forEach(listenToTrace);
+  $("lines").replaceChildren(...lines);
+  setText($("power-unit"), t("chart.quantity_unit", { name: t(`quantity.${quantity.name}`), unit: quantity.unit }));
+  showAxis();
+}
+$("quantity").addEventListener("change", () => {
+  remember("quantity", $("quantity").value);
+  offerQuantities();
+  shown.clear();
+  changed();
+});
 
 $("baseline").value = baselineKind;
 $("baseline").addEventListener("change", () => {
@@ -180,7 +225,7 @@ $("baseline").addEventListener("change", () => {
 function showAxis() {
   $("axis").value = axis.kind;
   $("axis-max").value = number(axis.max);
-  $("axis-max-label").hidden = axis.kind !== "fixed";
+  $("axis-max-label").hidden = axis.kind !== "fixed" || shown.quantity.unit !== POWER.unit;
   chart.setAxisMax(axis.kind === "fixed" ? axis.max : null);
 }
 $("axis").addEventListener("change", () => {
@@ -217,13 +262,16 @@ listenToChartKeys($("plots"), { onStep: step, onPan: (side) => range.pan(side / 
 
 $("meter").addEventListener("change", () => chooseMeter($("meter").value));
 
-const isOneMeter = () => Boolean(meterChosen.id) || meterCount === 1;
+const isOneMeter = () => Boolean(meterChosen.id) || meters.length === 1;
 
 function chooseMeter(id) {
+  // Where there are too many for a sum, one of them stays chosen.
+  if (![...$("meter").options].some((one) => one.value === id)) return;
   meterChosen.id = id;
   $("meter").value = id;
   remember("meter", id);
   if (now.view) now.render();
+  offerQuantities();
   shown.clear();
   changed();
   periods.load();
@@ -231,8 +279,8 @@ function chooseMeter(id) {
   compare.load();
 }
 
-function offerMeters(meters) {
-  meterCount = meters.length;
+function offerMeters(found) {
+  meters = found;
   $("picker").hidden = meters.length < 2;
   const each = meters.map((one) => [one.server_id, one.label]);
   // The server sums no more than so many.
@@ -240,6 +288,9 @@ function offerMeters(meters) {
   $("meter").replaceChildren(...options.map(([value, text]) => new Option(text, value)));
   if (!options.some(([value]) => value === meterChosen.id)) meterChosen.id = options[0][0];
   $("meter").value = meterChosen.id;
+  // It may be another one than the view was drawn for.
+  if (now.view) now.render();
+  offerQuantities();
 }
 
 // -- what comes by itself -------------------------------------------------------------------
@@ -266,7 +317,7 @@ async function onReading({ meter, t: time, p }) {
   try {
     await shown.extend();
     if (await shown.renew()) {
-      showStats(shown.stats, shown.usualKwh);
+      numbers();
       readout.table();
     }
   } catch {
@@ -290,11 +341,11 @@ function onView(view) {
 
 async function start() {
   try {
-    const { meters, zone, now_ms: nowMs } = await ask("meters", { meter: null });
+    const { meters: found, zone, now_ms: nowMs } = await ask("meters", { meter: null });
     setNow(nowMs);
     setZone(zone);
-    offerMeters(meters);
-    if (meters.length === 0) return;
+    offerMeters(found);
+    if (found.length === 0) return;
   } catch (err) {
     message(t("chart.error", { reason: err.message }), "chart.retry");
   }

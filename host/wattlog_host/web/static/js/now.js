@@ -2,10 +2,12 @@
 
 import { meterChosen, setNow } from "./api.js";
 import { $, el, setText } from "./dom.js";
-import { exact, number, span, watts } from "./format.js";
+import { exact, number, span, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
 const PHASE_W_MAX = 4600;
+// What is said of a phase: only what at least one of them has.
+const PHASE_CELLS = [["power_w", "W", 0], ["voltage_v", "V", 0], ["current_a", "A", 1]];
 
 export class Now {
   // onMeter(id) is called when a meter of the fleet is chosen, onTick() each second.
@@ -112,14 +114,14 @@ export class Now {
 
   phases(list) {
     $("phases").hidden = list.length === 0;
-    const text = (value, unit, places = 0) => `${number(value === null ? null : Number(value), places)} ${unit}`;
+    const known = PHASE_CELLS.filter(([key]) => list.some((phase) => phase[key] !== null));
+    for (const [key] of PHASE_CELLS) $(`phases-${key}`).hidden = !known.some(([name]) => name === key);
     $("phases").tBodies[0].replaceChildren(...list.map((phase) =>
       el("tr", { class: Number(phase.power_w) < 0 ? "exporting" : "importing" },
         el("th", { scope: "row" }, phase.name),
         el("td", { class: "bar" }, el("meter", { min: 0, max: PHASE_W_MAX, value: Math.abs(Number(phase.power_w ?? 0)) })),
-        el("td", {}, text(phase.power_w, "W")),
-        el("td", {}, text(phase.voltage_v, "V")),
-        el("td", {}, text(phase.current_a, "A", 1)))));
+        ...known.map(([key, unit, places]) =>
+          el("td", {}, withUnit(number(phase[key] === null ? null : Number(phase[key]), places), unit))))));
   }
 
   // With the digits that the meter's own display has.

@@ -2,11 +2,15 @@
 
 import { ask } from "./api.js";
 import { $, el, setDifference, setText } from "./dom.js";
-import { isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
+import { ABSENT, isNumber, kwh, money, moment, number, percent, setCurrency, signedKwh, watts, withUnit } from "./format.js";
 import { t } from "./i18n.js";
 
-// The stats of /api/stats; null while they are being asked for.
-export function showStats(answer, usualKwh) {
+// Of a time of which less was measured, a phone says so beside its name.
+export const COMPLETE = 0.99;
+
+// The stats of /api/stats; null while they are being asked for. Where the upper plot shows something
+// else than the power, extremes has lowest, mean and highest of its lines; places and unit are theirs.
+export function showStats(answer, usualKwh, extremes = null) {
   $("stats").setAttribute("aria-busy", String(answer === null));
   const stats = answer?.stats ?? {};
   const rows = {
@@ -15,6 +19,7 @@ export function showStats(answer, usualKwh) {
     min: [withUnit(watts(stats.min_power_watts), "W"), ""],
     avg: [withUnit(watts(stats.avg_power_watts), "W"), ""],
     max: [withUnit(watts(stats.max_power_watts), "W"), ""],
+    ...(extremes && ofLines(extremes)),
     export: [withUnit(kwh(stats.export_kwh), "kWh"), ""],
     coverage: [percent(stats.coverage), t("stats.of_time")],
     estimated: [withUnit(kwh(stats.estimated_kwh), "kWh"), t("stats.in_gaps")],
@@ -29,6 +34,23 @@ export function showStats(answer, usualKwh) {
   }
   document.querySelector('[data-stat="estimated"]').hidden = !(stats.estimated_kwh > 0);
   document.querySelector('[data-stat="export"]').hidden = !(stats.export_kwh > 0);
+}
+
+// Of several lines the outermost with the name of its line; the first one's mean, and each.
+function ofLines({ lines, unit, places }) {
+  const say = (value) => withUnit(number(value, places), unit);
+  const outermost = (key, pick) => {
+    const known = lines.filter((line) => isNumber(line[key]));
+    if (known.length === 0) return [ABSENT, ""];
+    const value = pick(...known.map((line) => line[key]));
+    return [say(value), lines.length > 1 ? known.find((line) => line[key] === value).name : ""];
+  };
+  const means = lines.map((line) => `${line.name} ${number(line.mean, places)}`);
+  return {
+    min: outermost("min", Math.min),
+    avg: [say(lines[0]?.mean), lines.length > 1 ? means.join(" · ") : ""],
+    max: outermost("max", Math.max),
+  };
 }
 
 export class Periods {
@@ -74,7 +96,8 @@ export class Periods {
 
   row(row, one = {}) {
     const cell = (name) => row.querySelector(`[data-cell="${name}"]`);
-    const change = difference(one);
+    const change = one.difference_kwh ?? null;
+    setText(cell("note"), isNumber(one.coverage) && one.coverage < COMPLETE ? t("days.measured", { share: percent(one.coverage) }) : "");
     setText(cell("kwh"), kwh(one.import_kwh));
     setText(cell("typical"), kwh(one.typical_kwh));
     setDifference(cell("difference"), change, signedKwh(change));
@@ -87,15 +110,11 @@ export class Periods {
   tiles(periods) {
     for (const name of ["today", "this_month"]) {
       const one = periods[name] ?? {};
-      const change = difference(one);
+      const change = one.difference_kwh ?? null;
       const part = (what) => document.querySelector(`[data-now="${name}.${what}"]`);
       setText(part("kwh"), kwh(one.import_kwh));
       setText(part("cost"), money(one.cost));
       setDifference(part("difference"), change, change === null ? "" : `${signedKwh(change)} kWh`);
     }
   }
-}
-
-function difference(one) {
-  return isNumber(one.import_kwh) && isNumber(one.typical_kwh) ? one.import_kwh - one.typical_kwh : null;
 }

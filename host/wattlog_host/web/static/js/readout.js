@@ -1,8 +1,9 @@
 // What the chart says at the cursor, beside it and never on it; and the same as a table.
 
 import { $, el } from "./dom.js";
-import { bucket, isNumber, kwh, money, moment, number, parts, percent, watts } from "./format.js";
+import { bucket, isNumber, kwh, money, moment, number, parts, percent } from "./format.js";
 import { t } from "./i18n.js";
+import { LOOKS, nameOf, traceOf } from "./quantities.js";
 
 const BETWEEN = "–";
 
@@ -32,12 +33,7 @@ export class Readout {
     const index = nearest(rows.t, ms, Math.max(step_ms * 0.75, 150_000));
     const at = index === null ? ms : isRaw ? rows.t[index] : rows.t[index] - step_ms / 2;
     const items = [["time", "", isRaw ? `${moment(at)}:${parts(at).hms.slice(6)}` : moment(at)]];
-    const mean = index === null ? null : rows.mean[index];
-    if (isNumber(mean)) {
-      const [low, high] = [rows.min[index], rows.max[index]];
-      items.push(["power", t("trace.power"), `${watts(mean)} W`]);
-      if (!isRaw && isNumber(low)) items.push(["band", "", `${watts(low)} ${BETWEEN} ${watts(high)} W`]);
-    } else items.push(["power", t("trace.power"), t("chart.no_reading")]);
+    items.push(...this.lines(index));
     const which = buckets.findIndex((one) => one.t <= ms && ms < one.end);
     if (which >= 0) {
       const one = buckets[which];
@@ -57,16 +53,34 @@ export class Readout {
     return items;
   }
 
+  // What the lines of the upper plot say at a row of theirs, null where there is none.
+  lines(index) {
+    const { rows, isRaw, quantity } = this.shown;
+    const { unit, places } = quantity;
+    return rows.lines.flatMap((line, place) => {
+      const isAlone = rows.lines.length === 1;
+      if (!isAlone && this.traces[traceOf(quantity, place)] === false) return [];
+      const [colour, name] = [LOOKS[place].colour, nameOf(quantity, place)];
+      const mean = index === null ? null : line.mean[index];
+      if (!isNumber(mean)) return [[colour, name, t("chart.no_reading")]];
+      const low = line.min[index];
+      const band = `${number(low, places)} ${BETWEEN} ${number(line.max[index], places)}`;
+      if (isRaw || !isNumber(low)) return [[colour, name, `${number(mean, places)} ${unit}`]];
+      if (isAlone) return [[colour, name, `${number(mean, places)} ${unit}`], ["band", "", `${band} ${unit}`]];
+      return [[colour, name, `${number(mean, places)} ${unit} (${band})`]];
+    });
+  }
+
   // The buckets as a table: all that the bars say.
   table() {
     const { buckets, per } = this.shown;
     $("chart-rows").replaceChildren(...buckets.map((one) =>
       el("tr", {},
         el("th", { scope: "row" }, bucket(one.t, one.end, per)),
-        el("td", {}, `${kwh(one.import_kwh)} kWh`),
-        el("td", {}, `${kwh(one.export_kwh)} kWh`),
+        el("td", {}, kwh(one.import_kwh)),
+        el("td", {}, kwh(one.export_kwh)),
         el("td", {}, money(one.cost)),
-        el("td", { class: "quiet" }, percent(one.coverage)))));
+        el("td", { class: "quiet wide" }, percent(one.coverage)))));
   }
 }
 

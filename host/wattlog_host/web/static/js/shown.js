@@ -3,6 +3,7 @@
 
 import { ask, now } from "./api.js";
 import { DAY_MS, isNumber } from "./format.js";
+import { POWER, isOfPower } from "./quantities.js";
 
 const RAW_MS_MAX = 75 * 60_000;
 const POINTS_MIN = 300;
@@ -16,15 +17,18 @@ const NUMBERS_MS = 15_000;
 const BAR_PX_MIN = 3;
 const PERS = [["hour", DAY_MS / 24], ["day", DAY_MS], ["week", 7 * DAY_MS], ["month", 30.4 * DAY_MS], ["year", 365 * DAY_MS]];
 const HOUR_BARS_MS_MAX = 4 * DAY_MS;
+// Columns of a line: in its unit, but the share of each bucket that readings speak for.
+const COLUMNS = ["min", "mean", "max", "covered"];
 
 export class Shown {
   constructor(range) {
     this.range = range;
+    this.quantity = POWER;
     this.clear();
   }
 
   clear() {
-    this.rows = { t: [], min: [], mean: [], max: [] };
+    this.rows = { t: [], lines: this.quantity.lines.map(emptyLine) };
     this.step_ms = 0;
     this.isRaw = true;
     this.reading = { t: [], kwh: [] };
@@ -40,24 +44,24 @@ export class Shown {
   // Load all of the time shown. True when it is there, null when a newer call took over; raises
   // Trouble.
   async load(width_px, wantsReading, isOneMeter) {
-    const { start, end, span } = this.range;
+    const { quantity, range: { start, end, span } } = this;
     const points = Math.round(Math.min(POINTS_MAX, Math.max(POINTS_MIN, POINTS_PER_PX * width_px)));
-    // Single readings are of one meter; of several only buckets have a sum.
-    const isRaw = isOneMeter && span <= RAW_MS_MAX;
+    // Single readings are of one meter, and of its power; all else has buckets.
+    const isRaw = isOneMeter && isOfPower(quantity) && span <= RAW_MS_MAX;
     const per = perFor(span, width_px);
     const answers = await Promise.all([
-      ask("readings", isRaw ? { start, end } : { start, end, points }),
+      isRaw ? ask("readings", { start, end }, quantity.lines[0][0]) : this.curves({ start, end, points }),
       ask("energy", { start, end, per }),
       ask("stats", { start, end }),
       ask("energy_summary", { start: start - DAY_MS, end }),
       wantsReading ? ask("readings", { start, end, points, channel: "import_wh" }, "register") : { t: [], last: [] },
     ]);
-    if (answers.some((answer) => answer === null)) return null;
+    if (answers.some((answer) => answer === null) || quantity !== this.quantity) return null;
     const [readings, energy, stats, usual, register] = answers;
     this.isRaw = isRaw;
     this.per = per;
     this.rows = isRaw ? fromReadings(readings) : fromBuckets(readings);
-    this.step_ms = isRaw ? 0 : readings.step_s * 1000;
+    this.step_ms = isRaw ? 0 : readings[0].step_s * 1000;
     this.reading = fromRegister(register);
     this.buckets = energy.buckets;
     this.currency = energy.currency;
@@ -67,6 +71,14 @@ export class Shown {
     this.extendedAt = performance.now();
     this.numbersAt = performance.now();
     return true;
+  }
+
+  // The curves of all lines; null where a newer call took over.
+  async curves(query, kind = "") {
+    const answers = await Promise.all(this.quantity.lines.map(([key]) =>
+      // Power is what the server tells by itself, of whatever register it comes.
+      ask("readings", { ...query, channel: key === "power_w" ? undefined : key }, kind + key)));
+    return answers.includes(null) ? null : answers;
   }
 
   // Add what is new; true where something is. Asks no more often than a point of the chart lasts.
@@ -86,9 +98,9 @@ export class Shown {
       const last = this.rows.t.at(-1);
       const after = last === undefined ? start : last - this.step_ms / 2 - 1;
       const points = Math.ceil(span / this.step_ms);
-      const fresh = await ask("readings", { start, end, after, points }, "after");
-      if (fresh === null || fresh.t.length === 0) return false;
-      if (fresh.step_s * 1000 !== this.step_ms) return false;
+      const fresh = await this.curves({ start, end, after, points }, "after ");
+      if (fresh === null || fresh.every((one) => one.t.length === 0)) return false;
+      if (fresh[0].step_s * 1000 !== this.step_ms || fresh.length !== this.rows.lines.length) return false;
       this.append(fromBuckets(fresh), after);
     }
     return true;
@@ -98,7 +110,7 @@ export class Shown {
   add(t, p) {
     if (!this.isRaw || this.loaded === null || t <= (this.rows.t.at(-1) ?? 0)) return;
     this.storedUntil ??= this.rows.t.at(-1);
-    this.append({ t: [t], min: [p], mean: [p], max: [p] }, t);
+    this.append(fromReadings([{ t, p }]), t);
   }
 
   append(fresh, from) {
@@ -108,10 +120,12 @@ export class Shown {
     const first = Math.max(0, this.rows.t.findIndex((t) => t >= early));
     const last = this.rows.t[count - 1];
     const hole = this.isRaw && last !== undefined && fresh.t[0] - last > HOLD_MS;
-    for (const key of ["t", "min", "mean", "max"]) {
-      const gap = hole ? [key === "t" ? last + 1 : null] : [];
-      this.rows[key] = [...this.rows[key].slice(first, count), ...gap, ...fresh[key]];
-    }
+    const joined = (old, more, gap) => [...old.slice(first, count), ...(hole ? [gap] : []), ...more];
+    this.rows = {
+      t: joined(this.rows.t, fresh.t, last + 1),
+      lines: this.rows.lines.map((line, index) => Object.fromEntries(
+        COLUMNS.map((name) => [name, joined(line[name], fresh.lines[index][name], null)]))),
+    };
   }
 
   // Numbers and bars of a time that slides; true where they are new.
@@ -130,7 +144,7 @@ export class Shown {
   }
 
   get isEmpty() {
-    return this.rows.mean.every((value) => !isNumber(value))
+    return this.rows.lines.every((line) => line.mean.every((value) => !isNumber(value)))
       && this.buckets.every((one) => !isNumber(one.import_kwh) && !isNumber(one.export_kwh));
   }
 
@@ -149,6 +163,19 @@ export class Shown {
     });
   }
 
+  // Lowest, mean by time and highest of a line; null where nothing was measured.
+  extremes(index) {
+    const { min, mean, max, covered } = this.rows.lines[index];
+    const known = mean.flatMap((value, at) => (isNumber(value) ? [at] : []));
+    if (known.length === 0) return { min: null, mean: null, max: null };
+    const spoken = known.reduce((sum, at) => sum + covered[at], 0);
+    return {
+      min: known.reduce((low, at) => Math.min(low, min[at]), Infinity),
+      mean: spoken > 0 ? known.reduce((sum, at) => sum + mean[at] * covered[at], 0) / spoken : null,
+      max: known.reduce((high, at) => Math.max(high, max[at]), -Infinity),
+    };
+  }
+
   get usualKwh() {
     const daily = this.usual?.avg_daily;
     const until = Math.min(this.stats?.end ?? 0, now());
@@ -162,20 +189,32 @@ function perFor(span, width_px) {
   return (fits[0] ?? PERS.at(-1))[0];
 }
 
+const emptyLine = () => Object.fromEntries(COLUMNS.map((name) => [name, []]));
+
 function fromReadings(list) {
-  const rows = { t: [], min: [], mean: [], max: [] };
+  const rows = { t: [], lines: [emptyLine()] };
+  const push = (t, p) => {
+    rows.t.push(t);
+    for (const name of COLUMNS) rows.lines[0][name].push(name === "covered" ? null : p);
+  };
   let last = null;
   for (const { t, p } of list) {
-    if (last !== null && t - last > HOLD_MS) push(rows, last + 1, null, null, null);
-    push(rows, t, p, p, p);
+    if (last !== null && t - last > HOLD_MS) push(last + 1, null);
+    push(t, p);
     last = t;
   }
   return rows;
 }
 
-function fromBuckets(answer) {
-  const half = (answer.step_s * 1000) / 2;
-  return { t: answer.t.map((t) => t + half), min: answer.min, mean: answer.mean, max: answer.max };
+// A run of missing buckets comes as one; where another line has more of them, they are missing here.
+function fromBuckets(answers) {
+  const half = answers[0].step_s * 500;
+  const t = [...new Set(answers.flatMap((one) => one.t))].sort((a, b) => a - b);
+  const lines = answers.map((one) => {
+    const at = new Map(one.t.map((time, index) => [time, index]));
+    return Object.fromEntries(COLUMNS.map((name) => [name, t.map((time) => one[name][at.get(time)] ?? null)]));
+  });
+  return { t: t.map((time) => time + half), lines };
 }
 
 function fromRegister(answer) {
@@ -184,11 +223,4 @@ function fromRegister(answer) {
     t: answer.t.map((t) => t + half),
     kwh: answer.last.map((wh) => (isNumber(wh) ? wh / 1000 : null)),
   };
-}
-
-function push(rows, t, min, mean, max) {
-  rows.t.push(t);
-  rows.min.push(min);
-  rows.mean.push(mean);
-  rows.max.push(max);
 }
