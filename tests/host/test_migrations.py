@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from stored import stored_readings
-from wattlog_host.store import database
+from wattlog_host.store import database, tables
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
@@ -231,3 +231,21 @@ def test_a_kill_9_at_any_step_of_it_loses_nothing(old, name, calls):
     assert old.dump() == before
     migrate(old.path)
     assert dump(old.path) == before
+
+
+def test_what_the_ledger_of_solar_made_itself_stays(old):
+    engine = database.engine(old.path, writes=True)
+    database.upgrade(engine, old.path, "0004")
+    made = [table for name, table in tables.METADATA.tables.items() if name.startswith("solar_")]
+    with engine.begin() as connection:
+        tables.METADATA.create_all(
+            connection, [table for table in made if table.name != "solar_quarter"]
+        )
+    engine.dispose()
+    old.execute("INSERT INTO solar_device VALUES (1, 'S1', 'P', 1, 1, '', '7', 5, 'x', 6, 7, 0)")
+    migrate(old.path)
+    with closing(sqlite3.connect(old.path)) as connection:
+        assert connection.execute("SELECT key, record_ms FROM solar_device").fetchall() == [
+            ("S1", 6)
+        ]
+        assert connection.execute("SELECT * FROM solar_quarter").fetchall() == []

@@ -11,6 +11,7 @@ from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.tokens import TokenFile
 from wattlog_host.dess.transport import Limits, Transport
 from wattlog_host.dess.worker import Worker
+from wattlog_host.store import tables
 from wattlog_sim.dess.cloud import Cloud
 from wattlog_sim.dess.server import Server
 
@@ -56,7 +57,7 @@ class EngineSink:
             dbapi.execute("PRAGMA synchronous=OFF")
 
         with engine.begin() as connection:
-            ledger.prepare(connection)
+            tables.METADATA.create_all(connection)
         self.fails: Callable[[], None] | None = None
 
     def put(self, deliveries):

@@ -340,6 +340,7 @@ host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
 host/wattlog_host/store/migrations/versions/v0004_rollups.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0005_solar.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
@@ -412,12 +413,14 @@ host/wattlog_host/dess/counters.py
 host/wattlog_host/dess/devcodes.py  wattlog.config wattlog_host.dess.sensors
                                      wattlog_host.dess.units
 host/wattlog_host/dess/errors.py
-host/wattlog_host/dess/ledger.py  msgpack sqlalchemy.* wattlog_host.dess.counters
+host/wattlog_host/dess/ledger.py  sqlalchemy.* wattlog_host.dess.counters
                                      wattlog_host.dess.mapping wattlog_host.dess.model
-                                     wattlog_host.dess.tables
+                                     wattlog_host.dess.packed wattlog_host.dess.quarters
+                                     wattlog_host.store.tables
 host/wattlog_host/dess/mapping.py  wattlog_host.dess.devcodes wattlog_host.dess.parsing
                                      wattlog_host.dess.sensors wattlog_host.dess.units
 host/wattlog_host/dess/model.py  wattlog_host.dess.parsing
+host/wattlog_host/dess/packed.py  msgpack
 host/wattlog_host/dess/parsing.py  wattlog_host.dess.errors
 host/wattlog_host/dess/parts.py  wattlog_host.clock wattlog_host.dess.client
                                      wattlog_host.dess.config wattlog_host.dess.controls
@@ -428,12 +431,14 @@ host/wattlog_host/dess/parts.py  wattlog_host.clock wattlog_host.dess.client
 host/wattlog_host/dess/poller.py  wattlog_host.dess.errors wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.topology
 host/wattlog_host/dess/powers.py  wattlog_host.dess.mapping
+host/wattlog_host/dess/quarters.py  sqlalchemy.* wattlog_host.dess.counters
+                                     wattlog_host.dess.packed wattlog_host.dess.powers
+                                     wattlog_host.store.tables
 host/wattlog_host/dess/sensors.py
-host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog_host.dess.worker
+host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog_host.dess.quarters wattlog_host.dess.worker
                                      wattlog_host.store.records
 host/wattlog_host/dess/shown.py  wattlog_host.dess.mapping
 host/wattlog_host/dess/signing.py
-host/wattlog_host/dess/tables.py  sqlalchemy.*
 host/wattlog_host/dess/tokens.py
 host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.errors wattlog_host.dess.model
