@@ -1,6 +1,7 @@
 """The house in one picture: meters and inverters on one clock, and nothing made up in between."""
 
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from starlette.testclient import TestClient
@@ -9,13 +10,18 @@ from memory_history import EXPORT, IMPORT, POWER, WH, MemoryHistory, W
 from sunny_house import DAY_MS, HOUR_MS, MINUTE_MS, NOW_MS, SunnyHouse, local
 from wattlog_host import picture
 from wattlog_host.dess.mapping import Reading
+from wattlog_host.dess.model import STATUSES
 from wattlog_host.dess.quarters import QUARTER_MS, Member, Sums
+from wattlog_host.dess.sensors import MODE_CLASSES, SENSORS
+from wattlog_host.dess.worker import State
 from wattlog_host.history.answers import Answers
 from wattlog_host.history.book import Book
 from wattlog_host.history.tariff import Tariffs
 from wattlog_host.history.zone import named_zone
 from wattlog_host.house import Energies
 from wattlog_host.picture import Solar, Told
+from wattlog_host.store.records import StoreError
+from wattlog_host.web.languages import words
 
 UTC = named_zone("UTC")
 T0 = NOW_MS - NOW_MS % DAY_MS
@@ -248,3 +254,37 @@ def test_pages_without_solar_have_no_link_to_it():
     world = house()
     assert "/house" not in world.get("/").text
     assert world.get("/house").status_code == 404
+
+
+def test_every_word_that_solar_can_say_is_there():
+    wanted = {
+        *(f"sensor.{one.id}" for one in SENSORS),
+        *(f"mode.{name}" for name in MODE_CLASSES),
+        *(f"status.{name.replace(' ', '_')}" for name in (*STATUSES, "unknown")),
+        *(f"solar.{state}" for state in set(get_args(State)) - {"ok", "starting"}),
+    }
+    assert wanted <= words("en").keys()
+    for one in SENSORS:
+        assert words("en")[f"sensor.{one.id}"] == one.label
+
+
+@pytest.mark.parametrize("state", sorted(get_args(State)))
+def test_the_page_says_how_the_cloud_is(sunny, http, monkeypatch, state):
+    monkeypatch.setattr(sunny.dess.view, "state", state)
+    monkeypatch.setattr(sunny.dess.view, "trouble", "err 16 <b>")
+    page = http.get("/house?lang=de")
+    assert page.status_code == 200
+    assert "err 16 &lt;b&gt;" in page.text
+    is_said = 'id="solar-trouble" role="status" hidden' not in page.text
+    assert is_said == (state not in ("ok", "starting"))
+
+
+def test_the_page_comes_also_where_the_store_does_not_answer(sunny, http, monkeypatch):
+    async def fail(_):
+        raise StoreError("locked")
+
+    monkeypatch.setattr(SunnyHouse, "ask", lambda _, question: fail(question))
+    page = http.get("/house?lang=de")
+    assert page.status_code == 200
+    assert "fehlt" in page.text
+    assert http.get("/api/solar/house").status_code == 503

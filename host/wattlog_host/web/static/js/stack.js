@@ -77,7 +77,8 @@ export class Stack {
       high = Math.max(high, values.filter((value) => value > 0).reduce((sum, value) => sum + value, 0));
       low = Math.min(low, values.filter((value) => value < 0).reduce((sum, value) => sum + value, 0));
     }
-    const room = (high - low || 1) * 0.06;
+    if (high === low) return [0, 1];
+    const room = (high - low) * 0.06;
     return [low < 0 ? low - room : 0, high + room];
   }
 
