@@ -19,9 +19,9 @@ import wattlog
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
+from wattlog_host.dess.panel import Panel
 from wattlog_host.dess.parts import solar_of
 from wattlog_host.dess.service import Service
-from wattlog_host.dess.web import Panel
 from wattlog_host.forecast import forecast
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView

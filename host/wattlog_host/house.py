@@ -1,18 +1,16 @@
 """The house in one picture: what came from where and went where, from counters and powers.
 
-Pure arithmetic on gross counters (each way of the grid and of the battery has its own), in one
-unit of the caller's. What is missing is None and makes None of what needs it; 0 of 0 is None, too.
-DESIGN.md of dess/ states the formulas.
+Pure arithmetic on gross counters (each way of the grid and of the battery has its own), in whole
+numbers of one unit of the caller's, and on powers in W. What is missing is None and makes None of
+what needs it; 0 of 0 is None, too. DESIGN.md of dess/ states the formulas.
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass
 from decimal import Decimal
-from itertools import pairwise
 
-Amount = Decimal | None
-Samples = Sequence[tuple[int, Decimal]]
+Amount = int | None
+Watts = Decimal | None
 _ZERO = Decimal(0)
 
 
@@ -23,8 +21,8 @@ class Energies:
     production: Amount
     imported: Amount
     exported: Amount
-    charged: Amount = _ZERO
-    discharged: Amount = _ZERO
+    charged: Amount = 0
+    discharged: Amount = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +34,24 @@ class Balance:
     """Of the production, what stayed here: used at once, or in the battery."""
     own_use: Amount = None
     """Of the consumption, what did not come from the grid."""
-    self_consumption: Amount = None
-    autarky: Amount = None
+    self_consumption: float | None = None
+    autarky: float | None = None
     trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: three pieces of the consumption upwards, export downwards (not positive)."""
+    """One bar of each kind: where the production went, and where the consumption came from.
 
+    What was exported is not positive: it is drawn downwards.
+    """
+
+    to_house: Amount = None
+    to_battery: Amount = None
+    export: Amount = None
     from_solar: Amount = None
     from_battery: Amount = None
     from_grid: Amount = None
-    export: Amount = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +92,32 @@ def balance(energies: Energies) -> Balance:
 
 
 def bar(energies: Energies) -> Bar:
-    """Return the pieces of a bar; the upper three add up to the consumption."""
-    consumption = _consumption(energies)
-    export = None if energies.exported is None else -energies.exported + 0
-    if consumption is None or consumption < 0:
-        return Bar(export=export)
-    from_grid = min(energies.imported or _ZERO, consumption)
-    from_battery = min(energies.discharged or _ZERO, consumption - from_grid)
-    return Bar(consumption - from_grid - from_battery, from_battery, from_grid, export)
+    """Return the pieces of the bars; those of the consumption add up to it."""
+    of = energies
+    to_house = to_battery = from_solar = from_battery = from_grid = None
+    if of.production is not None and of.exported is not None and of.charged is not None:
+        stayed = of.production - min(of.production, of.exported)
+        to_battery = min(of.charged, stayed)
+        to_house = stayed - to_battery
+    consumption = _consumption(of)
+    if consumption is not None and consumption >= 0:
+        from_grid = min(of.imported or 0, consumption)
+        from_battery = min(of.discharged or 0, consumption - from_grid)
+        from_solar = consumption - from_grid - from_battery
+    export = None if of.exported is None else -of.exported
+    return Bar(to_house, to_battery, export, from_solar, from_battery, from_grid)
 
 
-def flows(solar: Amount, grid: Amount, battery: Amount = _ZERO) -> Flows | None:
+def total(several: Iterable[Energies]) -> Energies:
+    """Return several spans of time as one; what is missing in any of them is missing."""
+    out = Energies(0, 0, 0)
+    for one in several:
+        pairs = zip(astuple(out), astuple(one), strict=True)
+        out = Energies(*(None if None in pair else sum(pair) for pair in pairs))
+    return out
+
+
+def flows(solar: Watts, grid: Watts, battery: Watts = _ZERO) -> Flows | None:
     """Return who feeds whom; grid is positive for import, battery for charging.
 
     None where a power is missing, or where they cannot be of the same moment.
@@ -128,52 +146,13 @@ def flows(solar: Amount, grid: Amount, battery: Amount = _ZERO) -> Flows | None:
     )
 
 
-def at(samples: Samples, time_ms: int, gap_ms_max: int) -> Amount:
-    """Return a counter at a moment, by the way between the samples around it.
-
-    None before the first and after the last sample, and inside a gap longer than gap_ms_max.
-    """
-    index = bisect_left(samples, time_ms, key=lambda sample: sample[0])
-    if index < len(samples) and samples[index][0] == time_ms:
-        return samples[index][1]
-    if index in (0, len(samples)):
-        return None
-    (before_ms, before), (after_ms, after) = samples[index - 1], samples[index]
-    if after_ms - before_ms > gap_ms_max:
-        return None
-    return before + (after - before) * (time_ms - before_ms) / (after_ms - before_ms)
-
-
-def spans(
-    counters: Mapping[str, Samples], edges_ms: Sequence[int], gap_ms_max: int
-) -> list[Energies]:
-    """Return what each counter gained between neighbouring edges, all on one clock.
-
-    counters has the names of Energies' fields; samples grow with time (dess.counters.gained makes
-    them of what begins anew). Without "charged" and "discharged" there is no battery.
-    """
-    has_battery = "charged" in counters or "discharged" in counters
-    columns: dict[str, list[Amount]] = {}
-    for name in ("production", "imported", "exported", "charged", "discharged"):
-        if name in counters:
-            marks = [at(counters[name], edge_ms, gap_ms_max) for edge_ms in edges_ms]
-            columns[name] = [
-                None if low is None or high is None else high - low
-                for low, high in pairwise(marks)
-            ]
-        else:
-            is_none = has_battery or name in ("production", "imported", "exported")
-            columns[name] = [None if is_none else _ZERO] * max(0, len(edges_ms) - 1)
-    return [Energies(*row) for row in zip(*columns.values(), strict=True)]
-
-
 def _consumption(out: Energies) -> Amount:
-    parts = (out.production, out.imported, out.discharged, out.exported, out.charged)
-    if any(part is None for part in parts):
+    if out.production is None or out.imported is None or out.exported is None:
         return None
-    production, imported, discharged, exported, charged = (part or _ZERO for part in parts)
-    return production + imported + discharged - exported - charged
+    if out.charged is None or out.discharged is None:
+        return None
+    return out.production + out.imported + out.discharged - out.exported - out.charged
 
 
-def _ratio(part: Decimal, whole: Decimal) -> Amount:
+def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole > 0 else None

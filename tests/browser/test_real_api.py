@@ -1,19 +1,15 @@
 """The page before the host's own API; and the stand-in answers as that does."""
 
-import asyncio
-import contextlib
-import socket
-import threading
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 import standin
 import standin_server
 from api_world import BERLIN, ApiWorld
 from browser_helpers import expect, ink, ready_again
 from memory_history import EXPORT, IMPORT, POWER, WH, W
+from serving import serving
 from wattlog_host.history.tariff import Tariff
 
 STEP_MS = 240_000
@@ -48,23 +44,9 @@ def world():
 @pytest.fixture
 def host(world, visitor):
     """The application in a thread, as a server."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            world.app, lifespan="off", log_config=None, log_level="error", access_log=False,
-            timeout_graceful_shutdown=1,
-        )
-    )  # fmt: skip
-    server.capture_signals = contextlib.nullcontext
-    thread = threading.Thread(
-        target=lambda: asyncio.run(server.serve(sockets=[sock])), daemon=True
-    )
-    thread.start()
-    server.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    yield server
-    visitor.close()
-    server.should_exit = True
-    thread.join()
+    with serving(world.app) as server:
+        yield server
+        visitor.close()
 
 
 def test_the_page_shows_what_the_host_knows(visitor, host, world, screenshot):

@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from dess_world import IMPATIENT, PASSWORD, World, world
+from dess_world import IMPATIENT, PASSWORD, world
 from wattlog_host.dess import api, errors
 from wattlog_host.dess.client import Account, Client
 from wattlog_host.dess.errors import (
@@ -427,9 +427,3 @@ def test_a_token_in_the_data_is_hidden(w):
         lambda: PASSWORD, w.clock.now_ms, w.clock.wait_s,
     )  # fmt: skip
     assert api.plants(client)[0].name == "***"
-
-
-def test_world_is_a_world(tmp_path):
-    """The helper closes what it opens, also when used by hand."""
-    made = World(tmp_path)
-    made.close()

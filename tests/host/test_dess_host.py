@@ -1,7 +1,9 @@
 """A whole host with solar: stored beside ingest, restarted, and no secret anywhere."""
 
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
@@ -40,7 +42,9 @@ def has_readings(host):
     return len(devices) == 3 and all(one["power_w"]["load"] is not None for one in devices)
 
 
-def test_solar_is_stored_shown_after_a_kill_and_ends_cleanly(host, cloud, wait_until):
+def test_solar_is_stored_shown_after_a_kill_backed_up_and_ends_cleanly(
+    host, cloud, wait_until, tmp_path
+):
     host.start()
     wait_until(lambda: has_readings(host))
     logins = cloud.cloud.calls["authSource"]
@@ -51,6 +55,16 @@ def test_solar_is_stored_shown_after_a_kill_and_ends_cleanly(host, cloud, wait_u
     wait_until(lambda: has_readings(host))
     assert host.end() == 0
     assert cloud.cloud.calls["authSource"] == logins == 1
+    copied = tmp_path / "data/copy.db"
+    subprocess.run(
+        [*host_command(), "backup", "--to", str(copied), "--config", str(host.config_path)],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    with closing(sqlite3.connect(copied)) as copy:
+        assert copy.execute("SELECT count(*) FROM solar_device").fetchone() == (3,)
+    ((token, (secret, _)),) = cloud.cloud._tokens.items()
+    for canary in (PASSWORD, WRITE_TOKEN, token, secret):
+        assert canary.encode() not in copied.read_bytes()
 
 
 def test_a_refused_login_is_said_once_and_the_rest_works(host, cloud, wait_until, tmp_path):
@@ -70,7 +84,12 @@ def test_the_planted_secrets_are_nowhere(host, cloud, wait_until, tmp_path):
     wait_until(lambda: has_readings(host) or cloud.cloud.calls["queryDeviceLastData"] >= 3)
     (token,) = cloud.cloud._tokens
     secret = cloud.cloud._tokens[token][0]
-    pages = ["/", "/status", "/healthz", "/api/solar", "/api/solar/devices", "/api/solar/changes"]
+    device = cloud.cloud.devices[0].sn
+    pages = [
+        "/", "/state", "/status", "/healthz", "/house", f"/house/{device}", "/api/solar",
+        "/api/solar/devices", "/api/solar/changes", "/api/solar/flow", "/api/solar/house",
+        "/api/solar/periods", f"/api/solar/latest?device={device}&diagnostics=yes",
+    ]  # fmt: skip
     shown = "".join(host.get(path)[1] for path in pages)
     assert "ERR_FAIL" in host.log() + shown
     assert host.end() == 0

@@ -1,14 +1,20 @@
-"""What is stored: once by device and time, whatever is repeated, late, or too much."""
+"""What is stored, in both databases: once by device and time, however repeated, late, too much."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from wattlog_host.backup.copying import copy
+from wattlog_host.backup.restoring import restore
 from wattlog_host.dess import ledger
 from wattlog_host.dess.ledger import BY_DEVICE, BY_HISTORY, Delivery
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device
+from wattlog_host.store import tables
+from wattlog_host.store.kinds import kind_of
+from wattlog_host.store.writer import Writer
 
 DEVICE = Device("P1", 2376, 1, "S1", "One", "7")
 T0_MS = 1_781_517_600_000
@@ -24,11 +30,10 @@ def delivery(*readings, at_ms=T0_MS, origin=BY_DEVICE, device=DEVICE, identity="
 
 
 @pytest.fixture
-def connection():
-    engine = sa.create_engine("sqlite://")
+def connection(place):
+    Writer(place, "1", T0_MS).let_go()
+    engine = kind_of(place).engine(place, True)
     with engine.begin() as made:
-        ledger.prepare(made)
-        ledger.prepare(made)
         yield made
     engine.dispose()
 
@@ -110,7 +115,7 @@ def test_ever_new_titles_do_not_fill_the_disk(connection):
         rows = [reading(f"odd_{at}_{one}", "1") for one in range(100)]
         stored = ledger.put(connection, [delivery(*rows, at_ms=T0_MS + at)])
     assert stored.counts["channels"] == 100
-    count = sa.select(sa.func.count()).select_from(ledger.tables.channel)
+    count = sa.select(sa.func.count()).select_from(tables.solar_channel)
     assert connection.execute(count).scalar_one() == ledger.CHANNELS_MAX
 
 
@@ -131,6 +136,35 @@ def test_texts_and_small_parts_are_kept_exactly(connection):
     ledger.put(connection, [delivery(*rows)])
     assert series(connection, "operating_mode") == [(T0_MS, "Grid Mode")]
     assert series(connection, "energy_total") == [(T0_MS, Decimal("24168.2111"))]
+
+
+def test_a_backup_has_all_of_it(place, tmp_path):
+    if not isinstance(place, Path):
+        pytest.skip("PostgreSQL has its own backups")
+    Writer(place, "1", T0_MS).let_go()
+
+    def look(path, act):
+        engine = kind_of(path).engine(path, True)
+        with engine.begin() as made:
+            found = act(made)
+        engine.dispose()
+        return found
+
+    rows = [reading(value=str(at)) for at in range(2)]
+    puts = [delivery(row, at_ms=T0_MS + 300_000 * at) for at, row in enumerate(5 * rows)]
+    look(place, lambda made: ledger.put(made, puts))
+    names = [name for name in tables.METADATA.tables if name.startswith("solar_")]
+    assert len(names) == 6
+
+    def all_rows(made):
+        return {name: made.execute(tables.METADATA.tables[name].select()).all() for name in names}
+
+    before = look(place, all_rows)
+    assert all(before[name] for name in names if name != "solar_counter")
+    copy(place, tmp_path / "copy.db", 0)
+    look(place, lambda made: ledger.put(made, [delivery(reading(), at_ms=T0_MS + 9_000_000)]))
+    restore(tmp_path / "copy.db", place, T0_MS, lambda *_: None)
+    assert look(place, all_rows) == before
 
 
 def test_what_nobody_knows_is_empty(connection):

@@ -3,9 +3,11 @@
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from dess_world import START_MS, world
-from wattlog_host.dess import model
+from wattlog_host.dess import model, quarters
+from wattlog_host.store import tables
 from wattlog_sim.dess.cloud import FakeDevice
 from wattlog_sim.dess.solar import roof
 
@@ -155,6 +157,41 @@ def test_the_counters_gained_what_the_sun_gave(month):
         assert gained > 0
         assert Decimal("0.5") * gained < daily.total <= gained + Decimal(30)
         assert daily.resets >= DAYS - 4
+
+
+def test_the_day_that_was_made_up_for_has_its_energy_and_gaps_have_none(month):
+    w, _ = month
+    device, day_ms = w.cloud.devices[1], START_MS + 500 * 3_600_000
+    with w.sink.engine.begin() as connection:
+        (member,) = [one for one in quarters.members(connection) if one.key == device.sn]
+        told = {
+            one.start_ms: one.production_wh_e3
+            for one in connection.execute(
+                sa.select(tables.solar_quarter)
+                .join(tables.solar_device, tables.solar_device.c.id == tables.solar_quarter.c.device_id)
+                .where(tables.solar_device.c.key == device.sn)
+            )
+        }  # fmt: skip
+
+    def true_wh(start_ms, end_ms):
+        before, after = (
+            device.roof.at(at // 1000 + w.cloud.offset_s)[1] for at in (start_ms, end_ms)
+        )
+        return after.solar_wh - before.solar_wh
+
+    away = [at for at in told if day_ms + 3_600_000 <= at < day_ms + 25 * 3_600_000]
+    assert len(away) > 90
+    found = sum(told[at] or 0 for at in away) / 1000
+    assert found == pytest.approx(true_wh(day_ms + 3_600_000, day_ms + 25 * 3_600_000), rel=0.03)
+    # Looked at every other hour it is not known in between; what is told is what there was.
+    assert len(told) < (member.last_ms - member.first_ms) // quarters.QUARTER_MS // 2
+    assert sum(told[at] or 0 for at in told) / 1000 < true_wh(START_MS, w.clock.wall_ms)
+
+
+def test_tokens_ended_and_were_renewed_without_a_storm(month):
+    w, _ = month
+    # A week each, one revoked early, one while the cloud was in maintenance.
+    assert DAYS // 7 + 2 <= w.cloud.calls["authSource"] <= 15
 
 
 def test_it_said_each_thing_once(month):

@@ -297,14 +297,18 @@ def test_a_part_of_the_topology_that_fails_stays_as_it_was(w):
     assert len(w.poller.topology.devices) == 3
 
 
-def test_when_nothing_answers_one_is_enough_to_know(w):
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(("http", 502), "502"), (("html",), "is a page"), (("deep",), "JSON"), (("big",), "larger")],
+)
+def test_when_nothing_answers_well_one_is_enough_to_know(w, fault, words):
     w.cycle()
     before = sum(w.cloud.calls.values())
-    w.cloud.order("http", 502)
+    w.cloud.order(*fault)
     w.cycle()
     assert sum(w.cloud.calls.values()) - before <= 6
     assert w.view.state == "trouble"
-    assert "502" in w.view.trouble
+    assert words in w.view.trouble
     w.cloud.faults.clear()
     w.cycle()
     assert (w.view.state, w.view.trouble) == ("ok", None)

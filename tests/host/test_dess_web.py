@@ -5,29 +5,14 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from dess_world import world
+from dess_world import Readers, world
 from wattlog_host.dess import controls, ledger
-from wattlog_host.dess.web import Panel
+from wattlog_host.dess.panel import Panel
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.stream import Hub
 from wattlog_host.web.app import make_app
 
 TOKEN = "canary-write-token-3"
-
-
-class Readers:
-    """Done at once, as a store whose readers have nothing else to do."""
-
-    def __init__(self, sink):
-        self._sink = sink
-
-    def consult(self, act):
-        from concurrent.futures import Future
-
-        future = Future()
-        with self._sink.engine.begin() as connection:
-            future.set_result(act(connection))
-        return future
 
 
 def make_client(w, panel):
@@ -94,7 +79,7 @@ def test_readings_have_units_classes_ages_and_totals(w, http):
     assert by_channel["energy_total"]["total"] > 0
     assert by_channel["pv2_input_current"]["value"] is None
     assert "output_priority" not in by_channel
-    more = http.get("/api/solar/latest", params={"device": w.sn, "diagnostics": "1"}).json()
+    more = http.get("/api/solar/latest", params={"device": w.sn, "diagnostics": "yes"}).json()
     assert "output_priority" in {one["channel"] for one in more["readings"]}
 
 
@@ -110,9 +95,11 @@ def test_history_is_given(w, http):
 WRONG = (
     ("an unknown device", "/api/solar/latest?device=no", 404),
     ("no device of three", "/api/solar/latest", 404),
+    ("a parameter that is none", "/api/solar/history?device={sn}&channel=solar_power&from=5", 400),
+    ("no channel", "/api/solar/history?device={sn}", 400),
     ("an unknown channel", "/api/solar/history?device={sn}&channel=no", 404),
-    ("no time", "/api/solar/history?device={sn}&channel=solar_power&from=yesterday", 400),
-    ("a span of years", "/api/solar/history?device={sn}&channel=solar_power&from=0", 400),
+    ("no time", "/api/solar/history?device={sn}&channel=solar_power&start=yesterday", 400),
+    ("a span of years", "/api/solar/history?device={sn}&channel=solar_power&start=0", 400),
 )
 
 

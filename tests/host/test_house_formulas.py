@@ -3,14 +3,15 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlog_host.dess import powers
 from wattlog_host.dess.mapping import Reading
-from wattlog_host.house import Balance, Bar, Energies, at, balance, bar, flows, spans
+from wattlog_host.house import Balance, Bar, Energies, balance, bar, flows, total
 
-AMOUNT = st.decimals(0, 100_000, places=1)
+AMOUNT = st.integers(0, 100_000)
+POWER = st.decimals(0, 100_000, places=1)
 D = Decimal
 
 CASES = (
@@ -29,9 +30,9 @@ CASES = (
 
 @pytest.mark.parametrize(("parts", "wanted"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_a_balance(parts, wanted):
-    found = balance(Energies(*map(Decimal, parts)))
+    found = balance(Energies(*map(int, parts)))
     assert (found.consumption, found.self_consumption, found.autarky) == tuple(
-        None if one is None else Decimal(one) for one in wanted
+        None if one is None else float(one) for one in wanted
     )
 
 
@@ -41,7 +42,8 @@ def test_shares_are_shares_and_pieces_add_up(production, imported, exported, cha
     found, piece = balance(energies), bar(energies)
     if found.trouble is not None:
         assert production + imported + discharged < exported + charged
-        assert piece == Bar(export=-exported + 0)
+        assert (piece.from_solar, piece.from_battery, piece.from_grid) == (None, None, None)
+        assert piece.export == -exported
         return
     for share in (found.self_consumption, found.autarky):
         assert share is None or 0 <= share <= 1
@@ -50,6 +52,8 @@ def test_shares_are_shares_and_pieces_add_up(production, imported, exported, cha
     pieces = (piece.from_solar, piece.from_battery, piece.from_grid)
     assert all(one >= 0 for one in pieces)
     assert sum(pieces) == found.consumption
+    assert piece.to_house + piece.to_battery == found.self_use
+    assert 0 <= piece.to_battery <= charged
     assert piece.export <= 0
     assert found.own_use + min(imported, found.consumption) == found.consumption
 
@@ -64,12 +68,39 @@ def test_what_is_missing_makes_nothing_up(parts, where):
     assert bar(Energies(*parts)).from_grid is None
 
 
+BARS = (
+    # production, import, export, charge, discharge -> to house, to battery, export,
+    # from solar, from battery, from grid
+    ("a sunny hour", (10, 0, 5, 3, 0), (2, 3, -5, 2, 0, 0)),
+    ("an evening", (1, 2, 0, 0, 4), (1, 0, 0, 1, 4, 2)),
+    ("the grid charges", (0, 5, 0, 3, 0), (0, 0, 0, 0, 0, 2)),
+    ("the battery is sold", (1, 0, 3, 0, 3), (0, 0, -3, 0, 1, 0)),
+    ("no grid meter", (10, None, None, 3, 0), (None, None, None, None, None, None)),
+    ("no battery reading", (10, 1, 2, None, None), (None, None, -2, None, None, None)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "wanted"), [b[1:] for b in BARS], ids=[b[0] for b in BARS])
+def test_a_bar(parts, wanted):
+    assert bar(Energies(*parts)) == Bar(*wanted)
+
+
+@given(st.lists(st.tuples(AMOUNT, AMOUNT, AMOUNT, AMOUNT, AMOUNT), max_size=5))
+def test_several_spans_are_one(several):
+    assert total(Energies(*one) for one in several) == (
+        Energies(*map(sum, zip(*several, strict=True))) if several else Energies(0, 0, 0)
+    )
+    holed = [Energies(*one) for one in several] + [Energies(None, 1, 2)]
+    assert total(holed).production is None
+    assert total(holed).imported == 1 + sum(one[1] for one in several)
+
+
 def test_counters_that_contradict_each_other_say_so():
-    found = balance(Energies(D(0), D(0), D(5)))
+    found = balance(Energies(0, 0, 5))
     assert found == Balance(trouble="the counters contradict each other")
 
 
-@given(AMOUNT, st.decimals(-50_000, 50_000, places=1), st.decimals(-50_000, 50_000, places=1))
+@given(POWER, st.decimals(-50_000, 50_000, places=1), st.decimals(-50_000, 50_000, places=1))
 def test_each_flow_has_a_source_and_a_sink(solar, grid, battery):
     found = flows(solar, grid, battery)
     if found is None:
@@ -90,50 +121,6 @@ def test_each_flow_has_a_source_and_a_sink(solar, grid, battery):
 )
 def test_no_flow_of_what_is_not_known(parts):
     assert flows(*parts) is None
-
-
-SAMPLES = [(0, D(0)), (1000, D(10)), (2000, D(10)), (10_000, D(90))]
-
-
-@pytest.mark.parametrize(
-    ("time_ms", "wanted"),
-    [(-1, None), (0, "0"), (500, "5"), (1000, "10"), (1500, "10"), (2000, "10"), (6000, None),
-     (10_000, "90"), (10_001, None)],
-)  # fmt: skip
-def test_a_counter_between_its_samples(time_ms, wanted):
-    assert at(SAMPLES, time_ms, 5000) == (None if wanted is None else Decimal(wanted))
-
-
-def test_all_counters_are_read_at_the_same_moments():
-    counters = {
-        "production": [(0, D(0)), (1100, D(11)), (2100, D(21))],
-        "imported": [(0, D(0)), (1000, D(1)), (2000, D(3)), (3000, D(4))],
-        "exported": [(0, D(0)), (3000, D(0))],
-    }
-    found = spans(counters, [0, 1000, 2000, 3000], 2000)
-    assert found[0] == Energies(D(10), D(1), None, D(0), D(0))
-    assert found[2].production is None
-    assert spans({**counters, "charged": []}, [0, 1000], 2000)[0].discharged is None
-    assert spans(counters, [], 2000) == []
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 10_000), AMOUNT),
-        min_size=2,
-        max_size=20,
-        unique_by=lambda one: one[0],
-    )
-)
-def test_spans_add_up_to_the_whole(samples):
-    times = sorted(time_ms for time_ms, _ in samples)
-    values = sorted(value for _, value in samples)
-    rising = list(zip(times, values, strict=True))
-    edges = [times[0], *[(times[0] + times[-1]) // 2], times[-1]]
-    assume(len(set(edges)) == 3)
-    found = [one.production for one in spans({"production": rising}, edges, 20_000)]
-    assert abs(sum(found) - (values[-1] - values[0])) < D("1e-9")
-    assert all(one >= 0 for one in found)
 
 
 def reading(key, value, source="x"):

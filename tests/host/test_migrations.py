@@ -11,7 +11,7 @@ import msgpack
 import pytest
 
 from stored import execute, rows, stored_readings
-from wattlog_host.store import database
+from wattlog_host.store import database, tables
 from wattlog_host.store.records import Incoming
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
@@ -320,5 +320,26 @@ def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
     assert store.roll() > 0
     store.let_go()
     assert rows(place, "SELECT count(*) FROM rollup WHERE step_s = 60") == [(1,)]
-    assert rows(place, "SELECT version_num FROM alembic_version") == [("0005",)]
+    assert rows(place, "SELECT version_num FROM alembic_version") == [("0006",)]
     assert rows(place, "SELECT count(*) FROM size") == [(0,)]
+
+
+# --- revision 0006: the tables of solar ------------------------------------------------------------
+
+
+def test_what_the_ledger_of_solar_made_itself_stays(old):
+    engine = database.engine(old.path, writes=True)
+    database.upgrade(engine, old.path, "0005")
+    made = [table for name, table in tables.METADATA.tables.items() if name.startswith("solar_")]
+    with engine.begin() as connection:
+        tables.METADATA.create_all(
+            connection, [table for table in made if table.name != "solar_quarter"]
+        )
+    engine.dispose()
+    old.execute("INSERT INTO solar_device VALUES (1, 'S1', 'P', 1, 1, '', '7', 5, 'x', 6, 7, 0)")
+    migrate(old.path)
+    with closing(sqlite3.connect(old.path)) as connection:
+        assert connection.execute("SELECT key, record_ms FROM solar_device").fetchall() == [
+            ("S1", 6)
+        ]
+        assert connection.execute("SELECT * FROM solar_quarter").fetchall() == []

@@ -1,6 +1,7 @@
 """The solar poller in virtual time against our fake cloud over real loopback HTTP."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.tokens import TokenFile
 from wattlog_host.dess.transport import Limits, Transport
 from wattlog_host.dess.worker import Worker
+from wattlog_host.store import tables
 from wattlog_sim.dess.cloud import Cloud
 from wattlog_sim.dess.server import Server
 
@@ -56,7 +58,7 @@ class EngineSink:
             dbapi.execute("PRAGMA synchronous=OFF")
 
         with engine.begin() as connection:
-            ledger.prepare(connection)
+            tables.METADATA.create_all(connection)
         self.fails: Callable[[], None] | None = None
 
     def put(self, deliveries):
@@ -78,13 +80,35 @@ class EngineSink:
             return ledger.totals(connection, device)
 
 
+class Readers:
+    """Done at once, as a store whose readers have nothing else to do."""
+
+    def __init__(self, sink):
+        self._sink = sink
+
+    def consult(self, act):
+        future = Future()
+        with self._sink.engine.begin() as connection:
+            future.set_result(act(connection))
+        return future
+
+
 class World:
     """One house: clock, cloud, server, client, worker, ledger."""
 
-    def __init__(self, folder, *, interval_min=5, limits=LIMITS, password=PASSWORD, **cloud):
-        self.clock = Clock()
+    def __init__(
+        self,
+        folder,
+        *,
+        interval_min=5,
+        limits=LIMITS,
+        password=PASSWORD,
+        start_ms=START_MS,
+        **cloud,
+    ):
+        self.clock = Clock(start_ms)
         # The cloud's clock is its own: it does not step when the host's does.
-        self.cloud = Cloud(lambda: START_MS + self.clock.mono_ms, {"demo": PASSWORD}, **cloud)
+        self.cloud = Cloud(lambda: start_ms + self.clock.mono_ms, {"demo": PASSWORD}, **cloud)
         self.server = Server(self.cloud)
         self.server.start()
         self.folder = folder

@@ -172,7 +172,7 @@ host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
                                    wattlog_host.forecast
                                    wattlog_host.clock wattlog_host.dess.parts
-                                   wattlog_host.dess.service wattlog_host.dess.web
+                                   wattlog_host.dess.service wattlog_host.dess.panel
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
@@ -358,13 +358,15 @@ host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
 host/wattlog_host/store/migrations/versions/v0004_rollups.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0006_solar.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
+host/wattlog_host/web/app.py starlette.* wattlog_host.dess.panel wattlog_host.dess.web
+                                   wattlog_host.history.changes wattlog_host.web.solar
                                    wattlog_host.live wattlog_host.stream
                                    wattlog_host.web.api wattlog_host.web.first
                                    wattlog_host.web.guard wattlog_host.web.pages
@@ -404,6 +406,12 @@ host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone wattlog_host.units
+host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
+                                     wattlog_host.history.answers wattlog_host.history.zone
+                                     wattlog_host.house wattlog_host.picture
+                                     wattlog_host.store.records wattlog_host.web.api
+                                     wattlog_host.web.asking wattlog_host.web.gate
+                                     wattlog_host.web.pages
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -418,7 +426,7 @@ host/wattlog_host/dess/cli.py  wattlog.config wattlog_host.clock wattlog_host.de
                                      wattlog_host.dess.mapping wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.parts
                                      wattlog_host.dess.shown wattlog_host.dess.topology
-                                     wattlog_host.dess.web wattlog_host.settings
+                                     wattlog_host.settings
 host/wattlog_host/dess/client.py  wattlog_host.dess.errors wattlog_host.dess.parsing
                                      wattlog_host.dess.signing wattlog_host.dess.tokens
 host/wattlog_host/dess/config.py  wattlog.config wattlog_host.dess.client
@@ -430,40 +438,50 @@ host/wattlog_host/dess/counters.py
 host/wattlog_host/dess/devcodes.py  wattlog.config wattlog_host.dess.sensors
                                      wattlog_host.dess.units
 host/wattlog_host/dess/errors.py
-host/wattlog_host/dess/ledger.py  msgpack sqlalchemy.* wattlog_host.dess.counters
+host/wattlog_host/dess/ledger.py  sqlalchemy.* wattlog_host.dess.counters
                                      wattlog_host.dess.mapping wattlog_host.dess.model
-                                     wattlog_host.dess.tables
+                                     wattlog_host.dess.packed wattlog_host.dess.quarters
+                                     wattlog_host.store.tables
 host/wattlog_host/dess/mapping.py  wattlog_host.dess.devcodes wattlog_host.dess.parsing
                                      wattlog_host.dess.sensors wattlog_host.dess.units
 host/wattlog_host/dess/model.py  wattlog_host.dess.parsing
+host/wattlog_host/dess/packed.py  msgpack
 host/wattlog_host/dess/parsing.py  wattlog_host.dess.errors
 host/wattlog_host/dess/parts.py  wattlog_host.clock wattlog_host.dess.client
                                      wattlog_host.dess.config wattlog_host.dess.controls
                                      wattlog_host.dess.devcodes wattlog_host.dess.poller
                                      wattlog_host.dess.service wattlog_host.dess.tokens
-                                     wattlog_host.dess.transport wattlog_host.dess.web
+                                     wattlog_host.dess.transport wattlog_host.dess.panel
                                      wattlog_host.dess.worker
 host/wattlog_host/dess/poller.py  wattlog_host.dess.errors wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.topology
 host/wattlog_host/dess/powers.py  wattlog_host.dess.mapping
+host/wattlog_host/dess/quarters.py  sqlalchemy.* wattlog_host.dess.counters
+                                     wattlog_host.dess.packed wattlog_host.dess.powers
+                                     wattlog_host.store.tables
 host/wattlog_host/dess/sensors.py
-host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog_host.dess.worker
+host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog_host.dess.quarters wattlog_host.dess.worker
                                      wattlog_host.store.records
-host/wattlog_host/dess/shown.py  wattlog_host.dess.mapping
+host/wattlog_host/dess/shown.py  wattlog_host.dess.controls wattlog_host.dess.mapping
+                                     wattlog_host.dess.parsing
 host/wattlog_host/dess/signing.py
-host/wattlog_host/dess/tables.py  sqlalchemy.*
 host/wattlog_host/dess/tokens.py
 host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.errors wattlog_host.dess.model
 host/wattlog_host/dess/transport.py  requests.* urllib3.* wattlog_host.dess.errors
 host/wattlog_host/dess/units.py
-host/wattlog_host/dess/web.py  sqlalchemy.* starlette.* wattlog_host.clock wattlog_host.dess.api
+host/wattlog_host/dess/panel.py  sqlalchemy.* wattlog_host.clock wattlog_host.dess.controls
+                                     wattlog_host.dess.counters wattlog_host.dess.ledger
+                                     wattlog_host.dess.mapping wattlog_host.dess.model
+                                     wattlog_host.dess.powers wattlog_host.dess.shown
+                                     wattlog_host.dess.worker
+host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host.dess.ledger
+                                     wattlog_host.dess.panel wattlog_host.dess.shown
+                                     wattlog_host.dess.web_settings wattlog_host.history.zone
+                                     wattlog_host.store.records wattlog_host.web.asking
+host/wattlog_host/dess/web_settings.py  starlette.* wattlog_host.dess.api
                                      wattlog_host.dess.config wattlog_host.dess.controls
-                                     wattlog_host.dess.counters wattlog_host.dess.errors
-                                     wattlog_host.dess.ledger wattlog_host.dess.mapping
-                                     wattlog_host.dess.model wattlog_host.dess.parsing
-                                     wattlog_host.dess.powers wattlog_host.dess.worker
-                                     wattlog_host.store.records
+                                     wattlog_host.dess.panel wattlog_host.dess.shown
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
@@ -475,6 +493,11 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
                                      wattlog_host.dess.parsing wattlog_host.dess.sensors
                                      wattlog_host.dess.units
 host/wattlog_host/house.py
+host/wattlog_host/picture.py  wattlog_host.dess.mapping wattlog_host.dess.powers
+                                     wattlog_host.dess.quarters wattlog_host.history.answers
+                                     wattlog_host.history.columns wattlog_host.history.energy
+                                     wattlog_host.history.gauge wattlog_host.history.house
+                                     wattlog_host.house wattlog_host.units
 
 tools/setup/fetch_umqtt.py
 tools/wattlog_sim/dess/__init__.py

@@ -28,7 +28,6 @@ from wattlog_host.dess.mapping import readings_of
 from wattlog_host.dess.model import Device
 from wattlog_host.dess.parsing import integer
 from wattlog_host.dess.topology import Topology, discover
-from wattlog_host.dess.web import control_json, live_json
 
 EXIT_NO, EXIT_UNUSABLE = 1, 2
 CAPTURE_BYTES_MAX = 5_000_000
@@ -213,11 +212,11 @@ def _settings(session: Session) -> int:
     found = controls.controls_of(api.control_fields(session.client, device))
     out = []
     for control in found:
-        entry = control_json(control)
+        entry = shown.control_json(control)
         if session.options.values:
             try:
                 live = api.control_value(session.client, device, control.id)
-                entry |= live_json(control, live)
+                entry |= shown.live_json(control, live)
             except DessError as err:
                 session.say(f"{control.name}: {err}")
         out.append(entry)

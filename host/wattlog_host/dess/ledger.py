@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-import msgpack
 import sqlalchemy as sa
 
-from wattlog_host.dess import counters, tables
+from wattlog_host.dess import counters, quarters
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device, local_date
+from wattlog_host.dess.packed import E6, e6, pack, plain, unpack
+from wattlog_host.store import tables
 
 CHANNELS_MAX = 300
 DEVICES_MAX = 200
 SERIES_MAX = 100_000
 BY_DEVICE, BY_ARRIVAL, BY_HISTORY = range(3)
 ORIGINS = ("device", "arrival", "history")
-_E6 = 1_000_000
 
-_DEVICE, _CHANNEL, _RECORD = tables.device, tables.channel, tables.record
+_DEVICE, _CHANNEL, _RECORD = tables.solar_device, tables.solar_channel, tables.solar_record
 
 # Built once: building a statement takes longer than running it.
 _DEVICE_ID = sa.select(_DEVICE.c.id).where(_DEVICE.c.key == sa.bindparam("of_key"))
@@ -38,17 +38,17 @@ _PLACE = (_RECORD.c.device_id == sa.bindparam("of_device")) & (
 _PACKED = sa.select(_RECORD.c.packed).where(_PLACE)
 _NEW_RECORD = sa.insert(_RECORD)
 _FILL_RECORD = sa.update(_RECORD).where(_PLACE).values(packed=sa.bindparam("filled"))
-_COUNTERS = sa.select(tables.counter).where(
-    tables.counter.c.channel_id.in_(sa.bindparam("ids", expanding=True))
+_COUNTERS = sa.select(tables.solar_counter).where(
+    tables.solar_counter.c.channel_id.in_(sa.bindparam("ids", expanding=True))
 )
-_FORGET_LATEST = sa.delete(tables.latest).where(
-    tables.latest.c.channel_id == sa.bindparam("of_channel")
+_FORGET_LATEST = sa.delete(tables.solar_latest).where(
+    tables.solar_latest.c.channel_id == sa.bindparam("of_channel")
 )
-_NEW_LATEST = sa.insert(tables.latest)
-_FORGET_COUNTER = sa.delete(tables.counter).where(
-    tables.counter.c.channel_id == sa.bindparam("of_channel")
+_NEW_LATEST = sa.insert(tables.solar_latest)
+_FORGET_COUNTER = sa.delete(tables.solar_counter).where(
+    tables.solar_counter.c.channel_id == sa.bindparam("of_channel")
 )
-_NEW_COUNTER = sa.insert(tables.counter)
+_NEW_COUNTER = sa.insert(tables.solar_counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,10 @@ class KnownDevice:
     readings: Mapping[str, tuple[Reading, int]]
 
 
-def prepare(connection: sa.Connection) -> None:
-    """Make the tables where they are not there yet."""
-    tables.METADATA.create_all(connection)
-
-
 def put(connection: sa.Connection, deliveries: Sequence[Delivery]) -> Stored:
     """Store records; the latest state and the counters follow those that were polled."""
     out = Stored()
+    times: dict[int, list[int]] = {}
     for delivery in deliveries:
         device_id = _device_id(connection, delivery)
         if device_id is None:
@@ -98,19 +94,22 @@ def put(connection: sa.Connection, deliveries: Sequence[Delivery]) -> Stored:
             continue
         channels = _channels(connection, device_id, delivery.readings, out.counts)
         _store_record(connection, device_id, delivery, channels, out.counts)
+        times.setdefault(device_id, []).append(delivery.time_ms)
         if delivery.origin != BY_HISTORY:
             _store_latest(connection, channels, delivery)
             _store_counters(connection, channels, delivery, out.counts)
+    for device_id, times_ms in times.items():
+        quarters.renew(connection, device_id, times_ms)
     return out
 
 
 def known(connection: sa.Connection) -> list[KnownDevice]:
     """Return every device with its latest state."""
-    latest = tables.latest
+    latest = tables.solar_latest
     query = sa.select(latest, _CHANNEL).join(_CHANNEL, _CHANNEL.c.id == latest.c.channel_id)
     readings: dict[int, dict[str, tuple[Reading, int]]] = {}
     for row in connection.execute(query):
-        value = None if row.value_e6 is None else Decimal(row.value_e6) / _E6
+        value = None if row.value_e6 is None else Decimal(row.value_e6) / E6
         reading = Reading(
             row.key, row.label, row.unit, value, row.source, row.text, row.text_class,
             row.device_class, row.state_class, row.period, row.is_diagnostic, row.is_generic,
@@ -149,14 +148,13 @@ def series(
         .limit(SERIES_MAX)
     )
     return [
-        (one.time_ms, _plain(_unpack(one.packed).get(row.id)))
-        for one in connection.execute(records)
+        (one.time_ms, plain(unpack(one.packed).get(row.id))) for one in connection.execute(records)
     ]
 
 
 def totals(connection: sa.Connection, device_key: str) -> dict[str, counters.Counter]:
     """Return where a device's energy counters stand."""
-    counter = tables.counter
+    counter = tables.solar_counter
     query = (
         sa.select(counter, _CHANNEL.c.key)
         .join(_CHANNEL, _CHANNEL.c.id == counter.c.channel_id)
@@ -258,7 +256,7 @@ def _store_record(
         if reading.key not in channels:
             continue
         if reading.value is not None:
-            values[channels[reading.key]] = _e6(reading.value)
+            values[channels[reading.key]] = e6(reading.value)
         elif reading.text is not None:
             values[channels[reading.key]] = reading.text
     place = {"of_device": device_id, "of_time": delivery.time_ms}
@@ -268,15 +266,15 @@ def _store_record(
         row = {
             "device_id": device_id,
             "time_ms": delivery.time_ms,
-            "packed": msgpack.packb(values),
+            "packed": pack(values),
         }
         row |= {"arrived_ms": delivery.arrived_ms, "origin": delivery.origin}
         connection.execute(_NEW_RECORD, row)
         return
-    there = _unpack(found)
+    there = unpack(found)
     counts["repeated"] += 1
     if values.keys() - there.keys():
-        filled = msgpack.packb({**values, **there})
+        filled = pack({**values, **there})
         connection.execute(_FILL_RECORD, {**place, "filled": filled})
 
 
@@ -287,7 +285,7 @@ def _store_latest(
         {
             "channel_id": channels[reading.key],
             "time_ms": delivery.time_ms,
-            "value_e6": None if reading.value is None else _e6(reading.value),
+            "value_e6": None if reading.value is None else e6(reading.value),
             "text": reading.text,
             "text_class": reading.text_class,
             "source": reading.source,
@@ -330,10 +328,10 @@ def _store_counters(
             {
                 "channel_id": channel_id,
                 "source": counter.source,
-                "raw_e6": _e6(counter.raw),
+                "raw_e6": e6(counter.raw),
                 "raw_ms": counter.raw_ms,
-                "total_e6": _e6(counter.total),
-                "held_e6": None if counter.held is None else _e6(counter.held),
+                "total_e6": e6(counter.total),
+                "held_e6": None if counter.held is None else e6(counter.held),
                 "resets": counter.resets,
             }
         )
@@ -363,25 +361,12 @@ def _has_begun(period: str, since_ms: int, delivery: Delivery) -> bool:
 def _counter_of(row: Any) -> counters.Counter:
     return counters.Counter(
         row.source,
-        Decimal(row.raw_e6) / _E6,
+        Decimal(row.raw_e6) / E6,
         row.raw_ms,
-        Decimal(row.total_e6) / _E6,
-        None if row.held_e6 is None else Decimal(row.held_e6) / _E6,
+        Decimal(row.total_e6) / E6,
+        None if row.held_e6 is None else Decimal(row.held_e6) / E6,
         row.resets,
     )
-
-
-def _e6(value: Decimal) -> int:
-    return int((value * _E6).to_integral_value())
-
-
-def _plain(value: int | str | None) -> Decimal | str | None:
-    return Decimal(value) / _E6 if isinstance(value, int) else value
-
-
-def _unpack(packed: bytes) -> dict[int, int | str]:
-    found: dict[int, int | str] = msgpack.unpackb(packed, strict_map_key=False)
-    return found
 
 
 def _inserted(result: sa.CursorResult[Any]) -> int:

@@ -8,11 +8,11 @@ from wattlog_host.dess import devcodes
 from wattlog_host.dess.client import Client
 from wattlog_host.dess.config import DessSettings, password_source
 from wattlog_host.dess.controls import Audit
+from wattlog_host.dess.panel import Panel
 from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.service import Service, StoreSink, Transactions
 from wattlog_host.dess.tokens import FILE_NAME, TokenFile
 from wattlog_host.dess.transport import Transport
-from wattlog_host.dess.web import Panel
 from wattlog_host.dess.worker import Worker
 
 AUDIT_NAME = "dess-changes.jsonl"

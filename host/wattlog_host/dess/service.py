@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from wattlog_host.dess import ledger
+from wattlog_host.dess import ledger, quarters
 from wattlog_host.dess.ledger import Delivery, KnownDevice, Stored
 from wattlog_host.dess.worker import SinkError, Worker
 from wattlog_host.store.records import StoreError
@@ -43,9 +43,13 @@ class StoreSink:
         """Take the store."""
         self._store = store
 
-    def prepare(self) -> None:
-        """Make the tables where they are missing."""
-        _result(self._store.transact(ledger.prepare))
+    def fill(self, may_go_on: Callable[[], bool]) -> None:
+        """Make the quarters of records from before there were any, a day at a time."""
+        for device_id, first_ms, last_ms in _result(self._store.consult(quarters.missing)):
+            for day in quarters.days_of(first_ms, last_ms):
+                if not may_go_on():
+                    return
+                _result(self._store.transact(functools.partial(_renew, device_id, day)))
 
     def put(self, deliveries: Sequence[Delivery]) -> Stored:
         """Store; durable on return. Many go in parts, so that others get in between."""
@@ -105,7 +109,7 @@ class Service:
             executor.shutdown(wait=False)
 
     def _work(self) -> None:
-        self._sink.prepare()
+        self._sink.fill(lambda: not self._stop.is_set())
         poller = self._worker.poller
         while not self._stop.is_set():
             self._worker.step()
@@ -115,6 +119,10 @@ class Service:
 
 def _put(deliveries: Sequence[Delivery], connection: sa.Connection) -> Stored:
     return ledger.put(connection, deliveries)
+
+
+def _renew(device_id: int, day: tuple[int, int], connection: sa.Connection) -> None:
+    quarters.renew(connection, device_id, day)
 
 
 def _series(

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from wattlog_host.dess.controls import Control
 from wattlog_host.dess.mapping import Reading
+from wattlog_host.dess.parsing import decimal
 
 
 def value_of(reading: Reading) -> Decimal | str | None:
@@ -20,7 +22,7 @@ def value_text(reading: Reading) -> str:
 
 
 def as_json(value: Decimal | str | None) -> float | str | None:
-    """Return a value as JSON has it."""
+    """Return a value as JSON has it; here numbers become floats, and nowhere else."""
     return float(value) if isinstance(value, Decimal) else value
 
 
@@ -38,6 +40,34 @@ def allowed_text(entry: Mapping[str, Any]) -> str:
         return ", ".join(f"{label} ({key})" for key, label in entry["options"].items())
     ranges = [entry["range"]] if entry.get("range") else entry["ranges"]
     return " or ".join(f"{low:g} to {high:g}" for low, high in ranges) + f" by {entry['step']:g}"
+
+
+def control_json(control: Control) -> dict[str, Any]:
+    """Return a setting as JSON has it."""
+    return {
+        "id": control.id,
+        "name": control.name,
+        "kind": control.kind,
+        "unit": control.unit or None,
+        "options": dict(control.options),
+        "ranges": []
+        if control.options
+        else [[float(low), float(high)] for low, high in control.ranges()],
+        "step": None if control.options else float(control.step),
+    }
+
+
+def live_json(control: Control, live: Any) -> dict[str, Any]:
+    """Return a setting's present value, and what it says of the range."""
+    shown = control.shown(live)
+    out: dict[str, Any] = {"value": shown}
+    if control.kind == "number":
+        number = None if shown is None else decimal(shown)
+        allowed = control.range(number)
+        out["range"] = None if allowed is None else [float(allowed[0]), float(allowed[1])]
+    else:
+        out["options"] = dict(control.options_for(live))
+    return out
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, is_json: bool) -> str:

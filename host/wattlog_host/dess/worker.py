@@ -19,6 +19,7 @@ from wattlog_host.dess.errors import (
     Busy,
     DessError,
     DeviceOffline,
+    Garbled,
     LoginFailed,
     LoginMissing,
     LoginRefused,
@@ -33,6 +34,8 @@ from wattlog_host.dess.poller import Poller
 from wattlog_host.dess.topology import STOPS, Topology, discover
 
 State = Literal["starting", "ok", "trouble", "login", "busy", "stopped"]
+DOWN = (Unreachable, Garbled)
+"""Where a plant and then a device get one of these, it is the cloud that is in trouble."""
 WARNED_MAX = 500
 DAY_MS = 86_400_000
 
@@ -158,13 +161,13 @@ class Worker:
             except STOPS:
                 raise
             except DessError as err:
-                is_down = isinstance(err, Unreachable)
+                is_down = isinstance(err, DOWN)
                 self._trouble(f"plant {pid}: {err}")
         for device in poller.devices_due(self._mono_ms(), self._now_ms()):
             problem = self._ask(device)
-            if is_down and isinstance(problem, Unreachable):
+            if is_down and isinstance(problem, DOWN):
                 self._store()
-                raise problem  # nothing answers: the others would only wait for nothing, too
+                raise problem  # nothing answers well: the others would only wait for nothing, too
             is_down = is_down and problem is not None
         self._ask_parameters()
         self._store()

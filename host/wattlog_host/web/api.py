@@ -129,7 +129,7 @@ class Api:
                 body, caching = await self.ask(lambda answers: self._said(question, of, answers))
                 return _cached(request, body, caching)
 
-            return await self._answered(request, question.parameters, act)
+            return await self.answered(request, question.parameters, act)
 
         return endpoint
 
@@ -265,13 +265,14 @@ class Api:
         async def endpoint(request: Request) -> Response:
             if act in (self._stream, self._events) and request.method == "HEAD":
                 return Response(media_type=EVENTS)
-            return await self._answered(request, parameters, act)
+            return await self.answered(request, parameters, act)
 
         return endpoint
 
-    async def _answered(
+    async def answered(
         self, request: Request, parameters: Sequence[Parameter], act: Endpoint
     ) -> Response:
+        """Return what act makes of the parameters, or what is wrong as JSON."""
         try:
             return await act(
                 parse(parameters, request.query_params.multi_items(), self._house.zone)

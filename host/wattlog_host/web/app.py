@@ -7,7 +7,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-from wattlog_host.dess import web as solar
+from wattlog_host.dess import web as dess
+from wattlog_host.dess.panel import Panel
 from wattlog_host.history.changes import Notes
 from wattlog_host.live import LiveView
 from wattlog_host.stream import Hub
@@ -16,6 +17,7 @@ from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
 from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
+from wattlog_host.web.solar import SolarHouse
 
 GZIP_BYTES_MIN = 500
 # Of a year's curve level 9 takes three times as long, for a twentieth less.
@@ -30,19 +32,21 @@ def make_app(
     hostnames: tuple[str, ...],
     house: House = PLAIN_HOUSE,
     changes: Notes | None = None,
-    panel: solar.Panel | None = None,
+    panel: Panel | None = None,
 ) -> Starlette:
     """Return the web application; panel is that of solar, None where it is switched off."""
     api = Api(view, hub, store, clock_ms, house, changes)
+    solar = None if panel is None else SolarHouse(panel, api, house.zone)
     return Starlette(
         routes=[
-            *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms),
+            *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms, solar),
             Route("/healthz", healthz(view, store)),
             *api.routes(),
-            *solar.routes(panel),
+            *dess.routes(panel, house.zone),
+            *(solar.routes() if solar is not None else ()),
         ],
         middleware=[
-            Middleware(Guard, hostnames=hostnames, posts=solar.POSTS),
+            Middleware(Guard, hostnames=hostnames, posts=dess.POSTS),
             Middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL),
         ],
     )

@@ -87,6 +87,13 @@ class Speech:
         text = text.replace(",", "\0").replace(".", point).replace("\0", thousands)
         return (MINUS if value < 0 and rounded else "") + text
 
+    def reading(self, value: float | str | None) -> str:
+        """Return a value as a device told it: a number with its digits, four places at most."""
+        if isinstance(value, str) or value is None:
+            return ABSENT if value is None else value
+        digits = f"{value:.4f}".rstrip("0").partition(".")[2]
+        return self.number(value, len(digits))
+
     def exact(self, text: str | int | None) -> str:
         """Return a number with all digits that it has, as the language writes it."""
         if text is None:

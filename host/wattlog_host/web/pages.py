@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from wattlog_host.live import LiveView
@@ -58,8 +58,20 @@ class Past(Protocol):
         """Return the summary and the last so many days; NO_FIGURES where there is nothing."""
 
 
-def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list[BaseRoute]:
-    """Return the routes of all pages and of what they load."""
+class Solar(Protocol):
+    """What the pages of solar ask; each comes anyway, with what can be had in time."""
+
+    async def page(self) -> dict[str, Any]:
+        """Return what house.html shows."""
+
+    async def device(self, key: str) -> dict[str, Any] | None:
+        """Return what device.html shows, None where there is no such device."""
+
+
+def page_routes(
+    view: LiveView, past: Past, clock_ms: Callable[[], int], solar: Solar | None = None
+) -> list[BaseRoute]:
+    """Return the routes of all pages and of what they load; those of solar where there is any."""
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -84,6 +96,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
             languages=LANGUAGES,
             static=f"/static/{assets.version}",
             has_chart=assets.has_chart,
+            has_solar=solar is not None,
             path=request.url.path,
             **more,
         )
@@ -110,6 +123,17 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
     async def state(request: Request) -> Response:
         return render(request, "state.html")
 
+    async def house(request: Request) -> Response:
+        assert solar is not None, "routed only where there is solar"
+        return render(request, "house.html", **await solar.page())
+
+    async def device(request: Request) -> Response:
+        assert solar is not None, "routed only where there is solar"
+        found = await solar.device(request.path_params["key"])
+        if found is None:
+            return PlainTextResponse("no such device; /house lists them\n", 404)
+        return render(request, "device.html", **found)
+
     async def manifest(_: Request) -> Response:
         return JSONResponse(_manifest(assets.version), media_type="application/manifest+json")
 
@@ -118,6 +142,7 @@ def page_routes(view: LiveView, past: Past, clock_ms: Callable[[], int]) -> list
         # Bookmarks of another dashboard; the layout follows the width, not the address.
         Route("/mobile", dashboard),
         Route("/state", state),
+        *([Route("/house", house), Route("/house/{key}", device)] if solar is not None else []),
         Route("/manifest.webmanifest", manifest),
         Mount("/static", assets),
     ]

@@ -24,7 +24,7 @@ export function colours() {
 }
 
 // Ticks of time by the clock of the house; dates where a day begins.
-function timeLabels(_, splits, __, ___, step) {
+export function timeLabels(_, splits, __, ___, step) {
   let lastDay = null;
   return splits.map((ms) => {
     const at = parts(ms);
@@ -45,7 +45,7 @@ function lonely(plot, seriesIndex, isShown) {
     (value != null && values[index - 1] == null && values[index + 1] == null ? [index] : []));
 }
 
-function valueLabels(_, splits) {
+export function valueLabels(_, splits) {
   const step = splits.length > 1 ? Math.abs(splits[1] - splits[0]) : 1;
   const places = Math.min(4, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
   return splits.map((value) => (value === null ? "" : number(value, places)));
@@ -323,7 +323,7 @@ export class Chart {
 // An axis for what varies little, and far from nothing.
 const nearLimits = (low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, false));
 
-function zeroLine(plot, colour) {
+export function zeroLine(plot, colour) {
   const { ctx, bbox } = plot;
   const y = Math.round(plot.valToPos(0, "y", true)) + 0.5;
   if (y < bbox.top || y > bbox.top + bbox.height + 1) return;

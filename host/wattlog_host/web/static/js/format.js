@@ -52,6 +52,14 @@ export function number(value, places = 0) {
   return (value < 0 && !isZero(digits) ? MINUS : "") + digits;
 }
 
+// A value as a device told it: a text as it is, a number with its own digits, four places at most.
+export function reading(value) {
+  if (typeof value === "string") return value;
+  if (!isNumber(value)) return ABSENT;
+  const places = (String(Number(value.toFixed(4))).split(".")[1] ?? "").length;
+  return number(value, places);
+}
+
 // All digits of a number that came as text.
 export function exact(value) {
   if (value === null || value === undefined) return ABSENT;

@@ -1,0 +1,115 @@
+"""/api/solar/settings: a device's settings over HTTP, read and changed.
+
+Each question is a call to the device, and may change it: they need the token of
+`write_token_file`, which no other web site can send from a visitor's browser. One at a time.
+"""
+
+import asyncio
+import hmac
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from wattlog_host.dess import api, controls
+from wattlog_host.dess.config import read_secret
+from wattlog_host.dess.panel import Panel, Refused
+from wattlog_host.dess.shown import control_json, live_json
+
+PATH = "/api/solar/settings"
+BODY_BYTES_MAX = 4_096
+BODY_WAIT_S = 10.0
+
+
+class Settings:
+    """Answers GET and POST."""
+
+    def __init__(self) -> None:
+        """Make one that nobody asks."""
+        self._asking = asyncio.Lock()
+
+    async def answer(self, panel: Panel, request: Request) -> Any:
+        """Return the menu, one setting, or what became of a wish; raise Refused or DessError."""
+        _require_token(panel, request)
+        if self._asking.locked():
+            raise Refused(503, "another question about settings is being asked")
+        async with self._asking:
+            if request.method == "POST":
+                return await _change(panel, request)
+            return await _settings(panel, request)
+
+
+async def _settings(panel: Panel, request: Request) -> Any:
+    device = panel.device(request.query_params.get("device"))
+    client, wanted = panel.worker.client, request.query_params.get("id")
+    if wanted is None:
+        rows = await asyncio.to_thread(api.control_fields, client, device)
+        return {"settings": [control_json(control) for control in controls.controls_of(rows)]}
+    control = await asyncio.to_thread(controls.find, client, device, wanted)
+    live = await asyncio.to_thread(api.control_value, client, device, control.id)
+    return {**control_json(control), **live_json(control, live)}
+
+
+async def _change(panel: Panel, request: Request) -> Any:
+    wish = await _body(request)
+    device = panel.device(wish["device"])
+    client = panel.worker.client
+    controls.require_writable(device, panel.writable)
+
+    def act() -> controls.Change:
+        control = controls.find(client, device, wish["id"])
+        return controls.change(
+            client,
+            device,
+            control,
+            wish["value"],
+            writable=panel.writable,
+            audit=panel.audit,
+            wait_s=panel.wait_s,
+            by="api",
+        )
+
+    made = await asyncio.to_thread(act)
+    return {
+        "outcome": made.outcome,
+        "before": made.before,
+        "wanted": made.wanted,
+        "after": made.after,
+        "text": made.text,
+    }
+
+
+async def _body(request: Request) -> dict[str, str]:
+    """Return the wish; only what no plain form of another site can send."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "send application/json")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Refused(403, "only from this page itself")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WAIT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_BYTES_MAX:
+                    raise Refused(413, "too long")
+        found = json.loads(body)
+    except TimeoutError:
+        raise Refused(408, "too slow") from None
+    except (ValueError, RecursionError):
+        raise Refused(400, "not JSON") from None
+    names = ("device", "id", "value")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in names):
+        raise Refused(400, 'send {"device": "...", "id": "...", "value": "..."}, texts all')
+    return {name: found[name][:200] for name in names}
+
+
+def _require_token(panel: Panel, request: Request) -> None:
+    path = panel.write_token_file
+    if path is None:
+        raise Refused(403, "settings are switched off here; set dessmonitor.write_token_file")
+    token = read_secret(path)
+    given = request.headers.get("authorization", "").removeprefix("Bearer ")
+    if token is None or not hmac.compare_digest(given.encode(), token.encode()):
+        raise Refused(401, "send the token of dessmonitor.write_token_file as a bearer token")
