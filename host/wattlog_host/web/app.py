@@ -14,6 +14,7 @@ from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
 from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.metrics import metrics
 from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
 
@@ -38,6 +39,7 @@ def make_app(
         routes=[
             *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms),
             Route("/healthz", healthz(view, store)),
+            Route("/metrics", metrics(view, clock_ms)),
             *api.routes(),
             *solar.routes(panel),
         ],
