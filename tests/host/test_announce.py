@@ -302,6 +302,10 @@ def test_home_assistant_that_starts_is_told_after_a_while(view):
     asyncio.run(it.look(link))
     first = len(link.sent)
     it.on_birth(b"offline")
+    now_ms[0] += int(1000 * JITTER_S_MAX)
+    asyncio.run(it.look(link))
+    assert not [one for one in link.sent[first:] if one[0].startswith("homeassistant")]
+    first = len(link.sent)
     it.on_birth(b"online")
     asyncio.run(it.look(link))
     assert len(link.sent) == first
@@ -342,7 +346,9 @@ def test_the_host_announces_its_meters_and_says_goodbye(request, make_host, wire
     async def send():
         async with aiomqtt.Client("127.0.0.1", host.mqtt_port) as client:
             await client.publish("wattlog/1/cellar/s", wire.status(), retain=True)
+            await client.subscribe("wattlog/1/cellar/a")
             await client.publish("wattlog/1/cellar/b", wire.batch(wire.sync(), wire.reading()))
+            await anext(client.messages)  # an embedded broker may drop what the last breath said
 
     asyncio.run(send())
     announced = f"homeassistant/device/wattlog_{wire.meter.hex()}/config"
@@ -363,3 +369,29 @@ def test_a_host_that_is_killed_has_left_a_last_will(make_host, mosquitto):
     asyncio.run(_kept(mosquitto.port, online))
     host.close()
     asyncio.run(_kept(mosquitto.port, lambda kept: kept.get(topics.HOST) == b"offline"))
+
+
+def test_home_assistant_and_a_new_broker_are_told_again(make_host, mosquitto, wire):
+    host = make_host(mosquitto.port)
+    host.start()
+    agent = "homeassistant/device/wattlog_agent_cellar/config"
+
+    async def come():
+        async with aiomqtt.Client("127.0.0.1", mosquitto.port) as client:
+            await client.publish("wattlog/1/cellar/s", wire.status())
+            await client.subscribe(agent)
+            await anext(client.messages)
+            await client.publish("homeassistant/status", b"online")
+            async for message in client.messages:
+                if not message.retain:
+                    return
+
+    async def in_time():
+        async with asyncio.timeout(PATIENCE_S):
+            await come()
+
+    asyncio.run(in_time())
+    # This broker keeps nothing on disk.
+    mosquitto.stop()
+    mosquitto.start()
+    asyncio.run(_kept(mosquitto.port, lambda kept: agent in kept))
