@@ -141,7 +141,7 @@ async def _serve(
         "events": hub.run,
         "buckets": store.keep_rolled,
         "retention": lambda: _let_go(settings, store),
-        "wishes": lambda: _wish(hub, view, link, settings.announce.wants_live()),
+        "wishes": lambda: _wish(hub, view, link, settings.announce.wants_all_live()),
         "announcements": lambda: announcements.run(link),
         "updates": lambda: _update(updates, inbox.answers, view, link),
     }

@@ -176,7 +176,7 @@ class Host:
             f"[mqtt]\nport = {mqtt_port}\n{more_mqtt}"
             # The clock that tests give their agents stands still, and ours goes on.
             "[store]\nraw_days = 0\n"
-            f"[announce]\nlive = false\n{more_announce}"
+            f"[announce]\n{more_announce}"
         )
         self.process: subprocess.Popen[bytes] | None = None
 

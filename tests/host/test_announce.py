@@ -278,6 +278,11 @@ def test_a_topic_that_is_none_is_refused(key):
     settings(**{key: "a/b-c_1"})
 
 
+def test_agents_are_asked_for_more_than_they_send_unasked_only_where_more_is_said():
+    assert not settings().wants_all_live()
+    assert settings(every_s=9).wants_all_live()
+
+
 class FakeLink:
     """A link that takes so many messages and no more."""
 

@@ -174,7 +174,7 @@ host/wattlog_host/announce/announcer.py wattlog_host.announce.config
                                    wattlog_host.announce.homeassistant
                                    wattlog_host.announce.topics wattlog_host.announce.views
                                    wattlog_host.live
-host/wattlog_host/announce/config.py wattlog.config
+host/wattlog_host/announce/config.py wattlog.config wattlog.live
 host/wattlog_host/announce/homeassistant.py wattlog.channels wattlog_host.announce.topics
                                    wattlog_host.announce.views wattlog_host.live
                                    wattlog_host.units

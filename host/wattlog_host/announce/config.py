@@ -6,15 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from wattlog.config import ConfigError, Key
+from wattlog.live import LIVE_EVERY_MS
 
 SCHEMA = (
     Key("announce.homeassistant", "boolean", True, None, None, "whether Home Assistant finds us"),
     Key("announce.prefix", "text", "homeassistant", 1, 100, "Home Assistant's discovery prefix"),
     Key("announce.form", ("device", "entity"), "device", None, None, "how; entity before 2024.11"),
     Key("announce.every_s", "integer", 10, 1, 3600, "least time between two readings of a meter"),
-    Key(
-        "announce.live", "boolean", True, None, None, "whether agents send readings at once for it"
-    ),
     Key("announce.tasmota", "text", "", 0, 60, "the name of the Tasmota that we stand for"),
     Key("announce.tasmota_name", "text", "SML", 1, 60, "what that one calls the meter"),
     Key("announce.tasmota_meter", "text", "", 0, 60, "which meter that is: its id or label"),
@@ -30,14 +28,13 @@ class AnnounceSettings:
     prefix: str
     form: str
     every_s: int
-    live: bool
     tasmota: str
     tasmota_name: str
     tasmota_meter: str
 
-    def wants_live(self) -> bool:
-        """Tell whether agents are to send readings at once, and not only with their batches."""
-        return self.live and (self.homeassistant or bool(self.tasmota))
+    def wants_all_live(self) -> bool:
+        """Tell whether agents are to send every reading at once, and not one in a while."""
+        return 1000 * self.every_s < LIVE_EVERY_MS
 
     def lines(self) -> list[str]:
         """Return them as TOML lines."""
