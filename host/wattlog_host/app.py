@@ -16,6 +16,8 @@ from typing import Any
 import uvicorn
 
 import wattlog
+from wattlog_host.announce.announcer import Announcer
+from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
@@ -99,25 +101,20 @@ async def _serve(
     view.on_latest(await store.latest(), now_ms())
     view.losses = await store.losses(LOSSES_SHOWN)
     view.host.database_bytes = store.size_bytes()
+    announcements = _announcements(settings, view)
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
-    outage = _Outage(view, lambda text: intake.say("broker", text))
-    link = MqttLink(settings, outage.on_change)
+    outage = _Outage(view, lambda text: intake.say("broker", text), announcements.on_connect)
+    link = MqttLink(
+        settings,
+        outage.on_change,
+        (announcements.birth_topic,),
+        (LAST_WILL.topic, LAST_WILL.payload),
+    )
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
     intake.say("host", _start_text(store, view.host.started_ms))
     updates = Updates(settings.data / "updates", intake.say)
     view.updates = updates.progress
-    answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(UPDATE_ANSWERS_MAX)
-
-    def on_message(topic: str, payload: bytes) -> None:
-        if not topic.endswith("/u"):
-            intake.on_message(topic, payload)
-            return
-        answer = updates.on_message(topic, payload, monotonic_ms())
-        # Who gets none asks again.
-        if answer is not None and not answers.full():
-            answers.put_nowait(answer)
-        hub.changed()
-
+    inbox = _Inbox(intake, updates, announcements, hub.changed)
     solar, panel = _solar(settings, store, intake)
     server = _Server(
         uvicorn.Config(
@@ -143,13 +140,14 @@ async def _serve(
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
         "intake": intake.run,
-        "mqtt": lambda: link.run(on_message),
+        "mqtt": lambda: link.run(inbox.on_message),
         "events": hub.run,
         "buckets": lambda: store.keep_rolled(partial(_on_aside, view, intake.say)),
         "retention": lambda: _let_go(settings, store),
         "sizes": lambda: _measure(settings, store, view, hub.changed),
-        "wishes": lambda: _wish(hub, view, link),
-        "updates": lambda: _update(updates, answers, view, link),
+        "wishes": lambda: _wish(hub, view, link, settings.announce.wants_all_live()),
+        "announcements": lambda: announcements.run(link),
+        "updates": lambda: _update(updates, inbox.answers, view, link),
     }
     acts |= {"solar": solar.run} if solar is not None else {}
     if keeper is not None:
@@ -167,6 +165,7 @@ async def _serve(
     hub.close()
     server.should_exit = True
     await serving
+    await announcements.say_goodbye(link)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -195,12 +194,50 @@ def house_of(settings: Settings) -> House:
     return House(house.name, house.zone, house.currency, house.prices())
 
 
+def _announcements(settings: Settings, view: LiveView) -> Announcements:
+    announcer = Announcer(settings.announce, wattlog.__version__)
+    return Announcements(announcer, settings.announce.prefix, view, now_ms, random.random)
+
+
+class _Inbox:
+    """Hands what comes from the broker to whom it is for."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        updates: Updates,
+        announcements: Announcements,
+        changed: Callable[[], None],
+    ) -> None:
+        self.answers: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(UPDATE_ANSWERS_MAX)
+        self._intake = intake
+        self._updates = updates
+        self._announcements = announcements
+        self._changed = changed
+
+    def on_message(self, topic: str, payload: bytes) -> None:
+        """Take one message; never waits."""
+        if topic == self._announcements.birth_topic:
+            self._announcements.on_birth(payload)
+        elif topic.endswith("/u"):
+            answer = self._updates.on_message(topic, payload, monotonic_ms())
+            # Who gets none asks again.
+            if answer is not None and not self.answers.full():
+                self.answers.put_nowait(answer)
+            self._changed()
+        else:
+            self._intake.on_message(topic, payload)
+
+
 class _Outage:
     """Turns the link's changes into events: nothing at the first connect, then both ways."""
 
-    def __init__(self, view: LiveView, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, view: LiveView, say: Callable[[str], None], on_connect: Callable[[], None]
+    ) -> None:
         self._view = view
         self._say = say
+        self._on_connect = on_connect
         self._was_lost = False
 
     def on_change(self, trouble: str | None) -> None:
@@ -210,6 +247,8 @@ class _Outage:
             self._say(f"no broker connection: {trouble}")
         elif self._was_lost:
             self._say("broker connection is back")
+        if trouble is None:
+            self._on_connect()
         self._was_lost = trouble is not None
 
 
@@ -288,12 +327,12 @@ async def _close_store(store: Store) -> None:
         LOG.warning("the end of this run could not be noted: %s", err)
 
 
-async def _wish(hub: Hub, view: LiveView, link: MqttLink) -> None:
-    """Ask the agents for every reading at once, for as long as somebody watches."""
+async def _wish(hub: Hub, view: LiveView, link: MqttLink, is_always: bool) -> None:
+    """Ask the agents for every reading at once, always or for as long as somebody watches."""
     wishes = LiveWishes()
     while True:
         for edge in wishes.due(
-            is_watched=hub.is_watched(), edges=view.online(), now_ms=monotonic_ms()
+            is_watched=is_always or hub.is_watched(), edges=view.online(), now_ms=monotonic_ms()
         ):
             if await link.publish(topic_command(edge), pack_live_wish(WISH_S)):
                 wishes.asked(edge, monotonic_ms())

@@ -26,10 +26,22 @@ _CREDENTIALS = ("Not authorized", "Bad user name or password", "Bad username or 
 class MqttLink:
     """One connection at a time, for as long as run() runs."""
 
-    def __init__(self, settings: Settings, on_change: Callable[[str | None], None]) -> None:
-        """Take whom to tell of a change: None is connected, else why not."""
+    def __init__(
+        self,
+        settings: Settings,
+        on_change: Callable[[str | None], None],
+        more_topics: tuple[str, ...] = (),
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
+        """Take whom to tell of a change: None is connected, else why not.
+
+        more_topics are read, too, where the broker lets us; will is the (topic, payload) that the
+        broker keeps for all when we vanish.
+        """
         self._settings = settings
         self._on_change = on_change
+        self._more_topics = more_topics
+        self._will = None if will is None else aiomqtt.Will(*will, qos=0, retain=True)
         self._client: aiomqtt.Client | None = None
         self.trouble: str | None = _NEVER
 
@@ -43,6 +55,8 @@ class MqttLink:
                         granted = await client.subscribe(topic)
                         if any(_is_failure(code) for code in granted):
                             raise aiomqtt.MqttError(f"the broker refuses to let us read {topic}")
+                    for topic in self._more_topics:
+                        await client.subscribe(topic)
                     self._client = client
                     wait_s = WAIT_S_MIN
                     self._tell(None)
@@ -59,12 +73,12 @@ class MqttLink:
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, WAIT_S_MAX)
 
-    async def publish(self, topic: str, payload: bytes) -> bool:
-        """Send if connected; tell whether it was handed to the network."""
+    async def publish(self, topic: str, payload: bytes, *, is_kept: bool = False) -> bool:
+        """Send if connected; tell whether it was handed to the network. is_kept is retain."""
         if self._client is None:
             return False
         try:
-            await self._client.publish(topic, payload, timeout=TIMEOUT_S)
+            await self._client.publish(topic, payload, retain=is_kept, timeout=TIMEOUT_S)
         except (aiomqtt.MqttError, OSError, ValueError):
             return False
         return True
@@ -82,6 +96,7 @@ class MqttLink:
             logger=quiet,
             timeout=TIMEOUT_S,
             keepalive=KEEPALIVE_S,
+            will=self._will,
             max_queued_incoming_messages=QUEUE_MESSAGES_MAX,
             # The system's authorities, or only the given one; there is no "insecure".
             tls_context=ssl.create_default_context(cafile=settings.mqtt_ca_file)

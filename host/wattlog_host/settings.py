@@ -12,6 +12,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.announce import config as announce_config
+from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.backup.rotation import Keep
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
@@ -45,6 +47,7 @@ SCHEMA = (
     Key("backup.keep_weekly", "integer", 4, 0, 1000, "of how many weeks a backup is kept"),
     Key("backup.keep_monthly", "integer", 12, 0, 1000, "of how many months a backup is kept"),
     Key("backup.reserve_mib", "integer", 256, 0, 2**30, "how much of the disk stays free, MiB"),
+    *announce_config.SCHEMA,
     *dess_config.SCHEMA,
     *HOUSE_SCHEMA,
 )
@@ -88,6 +91,7 @@ class Settings:
     mqtt_password: str | None
     mqtt_tls: bool
     mqtt_ca_file: Path | None
+    announce: AnnounceSettings
     store_raw_days: int
     dess: DessSettings
     house: HouseSettings
@@ -106,6 +110,7 @@ class Settings:
             shown.append("# password: read from its file")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
+        shown += ["", *self.announce.lines()]
         shown += ["", "[store]", f'url = "{self.store_url()}"']
         if isinstance(self.database, URL) and self.database.password is not None:
             shown.append("# password: read from its file, or the environment")
@@ -197,6 +202,7 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     if mqtt["ca_file"] is not None:
         ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
         _check_authority(ca_file, refuse)
+    announced = announce_config.read(values["announce"], refuse)
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])
     database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
@@ -210,7 +216,8 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         name, data, database, http["listen"], http["port"], hostnames,
         mqtt["embedded"], mqtt["host"], mqtt["port"] or (8883 if mqtt["tls"] else 1883),
         mqtt["username"], password,
-        mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
+        mqtt["tls"], ca_file, announced, values["store"]["raw_days"],
+        dess,
         house_settings(name, text, values["house"], environ),
         _backup(values["backup"], database, data, place),
     )  # fmt: skip

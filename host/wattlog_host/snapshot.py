@@ -27,7 +27,7 @@ def snapshot(view: LiveView, now_ms: int) -> dict[str, Any]:
     return {
         "now": local_iso(now_ms),
         "host": _host(view.host, now_ms),
-        "counters": _counters(view),
+        "counters": counters_of(view),
         "gaps": {
             "runs": view.losses.runs,
             "records": view.losses.records,
@@ -75,7 +75,8 @@ def _backups(known: Backups, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _counters(view: LiveView) -> dict[str, Any]:
+def counters_of(view: LiveView) -> dict[str, Any]:
+    """Return what was counted: {name: count}, and {name: {reason: count}} of what has reasons."""
     by_reason: dict[str, dict[str, int]] = {"dead_letters": {}, "rejected": {}}
     totals = Counter[str]()
     for (name, reason), count in sorted(view.counters.items()):

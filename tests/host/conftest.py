@@ -179,7 +179,14 @@ def wait_until_fixture() -> Callable[[Callable[[], Any]], Any]:
 class Host:
     """A wattlog-host with a folder and ports of its own."""
 
-    def __init__(self, folder: Path, http_port: int, mqtt_port: int, more_mqtt: str = ""):
+    def __init__(
+        self,
+        folder: Path,
+        http_port: int,
+        mqtt_port: int,
+        more_mqtt: str = "",
+        more_announce: str = "",
+    ):
         self.http_port = http_port
         self.mqtt_port = mqtt_port
         self.log_path = folder / "host.log"
@@ -189,6 +196,7 @@ class Host:
             f"[mqtt]\nport = {mqtt_port}\n{more_mqtt}"
             # The clock that tests give their agents stands still, and ours goes on.
             "[store]\nraw_days = 0\n"
+            f"[announce]\n{more_announce}"
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -249,9 +257,9 @@ def make_host(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Callable
     """Call it for a host that is not started; mqtt_port is another broker's, or its own."""
     made: list[Host] = []
 
-    def make(mqtt_port: int | None = None) -> Host:
+    def make(mqtt_port: int | None = None, announce: str = "") -> Host:
         more = "" if mqtt_port is None else "embedded = false\n"
-        host = Host(tmp_path, free_port(), mqtt_port or free_port(), more)
+        host = Host(tmp_path, free_port(), mqtt_port or free_port(), more, announce)
         made.append(host)
         return host
 

@@ -169,12 +169,26 @@ agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
-host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
-                                   wattlog_host.forecast
-                                   wattlog_host.clock wattlog_host.dess.parts
-                                   wattlog_host.dess.service wattlog_host.dess.panel
-                                   wattlog_host.intake wattlog_host.live wattlog_host.mqtt
-                                   wattlog_host.settings wattlog_host.snapshot
+host/wattlog_host/announce/__init__.py
+host/wattlog_host/announce/announcer.py wattlog_host.announce.config
+                                   wattlog_host.announce.homeassistant
+                                   wattlog_host.announce.topics wattlog_host.announce.views
+                                   wattlog_host.live
+host/wattlog_host/announce/config.py wattlog.config wattlog.live
+host/wattlog_host/announce/homeassistant.py wattlog.channels wattlog_host.announce.topics
+                                   wattlog_host.announce.views wattlog_host.live
+                                   wattlog_host.units
+host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_host.announce.topics
+                                   wattlog_host.live
+host/wattlog_host/announce/topics.py
+host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live
+                                   wattlog_host.store.records wattlog_host.units
+host/wattlog_host/app.py           uvicorn wattlog wattlog_host.announce.announcer
+                                   wattlog_host.announce.service wattlog_host.backup.keeper
+                                   wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
+                                   wattlog_host.dess.parts wattlog_host.dess.service
+                                   wattlog_host.forecast wattlog_host.intake wattlog_host.live
+                                   wattlog_host.mqtt wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.web.app
@@ -241,7 +255,8 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
+host/wattlog_host/settings.py      sqlalchemy sqlalchemy.* wattlog.config
+                                   wattlog_host.announce.config wattlog_host.backup.rotation
                                    wattlog_host.dess.config wattlog_host.history.zone
                                    wattlog_host.house_settings
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
@@ -365,12 +380,12 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py starlette.* wattlog_host.dess.panel wattlog_host.dess.web
-                                   wattlog_host.history.changes wattlog_host.web.solar
-                                   wattlog_host.live wattlog_host.stream
-                                   wattlog_host.web.api wattlog_host.web.first
-                                   wattlog_host.web.guard wattlog_host.web.pages
-                                   wattlog_host.web.questions
+host/wattlog_host/web/app.py       starlette.* wattlog_host.dess.panel wattlog_host.dess.web
+                                   wattlog_host.history.changes wattlog_host.live
+                                   wattlog_host.stream wattlog_host.web.api wattlog_host.web.first
+                                   wattlog_host.web.guard wattlog_host.web.metrics
+                                   wattlog_host.web.pages wattlog_host.web.questions
+                                   wattlog_host.web.solar
 host/wattlog_host/web/assets.py starlette.*
 host/wattlog_host/web/connection.py  uvicorn.*
 host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.store.records
@@ -394,6 +409,9 @@ host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
                                      wattlog_host.history.export wattlog_host.history.zone
                                      wattlog_host.web.asking wattlog_host.web.gate
 host/wattlog_host/web/gate.py
+host/wattlog_host/web/metrics.py   prometheus_client.* starlette.* wattlog.channels
+                                   wattlog_host.announce.views wattlog_host.live
+                                   wattlog_host.snapshot wattlog_host.units
 host/wattlog_host/web/openapi.py  wattlog_host.web.asking wattlog_host.web.schemas
 host/wattlog_host/web/questions.py  wattlog_host.history.answers wattlog_host.history.days
                                      wattlog_host.history.gauge wattlog_host.history.house

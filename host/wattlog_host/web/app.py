@@ -15,6 +15,7 @@ from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
 from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.metrics import metrics
 from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
 from wattlog_host.web.solar import SolarHouse
@@ -41,6 +42,7 @@ def make_app(
         routes=[
             *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms, solar),
             Route("/healthz", healthz(view, store)),
+            Route("/metrics", metrics(view, clock_ms)),
             *api.routes(),
             *dess.routes(panel, house.zone),
             *(solar.routes() if solar is not None else ()),

@@ -1,0 +1,1 @@
+"""What wattlog tells others over MQTT in plain text: Home Assistant, and whoever reads JSON."""

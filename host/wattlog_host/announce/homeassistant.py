@@ -1,0 +1,172 @@
+"""What Home Assistant is told of meters and agents, so that it finds them (MQTT discovery).
+
+One retained message a device (Home Assistant 2024.11 and later), or one for each entity. The
+entities read the JSON of views.py. An energy register is of state class "total" without a reset:
+it counts for life, and whatever falls is no new cycle of it; a new meter is a new device.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from wattlog.channels import Channel, label
+from wattlog_host.announce import topics
+from wattlog_host.announce.views import field_of
+from wattlog_host.live import EdgeView, MeterView
+from wattlog_host.units import BY_ID
+
+EXPIRES_S = 300
+"""After so long without a reading a power is unknown, even if nobody could say that it is old."""
+
+
+class Entity(NamedTuple):
+    """One sensor of a device; field is its name in the JSON of the device."""
+
+    field: str
+    name: str
+    device_class: str | None
+    state_class: str | None
+    unit: str | None
+    is_diagnostic: bool = False
+    is_enabled: bool = True
+    expires_s: int | None = None
+    platform: str = "sensor"
+
+
+class Device(NamedTuple):
+    """What is announced together: topic of its JSON, who it is, when it can be believed."""
+
+    id: str
+    name: str
+    state_topic: str
+    availability: tuple[str, ...]
+    entities: tuple[Entity, ...]
+    about: tuple[tuple[str, str], ...] = ()
+
+
+# Unit of a channel: device class, state class, unit in the JSON.
+_BY_UNIT = {
+    "Wh": ("energy", "total", "kWh"),
+    "W": ("power", "measurement", "W"),
+    "V": ("voltage", "measurement", "V"),
+    "A": ("current", "measurement", "A"),
+    "Hz": ("frequency", "measurement", "Hz"),
+    "°": (None, "measurement", "°"),
+}
+# Of use to few: there, but switched off until somebody wants them.
+_SELDOM = ("°",)
+_SELDOM_KEYS = ("power_abs_w", "power_avg_w")
+
+AGENT_ENTITIES = (
+    Entity("rssi_dbm", "Wi-Fi signal", "signal_strength", "measurement", "dBm", True),
+    Entity("log_fill_percent", "Log fill", None, "measurement", "%", True),
+    Entity("frames", "Frames", None, "total_increasing", None, True, False),
+    Entity("frames_dropped", "Frames dropped", None, "total_increasing", None, True, False),
+    Entity("frames_held_back", "Frames held back", None, "total_increasing", None, True, False),
+    Entity("uptime_s", "Uptime", "duration", "measurement", "s", True, False),
+    Entity("heap_free_bytes", "Free heap", "data_size", "measurement", "B", True, False),
+)
+_CONNECTED = Entity(
+    "connected", "Connection", "connectivity", None, None, True, True, None, "binary_sensor"
+)
+
+
+def device_of_meter(view: MeterView) -> Device:
+    """Return a meter with the channels that it sends."""
+    latest = view.latest
+    channels = [BY_ID[number] for number in sorted(latest.values) if number in BY_ID]
+    return Device(
+        id=f"wattlog_{latest.server_id.hex()}",
+        name=f"Meter {latest.label}",
+        state_topic=topics.meter(latest.server_id),
+        availability=(topics.HOST, topics.meter_availability(latest.server_id)),
+        entities=tuple(_entity(channel) for channel in channels),
+        about=(("sn", latest.label), ("via_device", _agent_id(latest.edge))),
+    )
+
+
+def device_of_agent(edge: EdgeView) -> Device:
+    """Return an agent with what it tells about itself."""
+    status = edge.status
+    about: list[tuple[str, str]] = []
+    if status is not None and status.version:
+        about.append(("sw", status.version))
+    if status is not None and status.platform:
+        about.append(("mdl", status.platform))
+    return Device(
+        id=_agent_id(edge.name),
+        name=f"Agent {edge.name}",
+        state_topic=topics.agent(edge.name),
+        availability=(topics.HOST, topics.agent_availability(edge.name)),
+        entities=(*AGENT_ENTITIES, _CONNECTED),
+        about=tuple(about),
+    )
+
+
+def messages(
+    device: Device, prefix: str, version: str, *, is_by_entity: bool
+) -> Iterable[tuple[str, bytes]]:
+    """Yield (topic, payload) of the retained messages that announce a device."""
+    components = {entity.field: _component(device, entity) for entity in device.entities}
+    shared = {
+        "dev": {"ids": [device.id], "name": device.name, "mf": "wattlog", **dict(device.about)},
+        "o": {"name": "wattlog", "sw": version},
+    }
+    if not is_by_entity:
+        content = {**shared, "cmps": components}
+        yield f"{prefix}/device/{device.id}/config", _packed(content)
+        return
+    for field, component in components.items():
+        platform = component.pop("p")
+        topic = f"{prefix}/{platform}/{device.id}/{field}/config"
+        yield topic, _packed({**shared, **component})
+
+
+def _component(device: Device, entity: Entity) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "p": entity.platform,
+        "uniq_id": f"{device.id}_{entity.field}",
+        "obj_id": f"{device.id}_{entity.field}",
+        "name": entity.name,
+        "dev_cla": entity.device_class,
+        "stat_cla": entity.state_class,
+        "unit_of_meas": entity.unit,
+        "exp_aft": entity.expires_s,
+        "ent_cat": "diagnostic" if entity.is_diagnostic else None,
+        "en": None if entity.is_enabled else False,
+    }
+    available = device.availability
+    if entity.platform == "binary_sensor":
+        # Whether it is connected is just what the last topic says.
+        found |= {"stat_t": available[-1], "pl_on": "online", "pl_off": "offline"}
+        available = available[:-1]
+    else:
+        # What is not in the JSON is unknown, and no 0.
+        found |= {
+            "stat_t": device.state_topic,
+            "val_tpl": f"{{{{ value_json.{entity.field} | default(none) }}}}",
+        }
+    found |= {"avty": [{"t": topic} for topic in available], "avty_mode": "all"}
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _entity(channel: Channel) -> Entity:
+    device_class, state_class, unit = _BY_UNIT[channel.unit]
+    return Entity(
+        field_of(channel.key),
+        label(channel),
+        device_class,
+        state_class,
+        unit,
+        is_diagnostic=channel.unit in _SELDOM,
+        is_enabled=channel.unit not in _SELDOM and channel.key not in _SELDOM_KEYS,
+        expires_s=None if channel.unit == "Wh" else EXPIRES_S,
+    )
+
+
+def _agent_id(edge: str) -> str:
+    return f"wattlog_agent_{edge}"
+
+
+def _packed(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,73 @@
+"""Says over MQTT what there is to say, for as long as the host runs."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from wattlog_host.announce import topics
+from wattlog_host.announce.announcer import Announcer, Message
+from wattlog_host.live import LiveView
+
+LOOK_S = 1.0
+JITTER_S_MAX = 10.0
+"""Home Assistant hears from all that it knows when it starts; not all have to speak at once."""
+
+
+class Link(Protocol):
+    """What is needed of the link to the broker."""
+
+    async def publish(self, topic: str, payload: bytes, *, is_kept: bool = False) -> bool:
+        """Send if connected; tell whether it was handed to the network."""
+
+
+class Announcements:
+    """Runs an announcer."""
+
+    def __init__(
+        self,
+        announcer: Announcer,
+        prefix: str,
+        view: LiveView,
+        clock_ms: Callable[[], int],
+        chance: Callable[[], float],
+    ) -> None:
+        """Take what decides, Home Assistant's prefix, the present, the clock, a number below 1."""
+        self.birth_topic = f"{prefix}/status"
+        self._announcer = announcer
+        self._view = view
+        self._clock_ms = clock_ms
+        self._chance = chance
+        self._again_ms: int | None = None
+
+    def on_connect(self) -> None:
+        """Note a new connection: the broker may have lost what it kept."""
+        self._announcer.forget()
+
+    def on_birth(self, payload: bytes) -> None:
+        """Take what Home Assistant says of itself."""
+        if payload == topics.ONLINE:
+            self._again_ms = self._clock_ms() + int(1000 * JITTER_S_MAX * self._chance())
+
+    async def run(self, link: Link) -> None:
+        """Publish what is due, again and again, until cancelled."""
+        while True:
+            await self.look(link)
+            await asyncio.sleep(LOOK_S)
+
+    async def look(self, link: Link) -> None:
+        """Publish what is due now."""
+        now_ms = self._clock_ms()
+        if self._again_ms is not None and now_ms >= self._again_ms:
+            self._again_ms = None
+            self._announcer.forget_devices()
+        for message in self._announcer.due(self._view, now_ms):
+            if not await link.publish(message.topic, message.payload, is_kept=message.is_kept):
+                break
+            self._announcer.told(message)
+
+    async def say_goodbye(self, link: Link) -> None:
+        """Say that the host goes; where it just vanishes, its last will does."""
+        await link.publish(topics.HOST, topics.OFFLINE, is_kept=True)
+
+
+LAST_WILL = Message(topics.HOST, topics.OFFLINE)

@@ -1,0 +1,175 @@
+"""/metrics: the present for Prometheus, in base units; energy in joules, and in Wh beside it.
+
+A meter whose reading is no news has no series: a value that stands still would look alive.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+from starlette.requests import Request
+from starlette.responses import Response
+
+from wattlog.channels import COUNTER
+from wattlog_host.announce.views import log_fill_percent
+from wattlog_host.live import EdgeView, LiveView, MeterView
+from wattlog_host.snapshot import counters_of
+from wattlog_host.units import BY_ID
+
+# Unit of a channel: the metrics' suffixes, and what they are of one unit.
+_SUFFIXES = {
+    "Wh": (("joules", 3_600), ("watthours", 1)),
+    "W": (("watts", 1),),
+    "V": (("volts", 1),),
+    "A": (("amperes", 1),),
+    "Hz": (("hertz", 1),),
+}
+_LABELS = ("phase", "tariff")
+_LABEL_WORD = re.compile(r"l[1-3]|t[0-9]")
+
+
+def metrics(
+    view: LiveView, clock_ms: Callable[[], int]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return what answers /metrics."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Present(view, clock_ms))
+
+    async def answer(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), media_type=content_type)
+
+    return answer
+
+
+class _Present(Collector):
+    """Reads the view when somebody asks."""
+
+    def __init__(self, view: LiveView, clock_ms: Callable[[], int]) -> None:
+        self._view = view
+        self._clock_ms = clock_ms
+
+    def describe(self) -> list[Metric]:
+        """Return none: what there is depends on the meters."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families."""
+        now_ms = self._clock_ms()
+        fresh = [
+            one for one in self._view.meters.values() if one.age_ms(now_ms) <= one.stale_after_ms()
+        ]
+        yield from _readings(fresh)
+        yield from _meters(self._view.meters.values(), now_ms)
+        yield from _agents(self._view.edges.values())
+        yield from _host(self._view)
+
+
+def _readings(meters: list[MeterView]) -> Iterator[Metric]:
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for meter in meters:
+        for number, value in meter.latest.values.items():
+            channel = BY_ID.get(number)
+            if channel is None:
+                continue
+            words = channel.key.split("_")[:-1]
+            labels = [meter.latest.label, *_labels(words)]
+            what = "_".join(word for word in words if not _LABEL_WORD.fullmatch(word))
+            what = f"energy_{what}" if channel.unit == "Wh" else what
+            for suffix, factor in _SUFFIXES.get(channel.unit, ()):
+                name = f"wattlog_{what}_{suffix}"
+                if name not in families:
+                    make = CounterMetricFamily if channel.kind == COUNTER else GaugeMetricFamily
+                    about = f"{what.replace('_', ' ').capitalize()} in {suffix}, newest reading."
+                    families[name] = make(name, about, labels=("meter", *_LABELS))
+                families[name].add_metric(labels, value * factor / 10**channel.decimals)
+    for name in sorted(families):
+        yield families[name]
+
+
+def _labels(words: list[str]) -> tuple[str, str]:
+    """Return phase and tariff of a channel's key, empty where it is of all of them."""
+    phases = [word for word in words if word.startswith("l") and _LABEL_WORD.fullmatch(word)]
+    tariffs = [word[1:] for word in words if word.startswith("t") and _LABEL_WORD.fullmatch(word)]
+    return "".join(phases), "".join(tariffs)
+
+
+def _meters(meters: Iterable[MeterView], now_ms: int) -> Iterator[Metric]:
+    at = _gauge("wattlog_last_reading_timestamp_seconds", "When it was taken.", "meter")
+    up = _gauge("wattlog_meter_up", "Whether its newest reading is news.", "meter")
+    for meter in meters:
+        label = [meter.latest.label]
+        at.add_metric(label, meter.latest.time_ms / 1000)
+        up.add_metric(label, int(meter.age_ms(now_ms) <= meter.stale_after_ms()))
+    yield from (at, up)
+
+
+def _agents(edges: Iterable[EdgeView]) -> Iterator[Metric]:
+    up = _gauge("wattlog_agent_up", "Whether it is connected.", "agent")
+    used = _gauge("wattlog_log_used_ratio", "How full its log is.", "agent")
+    rssi = _gauge("wattlog_wifi_signal_dbm", "What it hears of its Wi-Fi.", "agent")
+    frames = _count(
+        "wattlog_frames", "SML frames by what became of them.", "agent", "port", "result"
+    )
+    for edge in edges:
+        up.add_metric([edge.name], int(edge.state == "online"))
+        status = edge.status
+        if status is None:
+            continue
+        percent = log_fill_percent(status.log.counts)
+        if percent is not None:
+            used.add_metric([edge.name], percent / 100)
+        if status.board is not None and status.board.rssi_dbm is not None:
+            rssi.add_metric([edge.name], status.board.rssi_dbm)
+        for port in status.meters:
+            results = {"ok": port.frames, **(port.drops or {}), **(port.quarantine or {})}
+            for result, number in results.items():
+                if number is not None:
+                    frames.add_metric([edge.name, port.port, result], number)
+    yield from (up, used, rssi, frames)
+
+
+def _host(view: LiveView) -> Iterator[Metric]:
+    host = view.host
+    built = _gauge("wattlog_build_info", "The version.", "version")
+    built.add_metric([host.version], 1)
+    yield built
+    yield GaugeMetricFamily(
+        "wattlog_start_time_seconds", "When the host started.", host.started_ms / 1000
+    )
+    yield GaugeMetricFamily(
+        "wattlog_broker_connected", "Whether the host is.", int(host.broker_trouble is None)
+    )
+    yield GaugeMetricFamily(
+        "wattlog_store_ok", "Whether the database works.", int(host.store_trouble is None)
+    )
+    yield GaugeMetricFamily(
+        "wattlog_database_size_bytes", "What the database takes.", host.database_bytes
+    )
+    if host.backups is not None and host.backups.newest_ms is not None:
+        yield GaugeMetricFamily(
+            "wattlog_backup_timestamp_seconds", "The newest one.", host.backups.newest_ms / 1000
+        )
+    yield CounterMetricFamily("wattlog_gap_records", "Lost for good.", view.losses.records)
+    for name, counted in counters_of(view).items():
+        if isinstance(counted, int):
+            yield CounterMetricFamily(f"wattlog_{name}", f"{_words(name)} ever.", counted)
+            continue
+        by_reason = _count(f"wattlog_{name}", f"{_words(name)}, by reason.", "reason")
+        for reason, number in counted.items():
+            by_reason.add_metric([reason], number)
+        yield by_reason
+
+
+def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, about, labels=labels)
+
+
+def _count(name: str, about: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(name, about, labels=labels)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()

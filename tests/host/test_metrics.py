@@ -1,0 +1,129 @@
+"""/metrics as Prometheus reads it."""
+
+import asyncio
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+
+from wattlog_host.live import HostView, LiveView
+from wattlog_host.status import decode_status
+from wattlog_host.store.records import Latest
+from wattlog_host.web.metrics import metrics
+
+NOW_MS = 1_795_000_000_000
+IMPORT, IMPORT_T1, POWER, POWER_L1, VOLTAGE_L2, ANGLE = 1, 2, 10, 11, 22, 51
+VALUES = {
+    IMPORT: 1_234_567_890_000,
+    IMPORT_T1: 100_000,
+    POWER: -250_500,
+    POWER_L1: 1000,
+    VOLTAGE_L2: 230_125,
+    ANGLE: 120_000,
+}
+OPEN_METRICS = b"application/openmetrics-text; version=1.0.0"
+
+
+@pytest.fixture
+def view(wire):
+    made = LiveView(HostView("0.9", NOW_MS), {("readings", ""): 7, ("rejected", "crc"): 2})
+    status = wire.status(
+        meters=[wire.meter_status()],
+        log={"bytes": 250, "bytes_max": 1000},
+        board={"rssi_dbm": -61},
+    )
+    made.on_status(decode_status(status), NOW_MS)
+    made.on_latest([Latest(wire.meter, "1 ISK", "cellar", NOW_MS, "sync", VALUES, 17, 0)], NOW_MS)
+    return made
+
+
+def ask(view, now_ms=NOW_MS, accept=b"text/plain"):
+    request = Request({"type": "http", "headers": [(b"accept", accept)]})
+    answer = asyncio.run(metrics(view, lambda: now_ms)(request))
+    return answer.headers["content-type"], answer.body.decode()
+
+
+def samples(view, now_ms=NOW_MS):
+    """(name, labels): value of all samples."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(ask(view, now_ms)[1])
+        for sample in family.samples
+    }
+
+
+def of_meter(name, phase="", tariff=""):
+    return name, (("meter", "1 ISK"), ("phase", phase), ("tariff", tariff))
+
+
+def test_readings_are_in_base_units_with_phase_and_tariff(view):
+    found = samples(view)
+    assert found[of_meter("wattlog_energy_import_joules_total")] == 12_345_678.9 * 3600
+    assert found[of_meter("wattlog_energy_import_watthours_total")] == 12_345_678.9
+    assert found[of_meter("wattlog_energy_import_joules_total", tariff="1")] == 3600
+    assert found[of_meter("wattlog_power_watts")] == -250.5
+    assert found[of_meter("wattlog_power_watts", phase="l1")] == 1
+    assert found[of_meter("wattlog_voltage_volts", phase="l2")] == 230.125
+    assert not [name for name, _ in found if "angle" in name]
+
+
+def test_what_the_host_counts_is_there(view):
+    found = samples(view)
+    agent = ("agent", "cellar")
+    port = ("port", "/dev/ttyUSB0")
+    assert found["wattlog_build_info", (("version", "0.9"),)] == 1
+    assert found["wattlog_readings_total", ()] == 7
+    assert found["wattlog_rejected_total", (("reason", "crc"),)] == 2
+    assert found["wattlog_gap_records_total", ()] == 0
+    assert found["wattlog_agent_up", (agent,)] == 1
+    assert found["wattlog_log_used_ratio", (agent,)] == 0.25
+    assert found["wattlog_wifi_signal_dbm", (agent,)] == -61
+    assert found["wattlog_frames_total", (agent, port, ("result", "ok"))] == 5
+    assert found["wattlog_frames_total", (agent, port, ("result", "crc"))] == 2
+    assert found["wattlog_broker_connected", ()] == 0
+    assert found["wattlog_last_reading_timestamp_seconds", (("meter", "1 ISK"),)] == NOW_MS / 1000
+
+
+def test_a_reading_that_is_no_news_has_no_series(view):
+    found = samples(view, NOW_MS + 3_600_000)
+    assert not [name for name, _ in found if name.startswith(("wattlog_energy", "wattlog_power"))]
+    assert found["wattlog_meter_up", (("meter", "1 ISK"),)] == 0
+    assert samples(view)["wattlog_meter_up", (("meter", "1 ISK"),)] == 1
+
+
+def test_what_is_unknown_has_no_sample(wire):
+    view = LiveView(HostView("1", NOW_MS), {})
+    view.on_status(decode_status(wire.status()), NOW_MS)
+    names = {name for name, _ in samples(view)}
+    assert "wattlog_agent_up" in names
+    assert not names & {
+        "wattlog_log_used_ratio",
+        "wattlog_wifi_signal_dbm",
+        "wattlog_frames_total",
+    }
+    assert "wattlog_backup_timestamp_seconds" not in names
+
+
+def test_names_and_labels_keep_prometheus_rules(view):
+    for family in text_string_to_metric_families(ask(view)[1]):
+        assert family.documentation, family.name
+        for sample in family.samples:
+            assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
+        # A label that is a value would be a series for each reading.
+        assert set().union(*(sample.labels for sample in family.samples)) <= {
+            "meter", "phase", "tariff", "agent", "port", "result", "reason", "version",
+        }  # fmt: skip
+
+
+def test_the_form_is_what_was_asked_for(view):
+    assert ask(view)[0].startswith("text/plain")
+    kind, body = ask(view, accept=OPEN_METRICS)
+    assert kind.startswith("application/openmetrics-text")
+    assert body.endswith("# EOF\n")
+
+
+def test_the_running_host_has_it(make_host):
+    host = make_host()
+    host.start()
+    status, body = host.get("/metrics")
+    assert status == 200 and "\nwattlog_build_info{" in body
