@@ -385,6 +385,7 @@ host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
                                      wattlog_host.history.figures wattlog_host.history.gauge
                                      wattlog_host.history.house wattlog_host.history.tariff
                                      wattlog_host.history.zone wattlog_host.units
+                                     wattlog_host.web.languages
 host/wattlog_host/web/times.py  wattlog_host.history.zone
 
 host/wattlog_host/dess/__init__.py
