@@ -144,7 +144,7 @@ def test_the_page_of_the_wheel_names_no_other_server(wheel):
     for name in files.namelist():
         if not name.startswith("wattlog_host/web/") or name.startswith(VENDOR):
             continue
-        text = files.read(name).decode()
+        text = files.read(name).decode("latin-1")  # pictures, too
         # The name of SVG's own vocabulary is no address that anybody asks.
         text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert not re.search(r"https?://", text), name

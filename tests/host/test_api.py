@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 
@@ -16,11 +17,13 @@ from api_world import (
     MINUTE_MS,
     NOW,
     START,
+    TARIFFS,
     ApiWorld,
     local,
     steady,
 )
 from memory_history import IMPORT, POWER, WH, W, truth
+from wattlog_host.history.tariff import Window
 from wattlog_host.web.questions import PRESETS
 
 # --- energy ----------------------------------------------------------------------------------
@@ -334,6 +337,23 @@ def test_a_period_of_which_much_is_not_known_is_not_compared(world):
     gone = ApiWorld({1: rows[: -10 * 30]}, NOW).json("/api/summary")["periods"]
     assert gone["today"]["difference_kwh"] is None and gone["last_7d"]["difference_kwh"] is None
     assert gone["total"]["difference_kwh"] is not None
+
+
+def test_the_page_says_which_price_is_in_effect(world):
+    text = world.get("/", lang="en").text
+    assert (
+        "Price since 1 Nov 2026: 40.00 ct/kWh and €182.50 a year; for what is sent 8.00 ct/kWh. "
+        "22:00–06:00: 20.00 ct/kWh.</p>"
+    ) in text
+    work = Window(frozenset(range(5)), 6 * 4, 22 * 4, Decimal("41.5"))
+    dear = replace(TARIFFS[1], windows=(work,))
+    swiss = ApiWorld({}, NOW, tariffs=(TARIFFS[0], dear), currency="CHF")
+    text = swiss.get("/", lang="de").text
+    assert "und 182,50\u00a0CHF im Jahr" in text
+    assert "06:00–22:00 (Mo, Di, Mi, Do, Fr): 41,50 ct/kWh.</p>" in text
+    assert 'id="tariff"' not in ApiWorld({}, NOW, tariffs=()).get("/").text
+    # One that is still to come is not in effect.
+    assert 'id="tariff"' not in ApiWorld({}, local("2025-12-31T23:59")).get("/").text
 
 
 def test_days_as_csv_are_the_days(world, pair):

@@ -419,11 +419,12 @@ host/wattlog_host/web/questions.py  wattlog_host.history.answers wattlog_host.hi
                                      wattlog_host.units wattlog_host.web.asking
                                      wattlog_host.web.schemas wattlog_host.web.shapes
 host/wattlog_host/web/schemas.py
-host/wattlog_host/web/shapes.py  wattlog.channels wattlog_host.history.answers
-                                     wattlog_host.history.columns wattlog_host.history.energy
-                                     wattlog_host.history.figures wattlog_host.history.gauge
-                                     wattlog_host.history.house wattlog_host.history.tariff
-                                     wattlog_host.history.zone wattlog_host.units
+host/wattlog_host/web/shapes.py    wattlog.channels wattlog_host.history.answers
+                                   wattlog_host.history.columns wattlog_host.history.energy
+                                   wattlog_host.history.figures wattlog_host.history.gauge
+                                   wattlog_host.history.house wattlog_host.history.tariff
+                                   wattlog_host.history.zone wattlog_host.units
+                                   wattlog_host.web.languages
 host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
                                      wattlog_host.history.answers wattlog_host.history.zone
                                      wattlog_host.house wattlog_host.picture

@@ -16,6 +16,10 @@ QUARTER_MS = 900_000
 DAY_MS = 86_400_000
 CURRENCY = "EUR"
 IMPORT_EUR, EXPORT_EUR, STANDING_EUR_DAY = 0.3102, 0.08, 120 / 365
+TARIFF = {
+    "valid_from": "2025-09-01", "valid_to": None, "is_in_effect": True, "import_ct_per_kwh": 31.02,
+    "export_ct_per_kwh": 8.0, "standing_per_year": 120.0, "windows": [], "currency": CURRENCY,
+}  # fmt: skip
 
 
 def at(text: str) -> int:

@@ -41,6 +41,7 @@ class StandIn:
     """
 
     local = staticmethod(house.local)
+    tariff = staticmethod(lambda: house.TARIFF)
 
     def __init__(self, meters=None):
         self.meters = dict(list(METERS.items())[:1]) if meters is None else meters

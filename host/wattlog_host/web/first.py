@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from wattlog_host.history.answers import Answers, Span, Unanswerable
 from wattlog_host.store.records import StoreError
@@ -25,6 +26,13 @@ class FirstNumbers:
     def local(self, time_ms: int) -> datetime:
         """Return this moment by the clock of the house."""
         return self._house.zone.local(time_ms)
+
+    def tariff(self) -> dict[str, Any] | None:
+        """Return the tariff in effect, as of /api/tariffs, and its currency; None without."""
+        house = self._house
+        found = shapes.tariffs(house.tariffs, house.currency, house.zone, self._clock_ms())
+        now = [one for one in found["tariffs"] if one["is_in_effect"]]
+        return {**now[0], "currency": house.currency} if now else None
 
     async def figures(self, days: int) -> Figures:
         """Return the summary and the last so many days, newest first; the page comes anyway."""

@@ -7,7 +7,7 @@ format.js writes numbers and dates the same way.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
@@ -30,6 +30,8 @@ DOUBTS = {
     "jumps": "state.doubt.jumps",
     "id": "state.doubt.id",
 }
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _FOLDER = Path(__file__).parent / "static/lang"
 _MARKS = {"en": (",", "."), "de": (".", ",")}
@@ -211,6 +213,19 @@ class Speech:
         weekday = self._words["weekdays"].split()[day.weekday()]
         month = self._words["months"].split()[day.month - 1]
         return self._words["format.day"].format(weekday=weekday, day=day.day, month=month)
+
+    def date(self, iso: str) -> str:
+        """Return a day, "2026-11-27", as "27 Nov 2026"."""
+        day = date.fromisoformat(iso)
+        month = self._words["months"].split()[day.month - 1]
+        return self._words["format.date"].format(day=day.day, month=month, year=day.year)
+
+    def weekdays(self, names: Sequence[str]) -> str:
+        """Return weekdays, "mon" to "sun", as " (Mon, Tue)"; nothing for all of them."""
+        if len(names) == len(WEEKDAYS):
+            return ""
+        words = dict(zip(WEEKDAYS, self._words["weekdays"].split(), strict=True))
+        return f" ({', '.join(words[name] for name in names)})"
 
     def clock(self, time_ms: int | None) -> str:
         """Return the time of day with seconds."""

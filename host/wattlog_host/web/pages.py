@@ -54,6 +54,9 @@ class Past(Protocol):
     def local(self, time_ms: int) -> datetime:
         """Return this moment by the clock of the house."""
 
+    def tariff(self) -> dict[str, Any] | None:
+        """Return the tariff in effect, as of /api/tariffs, and its currency; None without."""
+
     async def figures(self, days: int) -> Figures:
         """Return the summary and the last so many days; NO_FIGURES where there is nothing."""
 
@@ -117,6 +120,7 @@ def page_routes(
             days=[{**row, "day": date.fromisoformat(row["date"])} for row in figures.days],
             periods=PERIODS,
             complete=COMPLETE,
+            tariff=past.tariff(),
             rolling=ROLLING,
         )
 

@@ -22,6 +22,7 @@ from wattlog_host.history.house import Member
 from wattlog_host.history.tariff import CT_PER_EUR, Tariffs, Window
 from wattlog_host.history.zone import Zone
 from wattlog_host.units import BY_ID, BY_KEY
+from wattlog_host.web.languages import WEEKDAYS
 
 MONEY_PLACES = 6
 MEAN_PLACES = {"W": 1}
@@ -30,7 +31,6 @@ COVERAGE_PLACES = 4
 WH = 10**5
 KWH = 10**8
 DERIVED = b"\xff" * 5
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def kwh(units: float | None) -> float | None:
@@ -387,7 +387,7 @@ def _window(window: Window) -> dict[str, Any]:
     return {
         "from": _clock(window.start),
         "to": _clock(window.end),
-        "days": [_DAYS[day] for day in sorted(window.days)],
+        "days": [WEEKDAYS[day] for day in sorted(window.days)],
         "import_ct_per_kwh": float(window.import_ct_per_kwh),
     }
 

@@ -3,7 +3,7 @@
 
 import { drawBars, drawLevels } from "./bars.js";
 import { DAY_MS, number, parts, shortDay, shortMonth, zoneName } from "./format.js";
-import { LOOKS, POWER, traceOf } from "./quantities.js";
+import { LOOKS, POWER, isOut, traceOf } from "./quantities.js";
 
 const LEFT_PX = 66;
 const LEFT_PX_NARROW = 52;
@@ -162,10 +162,8 @@ export class Chart {
   shown() {
     const { quantity, traces } = this;
     const lines = quantity.lines.flatMap((_, index) => {
-      const isShown = traces[traceOf(quantity, index)] !== false;
-      // Where a line has a switch of its own, its band goes with it.
-      const hasBand = traces.band && (isShown || quantity.lines.length === 1);
-      return [hasBand, hasBand, isShown];
+      const hasBand = traces.band && !isOut(quantity, index, traces);
+      return [hasBand, hasBand, traces[traceOf(quantity, index)] !== false];
     });
     return [...lines, traces.average, traces.meter];
   }

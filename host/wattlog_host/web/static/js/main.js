@@ -11,7 +11,7 @@ import { rememberLanguage, t } from "./i18n.js";
 import { listenToChartKeys, listenToKeys } from "./keys.js";
 import { Now } from "./now.js";
 import { Periods, showStats } from "./numbers.js";
-import { LOOKS, POWER, isOfPower, nameOf, offered, traceOf } from "./quantities.js";
+import { LOOKS, POWER, isOfPower, isOut, nameOf, offered } from "./quantities.js";
 import { QUICK_MS, Range } from "./range.js";
 import { Readout, nearest } from "./readout.js";
 import { Shown } from "./shown.js";
@@ -76,6 +76,7 @@ function changed() {
 }
 
 async function load() {
+  const { era } = shown;
   const isFirst = shown.loaded === null;
   $("chart").setAttribute("aria-busy", "true");
   $("chart-skeleton").hidden = !isFirst;
@@ -87,6 +88,7 @@ async function load() {
     message(shown.isEmpty ? t("chart.empty") : null, shown.isEmpty ? "chart.newest" : "chart.retry");
     numbers();
   } catch (err) {
+    if (era !== shown.era) return;
     // Numbers of another time must not stand below this one's name.
     shown.clear();
     showStats({ stats: {} }, null);
@@ -101,7 +103,7 @@ async function load() {
 // The numbers of what is shown.
 function numbers() {
   const { quantity } = shown;
-  const lines = quantity.lines.flatMap((_, index) => (traces[traceOf(quantity, index)] === false && quantity.lines.length > 1
+  const lines = quantity.lines.flatMap((_, index) => (isOut(quantity, index, traces)
     ? [] : [{ name: nameOf(quantity, index), ...shown.extremes(index) }]));
   showStats(shown.stats, shown.usualKwh, isOfPower(quantity) ? null : { ...quantity, lines });
 }
@@ -187,14 +189,14 @@ function offerQuantities() {
   const chosen = meterChosen.id ? meters.filter((one) => one.server_id === meterChosen.id) : meters;
   const quantities = offered(chosen);
   const wanted = remembered("quantity", POWER.name);
-  shown.quantity = quantities.find((one) => one.name === wanted) ?? quantities[0] ?? POWER;
+  const quantity = quantities.find((one) => one.name === wanted) ?? POWER;
+  shown.setQuantity(quantity);
   $("quantity-label").hidden = quantities.length < 2;
   $("quantity").replaceChildren(...quantities.map((one) => new Option(t(`quantity.${one.name}`), one.name)));
-  $("quantity").value = shown.quantity.name;
-  const { quantity } = shown;
+  $("quantity").value = quantity.name;
   const isAlone = quantity.lines.length === 1;
   document.querySelector("[data-trace=power]").hidden = !isAlone;
-  setText($("trace-power"), isOfPower(quantity) ? t("trace.power") : t(`quantity.${quantity.name}`));
+  setText($("trace-power"), t(`quantity.${quantity.name}`));
   // Registers of several meters have no sum that any of them shows.
   document.querySelector("[data-trace=meter]").hidden = !isOneMeter();
   chart.setTrace("meter", traces.meter && isOneMeter());
@@ -211,7 +213,6 @@ function offerQuantities() {
 $("quantity").addEventListener("change", () => {
   remember("quantity", $("quantity").value);
   offerQuantities();
-  shown.clear();
   changed();
 });
 
@@ -272,7 +273,6 @@ function chooseMeter(id) {
   remember("meter", id);
   if (now.view) now.render();
   offerQuantities();
-  shown.clear();
   changed();
   periods.load();
   days.load();

@@ -54,3 +54,6 @@ export const nameOf = (quantity, index) => (quantity.lines.length > 1 ? quantity
 
 // The switch of a line: where there is but one, that of the quantity.
 export const traceOf = (quantity, index) => (quantity.lines.length > 1 ? quantity.lines[index][0] : "power");
+
+// Whether one of several lines is switched off: it is neither drawn nor said, nor in any number.
+export const isOut = (quantity, index, traces) => quantity.lines.length > 1 && traces[traceOf(quantity, index)] === false;

@@ -3,7 +3,7 @@
 import { $, el } from "./dom.js";
 import { bucket, isNumber, kwh, money, moment, number, parts, percent } from "./format.js";
 import { t } from "./i18n.js";
-import { LOOKS, nameOf, traceOf } from "./quantities.js";
+import { LOOKS, isOut, nameOf } from "./quantities.js";
 
 const BETWEEN = "–";
 
@@ -58,15 +58,14 @@ export class Readout {
     const { rows, isRaw, quantity } = this.shown;
     const { unit, places } = quantity;
     return rows.lines.flatMap((line, place) => {
-      const isAlone = rows.lines.length === 1;
-      if (!isAlone && this.traces[traceOf(quantity, place)] === false) return [];
+      if (isOut(quantity, place, this.traces)) return [];
       const [colour, name] = [LOOKS[place].colour, nameOf(quantity, place)];
       const mean = index === null ? null : line.mean[index];
       if (!isNumber(mean)) return [[colour, name, t("chart.no_reading")]];
       const low = line.min[index];
       const band = `${number(low, places)} ${BETWEEN} ${number(line.max[index], places)}`;
       if (isRaw || !isNumber(low)) return [[colour, name, `${number(mean, places)} ${unit}`]];
-      if (isAlone) return [[colour, name, `${number(mean, places)} ${unit}`], ["band", "", `${band} ${unit}`]];
+      if (rows.lines.length === 1) return [[colour, name, `${number(mean, places)} ${unit}`], ["band", "", `${band} ${unit}`]];
       return [[colour, name, `${number(mean, places)} ${unit} (${band})`]];
     });
   }

@@ -23,11 +23,17 @@ const COLUMNS = ["min", "mean", "max", "covered"];
 export class Shown {
   constructor(range) {
     this.range = range;
-    this.quantity = POWER;
+    this.setQuantity(POWER);
+  }
+
+  setQuantity(quantity) {
+    this.quantity = quantity;
     this.clear();
   }
 
   clear() {
+    // What was asked for before, and comes later, is of another quantity or meter.
+    this.era = {};
     this.rows = { t: [], lines: this.quantity.lines.map(emptyLine) };
     this.step_ms = 0;
     this.isRaw = true;
@@ -44,7 +50,7 @@ export class Shown {
   // Load all of the time shown. True when it is there, null when a newer call took over; raises
   // Trouble.
   async load(width_px, wantsReading, isOneMeter) {
-    const { quantity, range: { start, end, span } } = this;
+    const { era, quantity, range: { start, end, span } } = this;
     const points = Math.round(Math.min(POINTS_MAX, Math.max(POINTS_MIN, POINTS_PER_PX * width_px)));
     // Single readings are of one meter, and of its power; all else has buckets.
     const isRaw = isOneMeter && isOfPower(quantity) && span <= RAW_MS_MAX;
@@ -56,7 +62,7 @@ export class Shown {
       ask("energy_summary", { start: start - DAY_MS, end }),
       wantsReading ? ask("readings", { start, end, points, channel: "import_wh" }, "register") : { t: [], last: [] },
     ]);
-    if (answers.some((answer) => answer === null) || quantity !== this.quantity) return null;
+    if (answers.includes(null) || era !== this.era) return null;
     const [readings, energy, stats, usual, register] = answers;
     this.isRaw = isRaw;
     this.per = per;
@@ -86,11 +92,11 @@ export class Shown {
     const wait = Math.min(Math.max(EXTEND_MS_MIN, this.step_ms / 2), EXTEND_MS_MAX);
     if (this.loaded === null || performance.now() - this.extendedAt < wait) return false;
     this.extendedAt = performance.now();
-    const { start, end, span } = this.range;
+    const { era, range: { start, end, span } } = this;
     if (this.isRaw) {
       const after = this.storedUntil ?? this.rows.t.at(-1) ?? start;
       const fresh = await ask("readings", { start, end, after }, "after");
-      if (fresh === null || fresh.length === 0) return false;
+      if (fresh === null || era !== this.era || fresh.length === 0) return false;
       this.append(fromReadings(fresh), after + 1);
       this.storedUntil = fresh.at(-1).t;
     } else {
@@ -99,8 +105,8 @@ export class Shown {
       const after = last === undefined ? start : last - this.step_ms / 2 - 1;
       const points = Math.ceil(span / this.step_ms);
       const fresh = await this.curves({ start, end, after, points }, "after ");
-      if (fresh === null || fresh.every((one) => one.t.length === 0)) return false;
-      if (fresh[0].step_s * 1000 !== this.step_ms || fresh.length !== this.rows.lines.length) return false;
+      if (fresh === null || era !== this.era || fresh.every((one) => one.t.length === 0)) return false;
+      if (fresh[0].step_s * 1000 !== this.step_ms) return false;
       this.append(fromBuckets(fresh), after);
     }
     return true;
