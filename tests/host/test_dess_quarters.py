@@ -171,9 +171,9 @@ def test_all_devices_together_and_what_each_has(connection):
         if at < 4:
             ledger.put(connection, [Delivery(other, one.time_ms, 0, BY_DEVICE, (row,), str(at))])
     first, second = quarters.sums(connection, T0_MS, T0_MS + 2 * QUARTER_MS)
-    assert first.tellers == {"production": 2, "charged": 1, "discharged": 1}
-    assert first.wh_e3 == {"production": 3_120_000, "charged": 300_000, "discharged": 0}
-    assert second.tellers["production"] == 1
+    assert first.tellers == (2, 1, 1)
+    assert first.wh_e3 == (3_120_000, 300_000, 0)
+    assert second.tellers[0] == 1
     members = quarters.members(connection)
     assert [(one.key, sorted(one.roles)) for one in members] == [
         ("S1", ["charged", "discharged", "production"]), ("S2", ["production"]),
