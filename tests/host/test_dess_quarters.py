@@ -104,17 +104,9 @@ def delivery(at_ms, total, power, origin=BY_DEVICE):
     return Delivery(DEVICE, at_ms, at_ms + 1000, origin, rows, str(at_ms), 0)
 
 
-@pytest.fixture
-def connection():
-    engine = sa.create_engine("sqlite://")
-    with engine.begin() as made:
-        tables.METADATA.create_all(made)
-        yield made
-    engine.dispose()
-
-
 def stored(connection):
-    return connection.execute(sa.select(tables.solar_quarter)).all()
+    quarter = tables.solar_quarter
+    return connection.execute(sa.select(quarter).order_by(quarter.c.start_ms)).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
