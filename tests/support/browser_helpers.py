@@ -47,9 +47,9 @@ _INK = """
 """
 
 
-def ink(page, plot, start=0.0, end=1.0):
-    """How many pixels of the plot's own colour are there, between two parts of its width."""
-    return page.evaluate(_INK, [plot, COLOURS[plot], start, end])
+def ink(page, plot, start=0.0, end=1.0, colour=None):
+    """How many pixels of a colour, else the plot's own, are between two parts of its width."""
+    return page.evaluate(_INK, [plot, colour or COLOURS[plot], start, end])
 
 
 def part(page, share):
