@@ -5,20 +5,22 @@ inverter: what a part of them did not tell would look like consumption, or hide 
 time is known goes with each answer.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
+from operator import add
 from typing import NamedTuple
 
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.powers import BATTERY_KEYS, SOLAR_KEYS, powers_of
-from wattlog_host.dess.quarters import QUARTER_MS, Member, Sums
+from wattlog_host.dess.quarters import QUARTER_MS, ROLES, Member, Sums
 from wattlog_host.history.answers import Answers
 from wattlog_host.history.columns import Registers
 from wattlog_host.history.energy import points
 from wattlog_host.history.gauge import POWER_KEY, channel_of
-from wattlog_host.history.house import EXPORT, IMPORT
+from wattlog_host.history.house import EXPORT, IMPORT, NEVER_MS
 from wattlog_host.history.house import Member as MeterMember
 from wattlog_host.house import Energies, Flows, flows, total
 from wattlog_host.units import BY_KEY
@@ -44,18 +46,26 @@ class Solar:
         """Tell whether any device has this role."""
         return any(role in one.roles for one in self.members)
 
-    def is_whole(self, of: Sums) -> bool:
-        """Tell whether every device that was there has told all that it tells."""
-        return all(of.tellers[role] == self._expected(role, of.start_ms) for role in of.tellers)
-
-    def _expected(self, role: str, start_ms: int) -> int:
-        # One that is gone from the account was taken away after what it said last.
-        return sum(
-            role in one.roles
-            and one.first_ms <= start_ms
-            and (one.key in self.present or start_ms <= one.last_ms)
-            for one in self.members
+    def whole(self) -> Iterator[Sums]:
+        """Yield the quarters in which every device that was there has told all that it tells."""
+        changes = sorted(
+            {at_ms for one in self.members for at_ms in (one.first_ms, self._end(one))}
         )
+        wanted: dict[int, tuple[int, ...]] = {}
+        for one in self.sums:
+            era = bisect_right(changes, one.start_ms)
+            if era not in wanted:
+                wanted[era] = self._expected(one.start_ms)
+            if one.tellers == wanted[era]:
+                yield one
+
+    def _expected(self, start_ms: int) -> tuple[int, ...]:
+        there = [one for one in self.members if one.first_ms <= start_ms < self._end(one)]
+        return tuple(sum(role.name in one.roles for one in there) for role in ROLES)
+
+    def _end(self, member: Member) -> int:
+        # One that is gone from the account was taken away after what it said last.
+        return NEVER_MS if member.key in self.present else member.last_ms + 1
 
 
 class Row(NamedTuple):
@@ -68,11 +78,11 @@ class Row(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Known quarters that follow each other, and what the devices told there."""
+    """Known quarters that follow each other, and what the devices told there, by ROLES."""
 
     start_ms: int
     end_ms: int
-    wh_e3: Mapping[str, int]
+    wh_e3: tuple[int, ...]
 
 
 def rows(answers: Answers, solar: Solar, bounds: Sequence[int]) -> list[Row]:
@@ -80,9 +90,8 @@ def rows(answers: Answers, solar: Solar, bounds: Sequence[int]) -> list[Row]:
     meters = answers.chosen(None)
     known = [
         one
-        for one in solar.sums
+        for one in solar.whole()
         if bounds[0] <= one.start_ms < bounds[-1]
-        and solar.is_whole(one)
         and all(_is_read(meter, one.start_ms) for meter in meters)
     ]
     runs = _runs(known, frozenset(bounds))
@@ -121,8 +130,7 @@ def _runs(known: Iterable[Sums], bounds: frozenset[int]) -> list[_Run]:
         end_ms = one.start_ms + QUARTER_MS
         if out and out[-1].end_ms == one.start_ms and one.start_ms not in bounds:
             last = out.pop()
-            sums = {name: amount + one.wh_e3[name] for name, amount in last.wh_e3.items()}
-            out.append(_Run(last.start_ms, end_ms, sums))
+            out.append(_Run(last.start_ms, end_ms, tuple(map(add, last.wh_e3, one.wh_e3))))
         else:
             out.append(_Run(one.start_ms, end_ms, one.wh_e3))
     return out
@@ -155,14 +163,14 @@ def _energies(solar: Solar, run: _Run, read: Mapping[str, dict[int, int] | None]
         climb = read[energy]
         return None if climb is None else climb[run.end_ms] - climb[run.start_ms]
 
-    told = {name: E5_PER_WH_E3 * amount for name, amount in run.wh_e3.items()}
+    production, charged, discharged = (E5_PER_WH_E3 * amount for amount in run.wh_e3)
+    # A house without a battery puts nothing into it; one without panels is not asked about.
     return Energies(
-        told["production"] if solar.has("production") else None,
+        production if solar.has("production") else None,
         grid(IMPORT),
         grid(EXPORT),
-        # A house without a battery puts nothing into it.
-        told["charged"],
-        told["discharged"],
+        charged,
+        discharged,
     )
 
 

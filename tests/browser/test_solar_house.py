@@ -4,30 +4,10 @@ import re
 
 import pytest
 
-from browser_helpers import expect
+from browser_helpers import expect, ink
 from serving import serving
 from sunny_house import DAY_MS, SunnyHouse
 from wattlog_host.dess.transport import Limits
-
-_COUNT = """
-([plot, name]) => {
-  const wanted = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const canvas = document.querySelector(`#plot-${plot} canvas`);
-  const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-  const [r, g, b] = [1, 3, 5].map((index) => parseInt(wanted.slice(index, index + 2), 16));
-  let count = 0;
-  for (let index = 0; index < data.length; index += 4) {
-    const off = Math.abs(data[index] - r) + Math.abs(data[index + 1] - g) + Math.abs(data[index + 2] - b);
-    if (off < 24 && data[index + 3] > 200) count += 1;
-  }
-  return count;
-}
-"""
-
-
-def painted(page, plot, colour):
-    """How many pixels of a colour a plot has."""
-    return page.evaluate(_COUNT, [plot, colour])
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +34,11 @@ def drawn(page):
 def test_the_house_fits_and_is_kept_as_a_picture(visitor, host, screenshot, size, theme):
     page = visitor.open(host, "/house", size=size, theme=theme, wait=False)
     drawn(page)
-    assert painted(page, "production", "--sun") > 500
-    assert painted(page, "production", "--sent") > 500
-    assert painted(page, "production", "--power") > 100
-    assert painted(page, "consumption", "--mains") > 500
-    assert painted(page, "consumption", "--power") == 0  # the battery gives in the evening
+    assert ink(page, "production", colour="sun") > 500
+    assert ink(page, "production", colour="sent") > 500
+    assert ink(page, "production", colour="power") > 100
+    assert ink(page, "consumption", colour="mains") > 500
+    assert ink(page, "consumption", colour="power") == 0  # the battery gives in the evening
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
     screenshot(page, f"house-{size}-{theme}")
@@ -112,7 +92,7 @@ def test_bars_of_a_day_a_month_and_a_year(visitor, host):
     page.locator("#bars-earlier").click()
     expect(page.locator("#bars-label")).to_have_text("Mo 15. Juni 2026")
     expect(page.locator("#bars-rows tr")).to_have_count(24)
-    assert painted(page, "consumption", "--power") > 300
+    assert ink(page, "consumption", colour="power") > 300
     page.locator("[data-bars=month]").click()
     expect(page.locator("#bars-label")).to_have_text("Juni 2026")
     expect(page.locator("#bars-rows tr")).to_have_count(4)
@@ -143,7 +123,7 @@ def test_a_device_has_all_its_readings_and_their_history(
     told = sunny.dess.view.readings[sunny.dess.cloud.devices[0].sn]
     expect(page.locator("#sensors tr[data-channel]")).to_have_count(len(told))
     expect(page.locator("#diagnostics tr").first).to_be_hidden()
-    assert painted(page, "history", "--power") > 100
+    assert ink(page, "history", colour="power") > 100
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
     screenshot(page, f"device-{size}-{theme}")

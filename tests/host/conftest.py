@@ -22,6 +22,8 @@ from postgres import Server
 from toolbox import find_facts, require, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
+from wattlog_host.store.kinds import kind_of
+from wattlog_host.store.writer import Writer
 from wattlog_host.wire import pack_records
 
 # Only so that a failure ends: nothing is measured.
@@ -169,6 +171,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | sa.
     url = server.fresh()
     yield url
     server.drop(url)
+
+
+@pytest.fixture
+def connection(place: Path | sa.URL) -> Iterator[sa.Connection]:
+    """A transaction in a database with all tables, of each kind."""
+    Writer(place, "1", 0).let_go()
+    engine = kind_of(place).engine(place, True)
+    with engine.begin() as made:
+        yield made
+    engine.dispose()
 
 
 @pytest.fixture(name="wait_until")

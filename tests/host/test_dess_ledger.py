@@ -29,15 +29,6 @@ def delivery(*readings, at_ms=T0_MS, origin=BY_DEVICE, device=DEVICE, identity="
     return Delivery(device, at_ms, at_ms + 1000, origin, readings, identity, 7200)
 
 
-@pytest.fixture
-def connection(place):
-    Writer(place, "1", T0_MS).let_go()
-    engine = kind_of(place).engine(place, True)
-    with engine.begin() as made:
-        yield made
-    engine.dispose()
-
-
 def series(connection, key="solar_power", device="S1"):
     return ledger.series(connection, device, key, 0, 2**50)
 

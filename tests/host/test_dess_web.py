@@ -99,7 +99,11 @@ WRONG = (
     ("no channel", "/api/solar/history?device={sn}", 400),
     ("an unknown channel", "/api/solar/history?device={sn}&channel=no", 404),
     ("no time", "/api/solar/history?device={sn}&channel=solar_power&start=yesterday", 400),
-    ("a span of years", "/api/solar/history?device={sn}&channel=solar_power&start=0", 400),
+    (
+        "a span of years",
+        "/api/solar/history?device={sn}&channel=solar_power&start=2020-01-01",
+        400,
+    ),
 )
 
 

@@ -42,9 +42,7 @@ def meter(until_ms=T0 + DAY_MS, from_ms=T0, step_ms=MINUTE_MS):
 
 
 def sums(*starts, tellers=1, production=250_000, battery=0):
-    counts = {"production": tellers, "charged": tellers, "discharged": tellers}
-    amounts = {"production": production, "charged": battery, "discharged": 0}
-    return [Sums(at, counts, amounts) for at in starts]
+    return [Sums(at, 3 * (tellers,), (production, battery, 0)) for at in starts]
 
 
 ONE = Member("S1", ALL, T0, T0 + DAY_MS)
@@ -89,16 +87,14 @@ def test_only_what_all_have_told_counts(told, members, readings, known):
     present = frozenset(one.key for one in members if one.key != "gone")
     (row,) = hours(Solar(told, members, present), readings, 1)
     assert row.known_ms == known * QUARTER_MS
-    production = sum(one.wh_e3["production"] for one in told[:known]) * 100
+    production = sum(one.wh_e3[0] for one in told[:known]) * 100
     assert row.energies.production == (production if known else None)
     # The grid is counted in the same quarters, and in no others.
     assert row.energies.imported == (known * 150 * len(readings) * 10**5 if known else None)
 
 
 def test_a_house_without_a_battery_puts_nothing_into_one():
-    counts = {"production": 1, "charged": 0, "discharged": 0}
-    amounts = dict.fromkeys(counts, 0) | {"production": 1000}
-    told = [Sums(at, counts, amounts) for at in quarters_from(0, 4)]
+    told = [Sums(at, (1, 0, 0), (1000, 0, 0)) for at in quarters_from(0, 4)]
     member = Member("S1", frozenset(["production"]), T0, T0)
     (row,) = hours(Solar(told, [member], frozenset(["S1"])), {1: meter()}, 1)
     assert (row.energies.charged, row.energies.discharged) == (0, 0)

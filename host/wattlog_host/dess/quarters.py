@@ -61,7 +61,7 @@ _KEYS = sorted(
 )
 
 _QUARTER, _RECORD, _CHANNEL = tables.solar_quarter, tables.solar_record, tables.solar_channel
-_COLUMNS = {role.name: _QUARTER.c[f"{role.name}_wh_e3"] for role in ROLES}
+_COLUMNS = [_QUARTER.c[f"{role.name}_wh_e3"] for role in ROLES]
 _IDS = sa.select(_CHANNEL.c.id, _CHANNEL.c.key).where(
     _CHANNEL.c.device_id == sa.bindparam("of_device"), _CHANNEL.c.key.in_(_KEYS)
 )
@@ -165,11 +165,11 @@ def _within(pieces: Sequence[Piece], start_ms: int) -> int | None:
 
 
 class Sums(NamedTuple):
-    """One quarter, all devices together: of each role how many tell it, and how much."""
+    """One quarter, all devices together: by ROLES how many tell it, and how much."""
 
     start_ms: int
-    tellers: Mapping[str, int]
-    wh_e3: Mapping[str, int]
+    tellers: tuple[int, ...]
+    wh_e3: tuple[int, ...]
 
 
 class Member(NamedTuple):
@@ -259,28 +259,22 @@ def days_of(first_ms: int, last_ms: int) -> Iterable[tuple[int, int]]:
 
 def sums(connection: sa.Connection, start_ms: int, end_ms: int) -> list[Sums]:
     """Return the quarters that begin in start_ms <= t < end_ms, rising, of all devices."""
-    names = [role.name for role in ROLES]
     query = (
         sa.select(
             _QUARTER.c.start_ms,
-            *(sa.func.count(_COLUMNS[name]) for name in names),
-            *(sa.func.sum(_COLUMNS[name]) for name in names),
+            *(sa.func.count(column) for column in _COLUMNS),
+            *(sa.func.sum(column) for column in _COLUMNS),
         )
         .where(_QUARTER.c.start_ms >= start_ms, _QUARTER.c.start_ms < end_ms)
         .group_by(_QUARTER.c.start_ms)
         .order_by(_QUARTER.c.start_ms)
     )
-    out = []
-    for at_ms, *rest in connection.execute(query):
-        counts, amounts = rest[: len(names)], rest[len(names) :]
-        out.append(
-            Sums(
-                at_ms,
-                dict(zip(names, counts, strict=True)),
-                {name: int(one or 0) for name, one in zip(names, amounts, strict=True)},
-            )
-        )
-    return out
+    split = 1 + len(ROLES)
+    # PostgreSQL sums up integers as decimals.
+    return [
+        Sums(row[0], tuple(row[1:split]), tuple(int(one or 0) for one in row[split:]))
+        for row in connection.execute(query)
+    ]
 
 
 def members(connection: sa.Connection) -> list[Member]:

@@ -146,7 +146,11 @@ def page_routes(
         # Bookmarks of another dashboard; the layout follows the width, not the address.
         Route("/mobile", dashboard),
         Route("/state", state),
-        *([Route("/house", house), Route("/house/{key}", device)] if solar is not None else []),
+        *(
+            [Route("/house", house), Route("/house/{key:path}", device)]
+            if solar is not None
+            else []
+        ),
         Route("/manifest.webmanifest", manifest),
         Mount("/static", assets),
     ]

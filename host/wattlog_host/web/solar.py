@@ -1,6 +1,7 @@
 """The house in one picture, as JSON and for pages: its bars, its shares, and its flows now."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -42,29 +43,34 @@ class SolarHouse:
     def routes(self) -> list[Route]:
         """Return the routes."""
 
-        async def house(request: Request) -> Response:
-            async def act(of: dict[str, Any]) -> Response:
-                return JSONResponse(await self.house(of["per"] or "hour", of["start"], of["end"]))
+        async def house(of: dict[str, Any]) -> Any:
+            return await self.house(of["per"] or "hour", of["start"], of["end"])
 
-            return await self._api.answered(request, (START, END, _PER), act)
+        async def periods(_: dict[str, Any]) -> Any:
+            return {"periods": await self.periods()}
 
-        async def flow(request: Request) -> Response:
-            async def act(_: dict[str, Any]) -> Response:
-                return JSONResponse(await self.flow())
-
-            return await self._api.answered(request, (), act)
-
-        async def shares(request: Request) -> Response:
-            async def act(_: dict[str, Any]) -> Response:
-                return JSONResponse({"periods": await self.periods()})
-
-            return await self._api.answered(request, (), act)
+        async def flow(_: dict[str, Any]) -> Any:
+            return await self.flow()
 
         return [
-            Route("/api/solar/house", house),
-            Route("/api/solar/periods", shares),
-            Route("/api/solar/flow", flow),
+            self._route("/api/solar/house", (START, END, _PER), house),
+            self._route("/api/solar/periods", (), periods),
+            self._route("/api/solar/flow", (), flow),
         ]
+
+    def _route(
+        self,
+        path: str,
+        parameters: tuple[Parameter, ...],
+        answer: Callable[[dict[str, Any]], Awaitable[Any]],
+    ) -> Route:
+        async def act(of: dict[str, Any]) -> Response:
+            return JSONResponse(await answer(of))
+
+        async def endpoint(request: Request) -> Response:
+            return await self._api.answered(request, parameters, act)
+
+        return Route(path, endpoint)
 
     async def house(self, per: str, start_ms: int | None, end_ms: int | None) -> dict[str, Any]:
         """Return the whole units of the calendar that a time touches; raise BadQuestion."""

@@ -23,6 +23,17 @@ export function colours() {
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
+// How every axis looks; more is what is peculiar to one.
+export function axisOf(paint, more) {
+  return {
+    stroke: paint("quiet"),
+    font: "12px system-ui, sans-serif",
+    grid: { stroke: paint("grid"), width: GRID_PX },
+    ticks: { show: false },
+    ...more,
+  };
+}
+
 // Ticks of time by the clock of the house; dates where a day begins.
 export function timeLabels(_, splits, __, ___, step) {
   let lastDay = null;
@@ -208,13 +219,7 @@ export class Chart {
   }
 
   axis(more) {
-    return {
-      stroke: this.paint("quiet"),
-      font: "12px system-ui, sans-serif",
-      grid: { stroke: this.paint("grid"), width: GRID_PX },
-      ticks: { show: false },
-      ...more,
-    };
+    return axisOf(this.paint, more);
   }
 
   get left() {

@@ -1,7 +1,7 @@
 // One inverter: all that it tells, kept fresh, and the history of what is chosen.
 
 import { ask, now, setNow, Trouble } from "./api.js";
-import { colours, hasLibrary, timeLabels, valueLabels, zeroLine } from "./chart.js";
+import { axisOf, colours, hasLibrary, timeLabels, valueLabels, zeroLine } from "./chart.js";
 import { $, el, press, setText } from "./dom.js";
 import { DAY_MS, isNumber, moment, range, reading, setZone, span, withUnit, zoneName } from "./format.js";
 import { rememberLanguage, t } from "./i18n.js";
@@ -89,10 +89,6 @@ function draw() {
   const box = $("plot-history");
   if (!hasLibrary() || box.hidden || shown === null) return;
   const paint = colours();
-  const axis = (more) => ({
-    stroke: paint("quiet"), font: "12px system-ui, sans-serif", ticks: { show: false },
-    grid: { stroke: paint("grid"), width: 1 }, ...more,
-  });
   plot = new uPlot({
     width: box.clientWidth || 600,
     height: box.clientHeight || 240,
@@ -105,7 +101,7 @@ function draw() {
       x: { time: true, range: () => [shown.start, shown.end] },
       y: { range: (_, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(low, high, 0.1, false)) },
     },
-    axes: [axis({ values: timeLabels, size: 40, space: 66 }), axis({ size: 66, values: valueLabels, space: 28 })],
+    axes: [axisOf(paint, { values: timeLabels, size: 40, space: 66 }), axisOf(paint, { size: 66, values: valueLabels, space: 28 })],
     series: [{}, { stroke: paint("power"), width: 1.6, points: { show: false } }],
     hooks: {
       drawAxes: [(one) => zeroLine(one, paint("edge"))],

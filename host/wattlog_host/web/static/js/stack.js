@@ -1,7 +1,7 @@
 // Stacked bars by buckets of time: some pieces upwards, one downwards. What is missing has no bar;
 // a bucket that is over and of which nothing is known (isUnknown) is shaded.
 
-import { colours, hasLibrary, timeLabels, valueLabels, zeroLine } from "./chart.js";
+import { axisOf, colours, hasLibrary, timeLabels, valueLabels, zeroLine } from "./chart.js";
 import { isNumber, zoneName } from "./format.js";
 
 const SYNC = "bars";
@@ -39,10 +39,6 @@ export class Stack {
     this.plot = null;
     if (!hasLibrary() || this.rows.length === 0) return;
     const paint = colours();
-    const axis = (more) => ({
-      stroke: paint("quiet"), font: "12px system-ui, sans-serif", ticks: { show: false },
-      grid: { stroke: paint("grid"), width: 1 }, ...more,
-    });
     this.plot = new uPlot({
       width: this.element.clientWidth || 600,
       height: this.element.clientHeight || 200,
@@ -58,7 +54,7 @@ export class Stack {
         x: { time: true, range: () => this.limits },
         y: { range: () => this.heights() },
       },
-      axes: [axis({ values: timeLabels, size: 40, space: 60 }), axis({ size: LEFT_PX, values: valueLabels, space: 28 })],
+      axes: [axisOf(paint, { values: timeLabels, size: 40, space: 60 }), axisOf(paint, { size: LEFT_PX, values: valueLabels, space: 28 })],
       series: [{}, { scale: "y", paths: () => null, points: { show: false } }],
       hooks: {
         setCursor: [(plot) => this.cursorMoved(plot)],
