@@ -57,8 +57,8 @@ SWITCH_S = 0.0005
 """So long a thread that works keeps the others waiting.
 
 A commit lets go of the interpreter at each statement, and gets it back behind those who answer
-questions: at Python's own 5 ms an acknowledgement took three times as long beside ten browsers
-that load years as it does with this.
+questions: at Python's own 5 ms an acknowledgement took up to three times as long as with this,
+beside ten browsers that load years.
 """
 
 
