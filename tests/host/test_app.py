@@ -385,3 +385,17 @@ def test_a_second_host_on_the_same_data_is_one_line(make_host, run_host, tmp_pat
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "another wattlog-host uses" in ended.stderr
+
+
+def test_a_commit_does_not_wait_long_for_those_who_answer_questions(monkeypatch):
+    intervals = []
+
+    def refuse(_settings):
+        raise app.StartError("no port is free")
+
+    monkeypatch.setattr(app, "_listen", refuse)
+    monkeypatch.setattr("sys.setswitchinterval", intervals.append)
+    with pytest.raises(app.StartError):
+        asyncio.run(app.run(None))
+    assert len(intervals) == 1
+    assert 0 < intervals[0] < 0.001, "what the interpreter takes without is 0.005"

@@ -7,7 +7,7 @@ from stored import rows, stored_losses
 from wattlog_host.store import due, imports, rollups, tables
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.records import Floor, Incoming
-from wattlog_host.store.writer import Writer
+from wattlog_host.store.writer import REASON_UNSTORABLE, Writer
 from wattlog_host.units import BY_KEY
 from wattlog_host.wire import decode_batch
 
@@ -231,6 +231,18 @@ def test_what_is_newest_and_what_is_lost_is_told_without_it(store, place, start,
     commit(store, batch(wire, 11))
     assert [one.time_ms for one in store.latest()] == [T0_MS + 11 * HOUR_MS + 12 * MINUTE_MS]
     start()
+
+
+def test_what_comes_for_a_rotten_batch_is_put_aside_and_all_else_is_stored(store, wire):
+    fill(store, wire)
+    damage(store)
+    payloads = (batch(wire, ROTTEN), batch(wire, 11))
+    done = store.commit(
+        [Incoming("t", decode_batch(payload), NOW_MS, payload) for payload in payloads]
+    )
+    assert [one.reason for one in done.outcomes] == [REASON_UNSTORABLE, None]
+    roll_all(store)
+    assert counted(store) == {1: 3, 9: 3, 11: 3}
 
 
 def test_the_newest_hours_come_first_and_as_few_as_are_asked_for(store, wire):

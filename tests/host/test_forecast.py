@@ -116,7 +116,7 @@ def test_what_it_grew_is_what_it_takes_more(store, place, wire):
 
 def test_pages_that_were_freed_are_not_in_use(tmp_path, wire):
     store = Writer(tmp_path / "data" / "wattlog.db", "1", NOW_MS)
-    fill(store, wire, NOW_MS, 500)
+    fill(store, wire, NOW_MS, 2_000)
     before = store.measure(NOW_MS).used_bytes
     with store._write_engine.begin() as connection:
         for table in ("rollup", "series", "batch"):

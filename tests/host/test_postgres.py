@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import threading
@@ -175,6 +176,11 @@ def test_the_size_is_measured_now_and_then(url, monkeypatch):
     store.check()
     assert store.size_bytes() > before + 1_000_000
     store.close(NOW_MS)
+
+
+def test_the_driver_says_nothing_of_a_lost_connection_that_we_say_ourselves(url):
+    Writer(url, "1", NOW_MS).close(NOW_MS)
+    assert not logging.getLogger("psycopg").isEnabledFor(logging.WARNING)
 
 
 # --- settings and secrets -----------------------------------------------------------------------

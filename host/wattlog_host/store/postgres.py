@@ -1,6 +1,7 @@
 """A database in PostgreSQL: its one writer, its sessions' settings, what it takes on disk."""
 
 import contextlib
+import logging
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,6 +45,8 @@ def name_of(url: sa.URL) -> str:
 
 def engine(url: sa.URL, *, writes: bool, readers: int) -> sa.Engine:
     """Return an engine; a writing one has one session, which is refused while another has it."""
+    # What it warns of is that a connection is lost, which we say ourselves, once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
         made = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
