@@ -21,11 +21,14 @@ MOODS = "ogmds"
 
 def run(argument):
     path, moods = argument.split()
+    # Made now: a letter that is new later may double the table of names in a heap in pieces.
+    answers = [letter.islower() for letter in moods]
+    moods = [MOODS.index(letter.lower()) for letter in moods]
     longest = [0, 0]
     sys.modules["tls"] = faketls
 
     def mood(now_ms):
-        return MOODS.index(moods[min(now_ms // MINUTE_MS, len(moods) - 1)].lower())
+        return moods[min(now_ms // MINUTE_MS, len(moods) - 1)]
 
     socket.script[0] = mood
     main.os = Os
@@ -52,9 +55,9 @@ def run(argument):
         if minute >= len(moods):
             print("longest_ms", longest[0], "at", longest[1], "lost", machine.UART.lost_bytes)
             raise SystemExit
-        ntptime.answers[0] = moods[minute].islower()
+        ntptime.answers[0] = answers[minute]
 
-    ntptime.answers[0] = moods[0].islower()
+    ntptime.answers[0] = answers[0]
     machine.UART.every_ms = FRAME_MS
     time.on_sleep.append(watch)
     main.run(path)
