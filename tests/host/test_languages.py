@@ -76,6 +76,7 @@ def test_every_word_is_used_and_every_used_word_is_there():
             continue
         # Put together in the source: both sides of the last dot are written in one file.
         stem, _, last = key.rpartition(".")
+        last = last.replace("_", "[ _]")
         assert any(
             (f'"{stem}."' in text or f"`{stem}.$" in text)
             and re.search(rf"""["'`]{last}["'`]|\b{last}:|^{last}\*? \|""", text + names, re.M)
