@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import uvicorn
 
 import wattlog
+from wattlog_host.access.accounts import AccessRefused
+from wattlog_host.access.kept import KeptBroken
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
@@ -33,6 +36,8 @@ from wattlog_host.stream import Hub
 from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
+from wattlog_host.web.door import Door
+from wattlog_host.web.entrance import door_of
 from wattlog_host.web.questions import House
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
@@ -73,6 +78,7 @@ async def run(settings: Settings) -> None:
     http = _listen(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(http.close)
+        door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
         if settings.mqtt_embedded:
@@ -81,13 +87,14 @@ async def run(settings: Settings) -> None:
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, keeper, stop)
+        await _serve(settings, store, http, door, keeper, stop)
 
 
 async def _serve(
     settings: Settings,
     store: Store,
     http: socket.socket,
+    door: Door,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
@@ -127,8 +134,10 @@ async def _serve(
                 house_of(settings),
                 store.changes,
                 panel,
+                door,
             ),
             http=Connection,
+            ssl_context_factory=_tls(settings),
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
             log_level="error",
@@ -183,6 +192,18 @@ def _solar(
         loop.call_soon_threadsafe(intake.say, "solar", text)
 
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
+
+
+def _door(settings: Settings) -> Door:
+    try:
+        return door_of(settings, now_ms, monotonic_ms)
+    except (AccessRefused, KeptBroken) as err:
+        raise StartError(str(err)) from err
+
+
+def _tls(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
+    certificate = settings.http_tls
+    return None if certificate is None else lambda *_: certificate.context()
 
 
 def house_of(settings: Settings) -> House:
@@ -246,9 +267,10 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot serve the page at {host}:{port}: {err.strerror}; set another http.port"
         ) from err
     made.setblocking(False)
-    if not is_loopback(host):
+    if not is_loopback(host) and settings.http_tls is None:
         LOG.warning(
-            "the page is open to everyone who can reach %s:%s; it has no password yet", host, port
+            "passwords and readings cross the network as they are: set http.cert_file, or have a "
+            "proxy speak TLS"
         )
     return made
 
@@ -358,7 +380,8 @@ def _start_text(store: Store, started_ms: int) -> str:
 
 def _address(settings: Settings) -> str:
     host = settings.http_listen
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}/"
+    scheme = "http" if settings.http_tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}/"
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

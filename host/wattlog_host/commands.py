@@ -6,6 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from wattlog_host.access.commands import (
+    add_password_options,
+    add_token_options,
+    password,
+    token,
+)
 from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
@@ -128,6 +134,8 @@ COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
+    Command("password", "set the password of the page", add_password_options, password),
     Command("rebuild", "make all buckets anew from the readings", _rebuild_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
+    Command("token", "tokens of programs that ask the API", add_token_options, token),
 )

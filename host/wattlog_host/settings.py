@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from wattlog.config import ConfigError, Key, line_of, parse
 from wattlog_host.backup.rotation import Keep
+from wattlog_host.certificate import Certificate, CertificateUnusable
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
 from wattlog_host.house_settings import (
@@ -27,6 +28,9 @@ SCHEMA = (
     Key("http.listen", "text", "127.0.0.1", 1, 255, "the address that serves the page"),
     Key("http.port", "integer", 8080, 1, 65535, "the port that serves the page"),
     Key("http.hostnames", "text", "", 0, 1000, "the names, with commas, the page is reached by"),
+    Key("http.guest", "boolean", False, None, None, "whether all may look without logging in"),
+    Key("http.cert_file", "text", None, 1, 4096, "the page's certificate for TLS, with its chain"),
+    Key("http.key_file", "text", None, 1, 4096, "the key of that certificate"),
     Key("mqtt.embedded", "boolean", True, None, None, "whether the host brings its own broker"),
     Key("mqtt.host", "text", "127.0.0.1", 1, 255, "the broker's address"),
     Key("mqtt.port", "integer", None, 1, 65535, "the broker's port; 1883, with TLS 8883"),
@@ -75,11 +79,14 @@ class Settings:
     """Everything that can be set; password is never printed."""
 
     name: str
+    path: Path | None
     data: Path
     database: Path | URL
     http_listen: str
     http_port: int
     http_hostnames: tuple[str, ...]
+    http_guest: bool
+    http_tls: Certificate | None
     mqtt_embedded: bool
     mqtt_host: str
     mqtt_port: int
@@ -96,7 +103,9 @@ class Settings:
         """Return the settings in effect as TOML lines, without secrets."""
         shown = [f'data = "{self.data}"', "", "[http]"]
         shown += [f'listen = "{self.http_listen}"', f"port = {self.http_port}"]
-        shown += [f'hostnames = "{",".join(self.http_hostnames)}"', "", "[mqtt]"]
+        shown += [f'hostnames = "{",".join(self.http_hostnames)}"']
+        shown += [f"guest = {str(self.http_guest).lower()}", *_shown_tls(self.http_tls)]
+        shown += ["", "[mqtt]"]
         shown += [f"embedded = {str(self.mqtt_embedded).lower()}", f'host = "{self.mqtt_host}"']
         shown += [f"port = {self.mqtt_port}", f"tls = {str(self.mqtt_tls).lower()}"]
         if self.mqtt_username is not None:
@@ -111,6 +120,10 @@ class Settings:
         shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
         shown += ["", *self.house.lines()]
         return [*shown, *self.dess.lines()]
+
+    def options(self) -> str:
+        """Return what names this file on a command line."""
+        return "" if self.path is None else f" --config {self.path}"
 
     def store_url(self) -> str:
         """Return where the database is, without the password."""
@@ -131,8 +144,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         standard = Path(folder) / FILE_NAME
         path = standard if standard.exists() else None
     if path is None:
-        return _settings("defaults", "", environ)
-    return _settings(str(path), _read(path, str(path)), environ)
+        return _settings("defaults", None, "", environ)
+    return _settings(str(path), path, _read(path, str(path)), environ)
 
 
 def is_loopback(host: str) -> bool:
@@ -154,7 +167,7 @@ def _read(path: Path, what: str) -> str:
         raise ConfigError(f"{what}: cannot read {path!r}: {err}") from err
 
 
-def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
+def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str]) -> Settings:
     values = parse(name, text, without_tariffs, SCHEMA)
     http, mqtt = values["http"], values["mqtt"]
 
@@ -182,6 +195,9 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
             raise refuse(key, f"{file} is empty; its first line is the password")
         return lines[0]
 
+    def place_beside(key: str, text: str) -> Path:
+        return place(key, _beside(beside, text))
+
     password = password_of("mqtt.password_file", mqtt["password_file"])
     ca_file = None
     if mqtt["ca_file"] is not None:
@@ -197,7 +213,8 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
     return Settings(
-        name, data, database, http["listen"], http["port"], hostnames,
+        name, path, data, database, http["listen"], http["port"], hostnames,
+        http["guest"], _certificate("http", http, place_beside, refuse),
         mqtt["embedded"], mqtt["host"], mqtt["port"] or (8883 if mqtt["tls"] else 1883),
         mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
@@ -253,6 +270,35 @@ def _backup(
 
 def _beside(folder: Path, text: str) -> str:
     return text if text.startswith("~") else str(folder / text)
+
+
+def _certificate(
+    table: str,
+    values: Mapping[str, Any],
+    place: Callable[[str, str], Path],
+    refuse: Callable[[str, str], ConfigError],
+) -> Certificate | None:
+    """Return the checked certificate of [http] or [mqtt], None where there is none."""
+    keys = [f"{table}.{name}" for name in Certificate._fields]
+    texts = [values[name] for name in Certificate._fields]
+    if texts == [None, None]:
+        return None
+    for key, other, text in zip(keys, keys[::-1], texts, strict=True):
+        if text is None:
+            raise refuse(other, f"has no use without {key}")
+    made = Certificate(*(place(key, text) for key, text in zip(keys, texts, strict=True)))
+    try:
+        made.context()
+    except CertificateUnusable as err:
+        raise refuse(f"{table}.{err.field}", str(err)) from None
+    return made
+
+
+def _shown_tls(certificate: Certificate | None) -> list[str]:
+    return [
+        f'{name} = "{path}"'
+        for name, path in (certificate._asdict() if certificate else {}).items()
+    ]
 
 
 def _check_authority(file: Path, refuse: Any) -> None:

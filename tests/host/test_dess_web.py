@@ -163,7 +163,7 @@ def test_settings_are_read_and_changed_with_the_token(w, http):
 
 
 BAD_POSTS = (
-    ("no token", {}, {}, 401),
+    ("no token", {}, {}, 403),
     ("a wrong token", {"Authorization": "Bearer x"}, {}, 401),
     ("a form of another site", {**GOOD, "Content-Type": "text/plain"}, {}, 415),
     ("another origin", {**GOOD, "Origin": "http://evil.example"}, {}, 403),

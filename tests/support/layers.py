@@ -169,7 +169,18 @@ agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
 host/wattlog_host/__main__.py      wattlog_host.cli
-host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host.broker
+host/wattlog_host/access/__init__.py
+host/wattlog_host/access/accounts.py  wattlog_host.access.*
+host/wattlog_host/access/attempts.py
+host/wattlog_host/access/commands.py  wattlog_host.access.accounts wattlog_host.settings
+host/wattlog_host/access/kept.py      wattlog_host.private_file
+host/wattlog_host/access/passwords.py argon2
+host/wattlog_host/access/secrets.py
+host/wattlog_host/access/sessions.py  wattlog_host.access.secrets wattlog_host.private_file
+host/wattlog_host/certificate.py
+host/wattlog_host/private_file.py
+host/wattlog_host/app.py uvicorn wattlog wattlog_host.access.accounts wattlog_host.access.kept
+                                   wattlog_host.backup.keeper wattlog_host.broker
                                    wattlog_host.clock wattlog_host.dess.parts
                                    wattlog_host.dess.service wattlog_host.dess.web
                                    wattlog_host.intake wattlog_host.live wattlog_host.mqtt
@@ -177,14 +188,17 @@ host/wattlog_host/app.py uvicorn wattlog wattlog_host.backup.keeper wattlog_host
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.web.app
-                                   wattlog_host.web.connection wattlog_host.web.questions
+                                   wattlog_host.web.connection wattlog_host.web.door
+                                   wattlog_host.web.entrance wattlog_host.web.questions
                                    wattlog_host.wire wattlog_host.wishes wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
 host/wattlog_host/broker.py        amqtt.*
-host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.app wattlog_host.commands
+host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.accounts
+                                   wattlog_host.access.kept wattlog_host.access.passwords
+                                   wattlog_host.app wattlog_host.commands
                                    wattlog_host.dess.cli wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
-host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
@@ -235,6 +249,7 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
+                                   wattlog_host.certificate
                                    wattlog_host.dess.config wattlog_host.house_settings
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
@@ -347,8 +362,9 @@ host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqla
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py starlette.* wattlog_host.dess.web wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream
-                                   wattlog_host.web.api wattlog_host.web.first
-                                   wattlog_host.web.guard wattlog_host.web.pages
+                                   wattlog_host.web.api wattlog_host.web.door
+                                   wattlog_host.web.first wattlog_host.web.guard
+                                   wattlog_host.web.login wattlog_host.web.pages
                                    wattlog_host.web.questions
 host/wattlog_host/web/assets.py starlette.*
 host/wattlog_host/web/connection.py  uvicorn.*
@@ -356,17 +372,26 @@ host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.sto
                                    wattlog_host.web wattlog_host.web.api wattlog_host.web.gate
                                    wattlog_host.web.pages wattlog_host.web.questions
                                    wattlog_host.web.shapes
-host/wattlog_host/web/guard.py     starlette.*
+host/wattlog_host/web/door.py      starlette.* wattlog_host.access.*
+host/wattlog_host/web/entrance.py  wattlog_host.access.accounts wattlog_host.access.sessions
+                                   wattlog_host.settings wattlog_host.web.door
+host/wattlog_host/web/login.py     starlette.* wattlog_host.access.attempts wattlog_host.web.door
+host/wattlog_host/web/guard.py     starlette.* wattlog_host.access.attempts
+                                   wattlog_host.access.secrets wattlog_host.web.door
+                                   wattlog_host.web.login
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
-                                   wattlog_host.web.assets wattlog_host.web.languages
+                                   wattlog_host.web.assets wattlog_host.web.door
+                                   wattlog_host.web.guard wattlog_host.web.languages
+                                   wattlog_host.web.login
 host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.history.answers
                                      wattlog_host.history.book wattlog_host.history.changes
                                      wattlog_host.history.columns wattlog_host.history.house
                                      wattlog_host.live wattlog_host.snapshot
                                      wattlog_host.store.records wattlog_host.stream
                                      wattlog_host.units wattlog_host.web.asking
-                                     wattlog_host.web.exports wattlog_host.web.gate wattlog_host.web.openapi
+                                     wattlog_host.web.door wattlog_host.web.exports
+                                     wattlog_host.web.gate wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
 host/wattlog_host/web/asking.py  wattlog_host.history.zone wattlog_host.web.times
 host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
@@ -439,7 +464,8 @@ host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.clie
                                      wattlog_host.dess.errors wattlog_host.dess.model
 host/wattlog_host/dess/transport.py  requests.* urllib3.* wattlog_host.dess.errors
 host/wattlog_host/dess/units.py
-host/wattlog_host/dess/web.py  sqlalchemy.* starlette.* wattlog_host.clock wattlog_host.dess.api
+host/wattlog_host/dess/web.py  sqlalchemy.* starlette.* wattlog_host.access.secrets
+                                     wattlog_host.clock wattlog_host.web.door wattlog_host.dess.api
                                      wattlog_host.dess.config wattlog_host.dess.controls
                                      wattlog_host.dess.counters wattlog_host.dess.errors
                                      wattlog_host.dess.ledger wattlog_host.dess.mapping

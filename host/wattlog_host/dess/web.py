@@ -1,11 +1,10 @@
 """/api/solar: what the inverters say, what is stored of them, and their settings.
 
 Reading is as open as the page. Settings ask the cloud, and may change a device: they need the
-token of `write_token_file`, which no other web site can send from a visitor's browser.
+token of `write_token_file`, or who may change what the page shows (web/door.py).
 """
 
 import asyncio
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -13,13 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from wattlog_host.access.secrets import is_same
 from wattlog_host.clock import local_iso
 from wattlog_host.dess import api, controls, ledger, model
 from wattlog_host.dess.config import read_secret
@@ -32,6 +31,7 @@ from wattlog_host.dess.parsing import decimal
 from wattlog_host.dess.powers import powers_of
 from wattlog_host.dess.worker import Worker
 from wattlog_host.store.records import StoreError
+from wattlog_host.web.door import caller_of
 
 T = TypeVar("T")
 BODY_BYTES_MAX = 4_096
@@ -99,6 +99,19 @@ def routes(panel: Panel | None) -> list[Route]:
     return [
         Route(path, _endpoint(panel, handler), methods=methods) for path, handler, methods in table
     ]
+
+
+def own_tokens(panel: Panel | None) -> dict[str, Callable[[str], bool]]:
+    """Return what tells whether a bearer token is the one of `write_token_file`, by path."""
+    if panel is None or panel.write_token_file is None:
+        return {}
+    path = panel.write_token_file
+
+    def is_right(given: str) -> bool:
+        token = read_secret(path)
+        return token is not None and is_same(given, token)
+
+    return {WRITE_PATH: is_right}
 
 
 def _endpoint(panel: Panel | None, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -246,12 +259,9 @@ async def _change(panel: Panel, request: Request) -> Any:
 
 
 async def _body(request: Request) -> dict[str, str]:
-    """Return the wish; only what no plain form of another site can send."""
+    """Return the wish; a plain form cannot send it."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise _Refused(415, "send application/json")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise _Refused(403, "only from this page itself")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_WAIT_S):
@@ -271,13 +281,11 @@ async def _body(request: Request) -> dict[str, str]:
 
 
 def _require_token(panel: Panel, request: Request) -> None:
-    path = panel.write_token_file
-    if path is None:
+    if caller_of(request).may_change:
+        return
+    if panel.write_token_file is None:
         raise _Refused(403, "settings are switched off here; set dessmonitor.write_token_file")
-    token = read_secret(path)
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if token is None or not hmac.compare_digest(given.encode(), token.encode()):
-        raise _Refused(401, "send the token of dessmonitor.write_token_file as a bearer token")
+    raise _Refused(401, "send the token of dessmonitor.write_token_file as a bearer token")
 
 
 # --- as JSON ------------------------------------------------------------------------------

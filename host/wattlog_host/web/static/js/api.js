@@ -44,6 +44,11 @@ async function get(url, signal) {
   } catch {
     throw new Trouble(t("error.offline"));
   }
+  if (answer.status === 401) {
+    // The session has ended meanwhile.
+    location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
+    throw new Trouble(t("error.status", { status: 401 }));
+  }
   let data;
   try {
     data = await answer.json();
