@@ -16,8 +16,8 @@ from typing import Any
 import uvicorn
 
 import wattlog
-from wattlog_host.access.accounts import AccessRefused
-from wattlog_host.access.kept import KeptBroken
+from wattlog_host.access.devices import Rights, devices_in
+from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 from wattlog_host.clock import local_text, monotonic_ms, now_ms
@@ -81,13 +81,14 @@ async def run(settings: Settings) -> None:
         door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
+        login = None
         if settings.mqtt_embedded:
-            await stack.enter_async_context(_embedded_broker(settings))
+            login = await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, door, keeper, stop)
+        await _serve(settings, store, http, door, login, keeper, stop)
 
 
 async def _serve(
@@ -95,6 +96,7 @@ async def _serve(
     store: Store,
     http: socket.socket,
     door: Door,
+    login: tuple[str, str] | None,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
@@ -105,7 +107,7 @@ async def _serve(
     view.host.database_bytes = store.size_bytes()
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text))
-    link = MqttLink(settings, outage.on_change)
+    link = MqttLink(settings, outage.on_change, login)
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
     intake.say("host", _start_text(store, view.host.started_ms))
     updates = Updates(settings.data / "updates", intake.say)
@@ -276,18 +278,22 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _embedded_broker(settings: Settings) -> AsyncIterator[None]:
-    host, port = settings.mqtt_host, settings.mqtt_port
-    broker = EmbeddedBroker(host, port)
+async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]:
+    """Run the broker; give the host's name and password there."""
+    host, port = settings.mqtt_listen, settings.mqtt_port
     try:
+        rights = Rights(devices_in(settings.data), is_exposed=not is_loopback(host))
+        broker = EmbeddedBroker(host, port, rights, settings.mqtt_own_tls)
         await broker.start()
+    except KeptBroken as err:
+        raise StartError(str(err)) from err
     except BrokerUnusable as err:
         raise StartError(
             f"cannot run the embedded broker at {host}:{port}: {err}; set another mqtt.port, "
             "or embedded = false to use the broker that is there"
         ) from err
     try:
-        yield
+        yield rights.HOST_NAME, rights.host_password
     finally:
         await broker.stop()
 

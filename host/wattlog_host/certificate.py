@@ -35,6 +35,21 @@ class Certificate(NamedTuple):
             raise CertificateUnusable(*self._why(err)) from None
         return made
 
+    def only_this(self) -> ssl.SSLContext:
+        """Return what believes this certificate and no other, for the way to ourselves.
+
+        Its name is not looked at: it is of the address that others use. Raises OSError,
+        ssl.SSLError, ValueError.
+        """
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+        # The first of the file is ours; one behind it would let in all that it has signed.
+        own = self.cert_file.read_text("ascii").partition(begin)[2].partition(end)[0]
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.load_verify_locations(cadata=f"{begin}{own}{end}\n")
+        made.check_hostname = False
+        made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return made
+
     def _why(self, err: ssl.SSLError) -> tuple[str, str]:
         if err.reason == "KEY_VALUES_MISMATCH":
             return "key_file", f"is not the key of {self.cert_file}: {self.key_file}"

@@ -11,8 +11,7 @@ from pathlib import Path
 import wattlog
 from wattlog.config import ConfigError
 from wattlog_host import app, commands, settings
-from wattlog_host.access.accounts import AccessRefused
-from wattlog_host.access.kept import KeptBroken
+from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
 from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.store.records import StoreError

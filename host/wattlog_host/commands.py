@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wattlog_host.access.commands import (
+    add_broker_options,
+    add_device_options,
     add_password_options,
     add_token_options,
+    broker_config,
+    device,
     password,
     token,
 )
@@ -132,6 +136,8 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("broker-config", "settings for another broker", add_broker_options, broker_config),
+    Command("device", "who may use the embedded broker", add_device_options, device),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
     Command("password", "set the password of the page", add_password_options, password),

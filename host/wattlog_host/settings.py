@@ -33,6 +33,9 @@ SCHEMA = (
     Key("http.key_file", "text", None, 1, 4096, "the key of that certificate"),
     Key("mqtt.embedded", "boolean", True, None, None, "whether the host brings its own broker"),
     Key("mqtt.host", "text", "127.0.0.1", 1, 255, "the broker's address"),
+    Key("mqtt.listen", "text", None, 1, 255, "the address that the embedded broker serves"),
+    Key("mqtt.cert_file", "text", None, 1, 4096, "the embedded broker's certificate for TLS"),
+    Key("mqtt.key_file", "text", None, 1, 4096, "the key of that certificate"),
     Key("mqtt.port", "integer", None, 1, 65535, "the broker's port; 1883, with TLS 8883"),
     Key("mqtt.username", "text", None, 1, 255, "the host's name at the broker"),
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
@@ -88,6 +91,8 @@ class Settings:
     http_guest: bool
     http_tls: Certificate | None
     mqtt_embedded: bool
+    mqtt_listen: str
+    mqtt_own_tls: Certificate | None
     mqtt_host: str
     mqtt_port: int
     mqtt_username: str | None
@@ -107,6 +112,8 @@ class Settings:
         shown += [f"guest = {str(self.http_guest).lower()}", *_shown_tls(self.http_tls)]
         shown += ["", "[mqtt]"]
         shown += [f"embedded = {str(self.mqtt_embedded).lower()}", f'host = "{self.mqtt_host}"']
+        shown += [f'listen = "{self.mqtt_listen}"'] if self.mqtt_embedded else []
+        shown += _shown_tls(self.mqtt_own_tls)
         shown += [f"port = {self.mqtt_port}", f"tls = {str(self.mqtt_tls).lower()}"]
         if self.mqtt_username is not None:
             shown.append(f'username = "{self.mqtt_username}"')
@@ -156,6 +163,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_wildcard(host: str) -> bool:
+    """Tell whether what listens there is found at every address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _read(path: Path, what: str) -> str:
     try:
         return path.read_text("utf-8")
@@ -203,6 +218,7 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
     if mqtt["ca_file"] is not None:
         ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
         _check_authority(ca_file, refuse)
+    own_tls = _certificate("mqtt", mqtt, place_beside, refuse)
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])
     database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
@@ -215,7 +231,9 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
     return Settings(
         name, path, data, database, http["listen"], http["port"], hostnames,
         http["guest"], _certificate("http", http, place_beside, refuse),
-        mqtt["embedded"], mqtt["host"], mqtt["port"] or (8883 if mqtt["tls"] else 1883),
+        mqtt["embedded"], mqtt["listen"] or mqtt["host"], own_tls,
+        _way_to_our_own(mqtt["listen"]) or mqtt["host"],
+        mqtt["port"] or (8883 if mqtt["tls"] or own_tls else 1883),
         mqtt["username"], password,
         mqtt["tls"], ca_file, values["store"]["raw_days"], dess,
         house_settings(name, text, values["house"], environ),
@@ -319,16 +337,27 @@ def _check_mqtt(mqtt: Mapping[str, Any], refuse: Any) -> None:
         if not is_loopback(mqtt["host"]):
             raise refuse(
                 "mqtt.host",
-                "must be 127.0.0.1 for the embedded broker, which knows no passwords; for agents "
-                "on other machines set embedded = false and use a broker with credentials",
+                "must be 127.0.0.1 for the embedded broker; for agents on other machines set "
+                "mqtt.listen, or embedded = false and use another broker with credentials",
             )
         for key in ("tls", "username", "password_file", "ca_file"):
             if mqtt[key]:
                 raise refuse(f"mqtt.{key}", "needs a broker of its own: set embedded = false")
+    else:
+        for key in ("listen", "cert_file", "key_file"):
+            if mqtt[key]:
+                raise refuse(f"mqtt.{key}", "has no use with embedded = false")
     if mqtt["ca_file"] is not None and not mqtt["tls"]:
         raise refuse("mqtt.ca_file", "has no use without tls = true")
     if mqtt["password_file"] is not None and mqtt["username"] is None:
         raise refuse("mqtt.password_file", "has no use without username")
+
+
+def _way_to_our_own(listen: str | None) -> str | None:
+    """Return where this machine finds what listens there."""
+    if listen is None or not is_wildcard(listen):
+        return listen
+    return "::1" if ":" in listen else "127.0.0.1"
 
 
 def _standard_data(environ: Mapping[str, str]) -> str:

@@ -15,8 +15,14 @@ MISTAKES = (
     ("a port too high", "[http]\nport = 70000", 2, "http.port must be 1 to 65535"),
     ("a table as a number", "http = 80", 1, "http must be a table"),
     ("no TOML", "[http\n", None, "not valid TOML"),
-    ("an embedded broker for all", '[mqtt]\nhost = "0.0.0.0"', 2, "use a broker with credentials"),
-    ("an embedded broker by name", '[mqtt]\nhost = "box.lan"', 2, "use a broker with credentials"),
+    ("an embedded broker for all", '[mqtt]\nhost = "0.0.0.0"', 2, "set mqtt.listen"),
+    ("an embedded broker by name", '[mqtt]\nhost = "box.lan"', 2, "another broker with credentials"),
+    ("a listening broker elsewhere", '[mqtt]\nembedded = false\nlisten = "::"', 3, "no use with embedded = false"),
+    ("a broker's certificate elsewhere", '[mqtt]\nembedded = false\ncert_file = "/x"', 3,
+     "no use with embedded = false"),
+    ("a broker's certificate without a key", '[mqtt]\ncert_file = "/x"', 2, "no use without mqtt.key_file"),
+    ("a broker's certificate that is none", '[mqtt]\ncert_file = "/dev/null"\nkey_file = "/dev/null"', 2,
+     "no certificate in PEM form"),
     ("an embedded broker with TLS", "[mqtt]\ntls = true", 2, "set embedded = false"),
     ("a password without a name", '[mqtt]\nembedded = false\npassword_file = "/x"', 3,
      "no use without username"),
@@ -179,3 +185,19 @@ def test_a_data_folder_that_cannot_be_is_one_line(tmp_path, run_host, free_port)
 def test_version_is_said(run_host):
     ended = run_host("--version")
     assert (ended.returncode, ended.stdout.split()[0]) == (0, "wattlog")
+
+
+WAYS = (
+    ("", "127.0.0.1", "127.0.0.1", 1883),
+    ('listen = "0.0.0.0"', "0.0.0.0", "127.0.0.1", 1883),
+    ('listen = "::"', "::", "::1", 1883),
+    ('listen = "192.0.2.1"\nport = 1884', "192.0.2.1", "192.0.2.1", 1884),
+    ('host = "127.0.0.2"', "127.0.0.2", "127.0.0.2", 1883),
+)
+
+
+@pytest.mark.parametrize(("words", "listen", "host", "port"), WAYS)
+def test_the_host_finds_its_own_broker(tmp_path, words, listen, host, port):
+    (tmp_path / "host.toml").write_text(f"[mqtt]\n{words}\n")
+    found = settings.load(tmp_path / "host.toml", {})
+    assert (found.mqtt_listen, found.mqtt_host, found.mqtt_port) == (listen, host, port)

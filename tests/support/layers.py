@@ -172,14 +172,17 @@ host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
-host/wattlog_host/access/commands.py  wattlog_host.access.accounts wattlog_host.settings
+host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
 host/wattlog_host/access/passwords.py argon2
+host/wattlog_host/access/recipes.py   wattlog_host.access.topics
 host/wattlog_host/access/secrets.py
 host/wattlog_host/access/sessions.py  wattlog_host.access.secrets wattlog_host.private_file
+host/wattlog_host/access/topics.py    wattlog_host.bounds
 host/wattlog_host/certificate.py
 host/wattlog_host/private_file.py
-host/wattlog_host/app.py uvicorn wattlog wattlog_host.access.accounts wattlog_host.access.kept
+host/wattlog_host/app.py uvicorn wattlog wattlog_host.access.devices wattlog_host.access.kept
                                    wattlog_host.backup.keeper wattlog_host.broker
                                    wattlog_host.clock wattlog_host.dess.parts
                                    wattlog_host.dess.service wattlog_host.dess.web
@@ -192,9 +195,10 @@ host/wattlog_host/app.py uvicorn wattlog wattlog_host.access.accounts wattlog_ho
                                    wattlog_host.web.entrance wattlog_host.web.questions
                                    wattlog_host.wire wattlog_host.wishes wattlog_pi.system_clock
 host/wattlog_host/bounds.py        msgpack
-host/wattlog_host/broker.py        amqtt.*
-host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.accounts
-                                   wattlog_host.access.kept wattlog_host.access.passwords
+host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_host.bounds
+                                   wattlog_host.certificate
+host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
+                                   wattlog_host.access.passwords
                                    wattlog_host.app wattlog_host.commands
                                    wattlog_host.dess.cli wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
@@ -246,7 +250,7 @@ host/wattlog_host/intake.py        wattlog_host.desk wattlog_host.live wattlog_h
 host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
-host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
+host/wattlog_host/mqtt.py          aiomqtt wattlog_host.access.topics wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
                                    wattlog_host.certificate
@@ -373,7 +377,8 @@ host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.sto
                                    wattlog_host.web.pages wattlog_host.web.questions
                                    wattlog_host.web.shapes
 host/wattlog_host/web/door.py      starlette.* wattlog_host.access.*
-host/wattlog_host/web/entrance.py  wattlog_host.access.accounts wattlog_host.access.sessions
+host/wattlog_host/web/entrance.py  wattlog_host.access.accounts wattlog_host.access.kept
+                                   wattlog_host.access.sessions
                                    wattlog_host.settings wattlog_host.web.door
 host/wattlog_host/web/login.py     starlette.* wattlog_host.access.attempts wattlog_host.web.door
 host/wattlog_host/web/guard.py     starlette.* wattlog_host.access.attempts

@@ -4,17 +4,14 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wattlog_host.access.kept import Kept
+from wattlog_host.access.kept import AccessRefused, Kept, add_row, remove_row
 from wattlog_host.access.passwords import hashed, is_hash
 from wattlog_host.access.secrets import digest_of, is_digest, new_secret
 
 FILE_NAME = "access.json"
 TOKENS_MAX = 100
+_TABLE = "tokens"
 _NAME = re.compile(r"[a-zA-Z0-9._-]{1,32}")
-
-
-class AccessRefused(Exception):
-    """A change that cannot be; str() is one line that says why."""
 
 
 class Token(NamedTuple):
@@ -58,29 +55,14 @@ def add_token(kept: Kept[Accounts], name: str, *, may_change: bool) -> str:
     if _NAME.fullmatch(name) is None:
         raise AccessRefused(f"a token's name has 1 to 32 letters of a-z, 0-9, . _ -, not {name!r}")
     secret = new_secret()
-
-    def act(data: dict[str, Any]) -> None:
-        tokens = data.setdefault("tokens", {})
-        if name in tokens:
-            raise AccessRefused(
-                f"there is a token {name}: remove it first, or choose another name"
-            )
-        if len(tokens) >= TOKENS_MAX:
-            raise AccessRefused(f"there are {TOKENS_MAX} tokens: remove one that nobody uses")
-        tokens[name] = {"sha256": digest_of(secret), "may_change": may_change}
-
-    kept.change(act)
+    row = {"sha256": digest_of(secret), "may_change": may_change}
+    add_row(kept, _TABLE, name, row, TOKENS_MAX)
     return secret
 
 
 def remove_token(kept: Kept[Accounts], name: str) -> None:
     """Remove it; raise AccessRefused where there is none, KeptBroken."""
-
-    def act(data: dict[str, Any]) -> None:
-        if data.get("tokens", {}).pop(name, None) is None:
-            raise AccessRefused(f"there is no token {name}")
-
-    kept.change(act)
+    remove_row(kept, _TABLE, name)
 
 
 def _parse(data: dict[str, Any]) -> Accounts:
@@ -88,7 +70,7 @@ def _parse(data: dict[str, Any]) -> Accounts:
     if password is not None and not is_hash(password):
         raise ValueError("password")
     tokens = {}
-    for name, row in data.get("tokens", {}).items():
+    for name, row in data.get(_TABLE, {}).items():
         if not is_digest(row["sha256"]) or not isinstance(row["may_change"], bool):
             raise ValueError("token")
         tokens[row["sha256"]] = Token(name, row["may_change"])

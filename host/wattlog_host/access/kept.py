@@ -20,6 +20,10 @@ class KeptBroken(Exception):
     """A file that cannot be used; str() is one line that names it."""
 
 
+class AccessRefused(Exception):
+    """A change that cannot be; str() is one line that says why."""
+
+
 class Kept(Generic[T]):
     """What the file holds; one that is not there holds nothing.
 
@@ -105,3 +109,27 @@ class Kept(Generic[T]):
         if not isinstance(data, dict):
             raise KeptBroken(f"{self.path} is not as wattlog-host writes it")
         return data
+
+
+def add_row(kept: Kept[Any], table: str, name: str, row: dict[str, Any], count_max: int) -> None:
+    """Add a row to one of the file's tables; raise AccessRefused, KeptBroken."""
+
+    def act(data: dict[str, Any]) -> None:
+        rows = data.setdefault(table, {})
+        if name in rows:
+            raise AccessRefused(f"{name} is there already: remove it first, or take another name")
+        if len(rows) >= count_max:
+            raise AccessRefused(f"there are {count_max} {table}: remove one that nobody uses")
+        rows[name] = row
+
+    kept.change(act)
+
+
+def remove_row(kept: Kept[Any], table: str, name: str) -> None:
+    """Remove it; raise AccessRefused where there is none, KeptBroken."""
+
+    def act(data: dict[str, Any]) -> None:
+        if data.get(table, {}).pop(name, None) is None:
+            raise AccessRefused(f"there is no {name} among the {table}")
+
+    kept.change(act)

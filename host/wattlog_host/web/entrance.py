@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from wattlog_host.access.accounts import AccessRefused, accounts_in
+from wattlog_host.access.accounts import accounts_in
+from wattlog_host.access.kept import AccessRefused
 from wattlog_host.access.sessions import FILE_NAME, Sessions
 from wattlog_host.settings import Settings, is_loopback
 from wattlog_host.web.door import Door
