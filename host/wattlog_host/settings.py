@@ -4,7 +4,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from wattlog_host.house_settings import (
     house_settings,
     without_tariffs,
 )
+from wattlog_pi.credentials import file_named
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
@@ -59,6 +60,7 @@ FILE_NAME = "host.toml"
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"
 STORE_PASSWORD = "WATTLOG_STORE_PASSWORD"
+MQTT_PASSWORD = "WATTLOG_MQTT_PASSWORD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class Settings:
     mqtt_host: str
     mqtt_port: int
     mqtt_username: str | None
-    mqtt_password: str | None
+    mqtt_password: str | None = field(repr=False)
     mqtt_tls: bool
     mqtt_ca_file: Path | None
     store_raw_days: int
@@ -118,7 +120,7 @@ class Settings:
         if self.mqtt_username is not None:
             shown.append(f'username = "{self.mqtt_username}"')
         if self.mqtt_password is not None:
-            shown.append("# password: read from its file")
+            shown.append("# password: read from its file, or the environment")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
         shown += ["", "[store]", f'url = "{self.store_url()}"']
@@ -201,30 +203,30 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
     _check_mqtt(mqtt, refuse)
     beside = Path(name).parent  # a secret may lie beside the file that names it
 
+    def place_beside(key: str, text: str) -> Path:
+        return place(key, text if text.startswith("~") else str(file_named(text, beside, environ)))
+
     def password_of(key: str, named: str | None) -> str | None:
         if named is None:
             return None
-        file = place(key, _beside(beside, named))
+        file = place_beside(key, named)
         lines = _read(file, f"{name} line {line_of(text, key)}").splitlines()
         if not lines or not lines[0]:
             raise refuse(key, f"{file} is empty; its first line is the password")
         return lines[0]
 
-    def place_beside(key: str, text: str) -> Path:
-        return place(key, _beside(beside, text))
-
     password = password_of("mqtt.password_file", mqtt["password_file"])
+    if password is None and mqtt["username"] is not None:
+        password = environ.get(MQTT_PASSWORD)
     ca_file = None
     if mqtt["ca_file"] is not None:
-        ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
+        ca_file = place_beside("mqtt.ca_file", mqtt["ca_file"])
         _check_authority(ca_file, refuse)
     own_tls = _certificate("mqtt", mqtt, place_beside, refuse)
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])
     database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
-    dess = dess_config.read(
-        values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
-    )
+    dess = dess_config.read(values["dessmonitor"], refuse, place_beside, environ)
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
@@ -284,10 +286,6 @@ def _backup(
         Keep(*(table[f"keep_{name}"] for name in Keep._fields)),
         table["reserve_mib"] * 2**20,
     )
-
-
-def _beside(folder: Path, text: str) -> str:
-    return text if text.startswith("~") else str(folder / text)
 
 
 def _certificate(

@@ -172,11 +172,11 @@ class Host:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, healthy: bool = True) -> None:
+    def start(self, *words: str, healthy: bool = True) -> None:
         """Return once the page answers, and by default once all is well."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wattlog_host", "--config", self.config_path],
+                [sys.executable, "-m", "wattlog_host", "--config", self.config_path, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

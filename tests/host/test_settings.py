@@ -6,7 +6,10 @@ from contextlib import closing
 
 import pytest
 
+from certificates import make, the_ca
+from wattlog.config import ConfigError
 from wattlog_host import cli, settings
+from wattlog_pi import settings as agent_settings
 
 MISTAKES = (
     ("an unknown table", "[htp]\nport = 1", 1, "htp"),
@@ -201,3 +204,63 @@ def test_the_host_finds_its_own_broker(tmp_path, words, listen, host, port):
     (tmp_path / "host.toml").write_text(f"[mqtt]\n{words}\n")
     found = settings.load(tmp_path / "host.toml", {})
     assert (found.mqtt_listen, found.mqtt_host, found.mqtt_port) == (listen, host, port)
+
+
+FILES = (
+    "[http]\ncert_file = \"{}\"\nkey_file = \"k\"\n",
+    "[mqtt]\nembedded = false\ntls = true\nca_file = \"{}\"\n",
+    "[mqtt]\nembedded = false\nusername = \"a\"\npassword_file = \"{}\"\n",
+    "[store]\nurl = \"postgresql://a@b/c\"\npassword_file = \"{}\"\n",
+    "[dessmonitor]\npassword_file = \"{}\"\n",
+    "[dessmonitor]\nwrite_token_file = \"{}\"\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_file_is_first_looked_for_among_what_systemd_hands_over(tmp_path, text):
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    pem, key = make("here", the_ca(), ("localhost",)).write(handed, "x")
+    pem.rename(handed / "name")
+    key.rename(handed / "k")
+    path = tmp_path / "host.toml"
+    # Beside the settings there is one, too, which would not do.
+    (tmp_path / "name").touch()
+    environ = {"CREDENTIALS_DIRECTORY": str(handed)}
+
+    def load(name, environ):
+        path.write_text(text.format(name))
+        settings.load(path, environ)
+
+    load("name", environ)
+    for name, others in (("name", {}), ("./name", environ), (f"{tmp_path}/name", environ)):
+        with pytest.raises(ConfigError):
+            load(name, others)
+
+
+def test_the_agent_looks_there_too(tmp_path, monkeypatch):
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    (handed / "secret").write_text("handed over\n")
+    (tmp_path / "secret").write_text("beside\n")
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[agent]\nid = "a"\n[[meter]]\nport = "/dev/x"\n'
+        '[mqtt]\nhost = "x"\nusername = "a"\npassword_file = "secret"\n'
+    )
+    assert agent_settings.read(path).mqtt.password == "beside"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    assert agent_settings.read(path).mqtt.password == "handed over"
+    (handed / "secret").unlink()
+    assert agent_settings.read(path).mqtt.password == "beside"
+
+
+def test_the_environment_gives_the_password_of_another_broker(tmp_path):
+    path = tmp_path / "host.toml"
+    environ = {"WATTLOG_MQTT_PASSWORD": "canary-env"}
+    path.write_text('[mqtt]\nembedded = false\nusername = "a"\n')
+    found = settings.load(path, environ)
+    assert found.mqtt_password == "canary-env"
+    assert "canary-env" not in "".join(found.lines()) + repr(found)
+    path.write_text("[mqtt]\nembedded = true\n")
+    assert settings.load(path, environ).mqtt_password is None

@@ -164,7 +164,8 @@ agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevic
                                    wattlog_pi.file_device
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
 agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
-agent/wattlog_pi/settings.py       wattlog.config
+agent/wattlog_pi/credentials.py
+agent/wattlog_pi/settings.py       wattlog.config wattlog_pi.credentials
 agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
@@ -173,6 +174,7 @@ host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
 host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+                                   wattlog_pi.credentials
 host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
 host/wattlog_host/access/passwords.py argon2
@@ -255,6 +257,7 @@ host/wattlog_host/placing.py
 host/wattlog_host/settings.py sqlalchemy.* wattlog.config wattlog_host.backup.rotation
                                    wattlog_host.certificate
                                    wattlog_host.dess.config wattlog_host.house_settings
+                                   wattlog_pi.credentials
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status

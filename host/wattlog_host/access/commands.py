@@ -18,6 +18,7 @@ from wattlog_host.access.kept import AccessRefused
 from wattlog_host.access.recipes import FOLDER, HOST_USER, RECIPES
 from wattlog_host.access.topics import AGENT, TOOL, Role
 from wattlog_host.settings import Settings, is_loopback, is_wildcard
+from wattlog_pi.credentials import file_named
 
 PASSWORD_VARIABLE = "WATTLOG_PASSWORD"
 
@@ -51,6 +52,7 @@ def password(options: argparse.Namespace, settings: Settings) -> int:
 
 def _wanted(file: Path | None) -> str:
     if file is not None:
+        file = file_named(str(file), Path(), os.environ)
         try:
             lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as err:
