@@ -17,10 +17,12 @@ import msgpack
 import pytest
 import sqlalchemy as sa
 
+from access_world import PASSWORD, House
 from postgres import Server
 from toolbox import find_facts, require, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
+from wattlog_host.access import passwords
 from wattlog_host.wire import pack_records
 
 # Only so that a failure ends: nothing is measured.
@@ -111,6 +113,20 @@ class Wire:
             "quarantine": {"held": 0},
             **more,
         }
+
+
+@pytest.fixture(scope="session")
+def argon() -> str:
+    """The hash of PASSWORD, made once."""
+    return passwords.hashed(PASSWORD)
+
+
+@pytest.fixture
+def house(tmp_path: Path, argon: str) -> House:
+    """One with a password, seen by somebody who does not know it."""
+    made = House(tmp_path)
+    made.kept.change(lambda data: data.update(password=argon))
+    return made
 
 
 @pytest.fixture(scope="session")

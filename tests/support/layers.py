@@ -506,6 +506,8 @@ tools/wattlog_sim/world/meter.py   wattlog.decoder wattlog.reading wattlog_sim.h
 tools/wattlog_sim/world/edge.py    wattlog wattlog.agent wattlog.live wattlog.records
                                    wattlog.ringlog wattlog.uplink wattlog_sim.flash
                                    wattlog_sim.world.net
+tools/wattlog_sim/world/wire_check.py    msgpack wattlog.reading wattlog.records wattlog_host.* wattlog_pi.system_clock
+                                   wattlog_sim.mutate
 tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.live
                                    wattlog_host.store.writer wattlog_pi.system_clock
                                    wattlog_sim.world.net
@@ -560,6 +562,7 @@ tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.partitions
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
+                                   wattlog_sim.world.wire_check
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
 tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
                                    wattlog_tools.partitions wattlog_tools.shorten
