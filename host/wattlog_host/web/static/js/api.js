@@ -1,6 +1,7 @@
 // The API, and the clock of the server. A newer question of one kind ends the older one.
 
 import { t } from "./i18n.js";
+import { leaveIfOutside } from "./session.js";
 
 const asking = new Map();
 let serverMs = Date.now();
@@ -44,11 +45,7 @@ async function get(url, signal) {
   } catch {
     throw new Trouble(t("error.offline"));
   }
-  if (answer.status === 401) {
-    // The session has ended meanwhile.
-    location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
-    throw new Trouble(t("error.status", { status: 401 }));
-  }
+  leaveIfOutside(answer.status);
   let data;
   try {
     data = await answer.json();
