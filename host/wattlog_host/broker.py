@@ -143,9 +143,11 @@ class _Broker(Broker):  # type: ignore[misc]
         self, listener_name: str, listener_type: Any, address: str | None, port: int, _: Any
     ) -> asyncio.Server:
         context = None if self._certificate is None else self._certificate.context()
+        host = (address or "").strip("[]")
         return await asyncio.start_server(
             partial(self.stream_connected, listener_name=listener_name),
-            address,
+            # As the page's: every address, of either kind. asyncio takes "::" for IPv6 alone.
+            None if host == "::" else host,
             port,
             reuse_address=True,
             ssl=context,
@@ -166,7 +168,9 @@ class _Broker(Broker):  # type: ignore[misc]
         if peer is None:
             await self._refuse(writer, session.username, "with a wrong name or password")
         elif session.will_flag and not peer.may_write(session.will_topic):
-            await self._refuse(writer, peer.name, f"with a last will on {session.will_topic!r}")
+            await self._refuse(
+                writer, peer.name, f"with a last will on {session.will_topic[:100]!r}"
+            )
         writer.is_admitted = True
         session.attributes[_PEER] = peer
         # Nothing is kept for who is away: our messages are repeated. So no session of one can

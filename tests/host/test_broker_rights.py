@@ -426,6 +426,24 @@ def test_strangers_make_room_for_devices(use, monkeypatch):
     assert use(act)
 
 
+@pytest.mark.parametrize(
+    ("listen", "reached"), [("::1", ["::1"]), ("::", ["::1", "127.0.0.1"]), ("0.0.0.0", ["127.0.0.1"])]
+)  # fmt: skip
+def test_the_broker_is_where_it_is_told_to_be(tmp_path, free_port, listen, reached):
+    async def main():
+        port = free_port()
+        broker = EmbeddedBroker(listen, port, Rights(devices_in(tmp_path), is_exposed=True))
+        await broker.start()
+        try:
+            for address in reached:
+                _, writer = await asyncio.open_connection(address, port)
+                writer.close()
+        finally:
+            await broker.stop()
+
+    asyncio.run(main())
+
+
 # --- real agents, and TLS ---------------------------------------------------------------------
 
 

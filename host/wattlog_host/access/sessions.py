@@ -27,6 +27,7 @@ class Sessions:
     def __init__(self, path: Path | None = None) -> None:
         """Take the file, None for memory alone; one that cannot be used holds no session."""
         self._path = path
+        # Replaced, never changed: save() runs in a thread of its own.
         self._sessions: dict[str, _Session] = {}
         if path is not None:
             self._sessions = _read(path)
@@ -48,7 +49,8 @@ class Sessions:
 
     def end(self, secret: str) -> None:
         """End it, if it is there."""
-        self._sessions.pop(digest_of(secret), None)
+        ended = digest_of(secret)
+        self._sessions = {key: one for key, one in self._sessions.items() if key != ended}
 
     def save(self) -> None:
         """Keep them; a disk that is full costs a login after the next start, nothing else."""

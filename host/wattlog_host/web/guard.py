@@ -31,6 +31,7 @@ OPEN_FOLDER = "/static/"
 # What programs ask for; anything else is a page, whose visitor is led to the login.
 DATA_PATHS = ("/status", "/events")
 DATA_FOLDER = "/api/"
+EVENTS = "text/event-stream"
 FORM_TYPE = "application/x-www-form-urlencoded"
 FORM_BYTES_MAX = 8_192
 FORM_WAIT_S = 10.0
@@ -46,7 +47,7 @@ class _Refused(Exception):
 
 
 class _Ended(Exception):
-    """An answer whose reader may not read it any more."""
+    """A stream whose watcher may not watch any more."""
 
 
 class Guard:
@@ -80,13 +81,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        is_stream = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal is_stream
             if message["type"] == "http.response.start":
                 answered = MutableHeaders(scope=message)
                 for name, value in HEADERS:
                     answered.setdefault(name, value)
-            elif message.get("more_body") and not self._may_go_on(scope, headers):
+                is_stream = answered.get("content-type", "").startswith(EVENTS)
+            elif is_stream and not self._may_go_on(scope, headers):
                 await send({"type": "http.response.body", "body": b""})
                 raise _Ended
             await send(message)
@@ -129,9 +133,7 @@ class Guard:
         return self._app
 
     def _may_go_on(self, scope: Scope, headers: Headers) -> bool:
-        """Tell whether who began to read may still; a stream may outlive a session by days."""
-        if _is_open(scope["path"]):
-            return True
+        """Tell whether who watches still may; a stream would outlive its session by days."""
         try:
             return self._door.caller(scope, headers).may_read
         except TooManyAttempts:
