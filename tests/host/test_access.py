@@ -357,6 +357,11 @@ def test_five_wrong_ones_a_minute_then_nobody_is_heard(house):
     assert house.login().status_code == 303
 
 
+def test_right_ones_are_not_counted(house):
+    for _ in range(attempts.EACH_MAX + 2):
+        assert house.login().status_code == 303
+
+
 def test_many_at_once_are_no_way_round():
     async def knock(door):
         async def one():
