@@ -467,7 +467,7 @@ host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog
 host/wattlog_host/dess/shown.py  wattlog_host.dess.mapping
 host/wattlog_host/dess/signing.py
 host/wattlog_host/dess/tables.py  sqlalchemy.*
-host/wattlog_host/dess/tokens.py
+host/wattlog_host/dess/tokens.py  wattlog_host.private_file
 host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.errors wattlog_host.dess.model
 host/wattlog_host/dess/transport.py  requests.* urllib3.* wattlog_host.dess.errors
