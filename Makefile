@@ -60,7 +60,7 @@ flash: .venv/dev.stamp  ## make an IR head of an ESP32; PORT= CHIP= FIRMWARE= CO
 bench: .venv/dev.stamp  ## measure throughput; ARGS= goes to wattlog-tools bench
 	@$(BIN)/wattlog-tools bench --json bench-last.json $(ARGS)
 
-fuzz: .venv/dev.stamp  ## damaged streams against the decoder; N= SEED= ARGS=
+fuzz: .venv/dev.stamp  ## damaged streams against the decoder; N= SEED= ARGS= (--wire: the host)
 	@$(BIN)/wattlog-tools fuzz $(if $(N),-n "$(N)") $(if $(SEED),--seed "$(SEED)") $(ARGS)
 
 lab: .venv/dev.stamp  ## power cuts and days of trouble, as many as CI does, and the same; SEED=
@@ -70,6 +70,7 @@ lab: .venv/dev.stamp  ## power cuts and days of trouble, as many as CI does, and
 soak: .venv/dev.stamp $(STAMPS)  ## the same by the million, damaged streams, and hundreds of kills; SEED=
 	@$(BIN)/wattlog-tools fuzz -n 1000000 $(if $(SEED),--seed "$(SEED)")
 	@$(BIN)/wattlog-tools fuzz -n 20000 $(if $(SEED),--seed "$(SEED)") --micropython
+	@$(BIN)/wattlog-tools fuzz -n 1000000 $(if $(SEED),--seed "$(SEED)") --wire
 	@$(BIN)/wattlog-tools powercut $(if $(SEED),--seed "$(SEED)") --cuts 1000000 --doubles 250000 \
 		--rots 200000 --wavers 100000 --faults 100000
 	@$(BIN)/wattlog-tools sim --seeds 10000 $(if $(SEED),--seed "$(SEED)")

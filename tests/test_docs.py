@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from certificates import the_ca
+from certificates import broker_of, the_ca
 from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
@@ -50,6 +50,8 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
         (tmp_path / secret).write_bytes(b"x\n" if secret != "ca.pem" else the_ca().pem)
+    for stem in re.findall(r'cert_file = "(.*?)\.pem"', text):
+        broker_of().write(tmp_path, stem)
     command = {
         "agent.toml": ["wattlog_pi"],
         "host.toml": ["wattlog_host"],
@@ -105,7 +107,8 @@ def test_options_named_in_a_guide_exist(document):
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
             r"    (?:\.venv/bin/)?(wattlog-\w+)"
-            r"(?: (backup|bundle|decode|export|flash|head|import|manifest|pin|restore))?(.*)",
+            r"(?: (backup|broker-config|bundle|decode|device|export|flash|head|import|manifest|password|pin"
+            r"|restore|token))?(.*)",
             line,
         )
         if not match:

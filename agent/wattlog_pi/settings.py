@@ -3,11 +3,12 @@
 import os
 import ssl
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wattlog.config import REQUIRED, ConfigError, Key, parse
+from wattlog_pi.credentials import file_named
 
 PASSWORD_ENVIRONMENT = "WATTLOG_MQTT_PASSWORD"
 METERS_MAX = 16
@@ -68,7 +69,7 @@ class MqttSettings:
     host: str
     port: int
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     tls: bool
     ca_file: str | None
 
@@ -147,7 +148,7 @@ def _log_path(path: Path, given: str | None, edge: str) -> Path:
 
 
 def _ca_file(path: Path, ca_file: str) -> str:
-    file = str(path.parent / ca_file)
+    file = str(file_named(ca_file, path.parent, os.environ))
     try:
         ssl.create_default_context(cafile=file)
     except OSError as err:  # ssl.SSLError is one
@@ -158,7 +159,7 @@ def _ca_file(path: Path, ca_file: str) -> str:
 def _password(path: Path, password_file: str | None) -> str | None:
     if password_file is None:
         return os.environ.get(PASSWORD_ENVIRONMENT)
-    file = path.parent / password_file
+    file = file_named(password_file, path.parent, os.environ)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as err:

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from functools import partial
@@ -17,6 +18,8 @@ from typing import Any
 import uvicorn
 
 import wattlog
+from wattlog_host.access.devices import Rights, devices_in
+from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.announce.announcer import Announcer
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
@@ -38,6 +41,8 @@ from wattlog_host.stream import Hub
 from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.web.app import make_app
 from wattlog_host.web.connection import Connection
+from wattlog_host.web.door import Door
+from wattlog_host.web.entrance import door_of
 from wattlog_host.web.questions import House
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
@@ -87,21 +92,25 @@ async def run(settings: Settings) -> None:
     http = _listen(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(http.close)
+        door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
+        login = None
         if settings.mqtt_embedded:
-            await stack.enter_async_context(_embedded_broker(settings))
+            login = await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, keeper, stop)
+        await _serve(settings, store, http, door, login, keeper, stop)
 
 
 async def _serve(
     settings: Settings,
     store: Store,
     http: socket.socket,
+    door: Door,
+    login: tuple[str, str] | None,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
@@ -116,6 +125,7 @@ async def _serve(
     link = MqttLink(
         settings,
         outage.on_change,
+        login,
         (announcements.birth_topic,),
         (LAST_WILL.topic, LAST_WILL.payload),
     )
@@ -136,8 +146,10 @@ async def _serve(
                 house_of(settings),
                 store.changes,
                 panel,
+                door,
             ),
             http=Connection,
+            ssl_context_factory=_tls(settings),
             log_config=None,
             # Its warnings are a line for each visitor's mistake: anyone could fill the log.
             log_level="error",
@@ -195,6 +207,18 @@ def _solar(
         loop.call_soon_threadsafe(intake.say, "solar", text)
 
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
+
+
+def _door(settings: Settings) -> Door:
+    try:
+        return door_of(settings, now_ms, monotonic_ms)
+    except (AccessRefused, KeptBroken) as err:
+        raise StartError(str(err)) from err
+
+
+def _tls(settings: Settings) -> Callable[..., ssl.SSLContext] | None:
+    certificate = settings.http_tls
+    return None if certificate is None else lambda *_: certificate.context()
 
 
 def house_of(settings: Settings) -> House:
@@ -298,26 +322,31 @@ def _listen(settings: Settings) -> socket.socket:
             f"cannot serve the page at {host}:{port}: {err.strerror}; set another http.port"
         ) from err
     made.setblocking(False)
-    if not is_loopback(host):
+    if not is_loopback(host) and settings.http_tls is None:
         LOG.warning(
-            "the page is open to everyone who can reach %s:%s; it has no password yet", host, port
+            "passwords and readings cross the network as they are: set http.cert_file, or have a "
+            "proxy speak TLS"
         )
     return made
 
 
 @contextlib.asynccontextmanager
-async def _embedded_broker(settings: Settings) -> AsyncIterator[None]:
-    host, port = settings.mqtt_host, settings.mqtt_port
-    broker = EmbeddedBroker(host, port)
+async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]:
+    """Run the broker; give the host's name and password there."""
+    host, port = settings.mqtt_listen, settings.mqtt_port
     try:
+        rights = Rights(devices_in(settings.data), is_exposed=not is_loopback(host))
+        broker = EmbeddedBroker(host, port, rights, settings.mqtt_own_tls)
         await broker.start()
+    except KeptBroken as err:
+        raise StartError(str(err)) from err
     except BrokerUnusable as err:
         raise StartError(
             f"cannot run the embedded broker at {host}:{port}: {err}; set another mqtt.port, "
             "or embedded = false to use the broker that is there"
         ) from err
     try:
-        yield
+        yield rights.HOST_NAME, rights.host_password
     finally:
         await broker.stop()
 
@@ -427,7 +456,8 @@ def _start_text(store: Store, started_ms: int) -> str:
 
 def _address(settings: Settings) -> str:
     host = settings.http_listen
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}/"
+    scheme = "http" if settings.http_tls is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}/"
 
 
 def _log_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

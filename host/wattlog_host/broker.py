@@ -1,21 +1,34 @@
-"""The broker inside the process: amqtt on the loopback, with its gaps closed at our rim.
+"""The broker inside the process: amqtt, with its gaps closed at our rim.
 
 What amqtt 0.12 leaves open, and what is done about it here (host/DESIGN.md says more):
-a client that vanished is never noticed; a peer that never says CONNECT is waited for without
-end; a claimed size of 256 MB is waited for in memory; a second connection of a client id
-leaves the first one open; whoever connects is sent the retained messages of everyone's
-subscriptions; one that stops reading stops its messages in memory.
+who connects takes over the session of its client id before it is asked for a password; a last
+will goes to any topic; sessions of those who were refused stay for ever; a client that vanished
+is never noticed; a peer that never says CONNECT is waited for without end; a claimed size of
+256 MB is waited for in memory; a second connection of a client id leaves the first one open;
+whoever connects is sent the retained messages of everyone's subscriptions; one that stops
+reading stops its messages in memory.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from amqtt.adapters import ReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker
-from amqtt.errors import BrokerError
+from amqtt.contexts import Action
+from amqtt.errors import BrokerError, MQTTError
+from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
+from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
+from amqtt.utils import gen_client_id
+
+from wattlog_host.access.devices import Peer, Rights
+from wattlog_host.bounds import is_edge
+from wattlog_host.certificate import Certificate
+
+LOG = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 256
 # A message of ours has 16 384 bytes at most; the topic and the header come on top.
@@ -27,6 +40,9 @@ CONNECT_TIMEOUT_S = 10.0
 KEEPALIVE_S_MAX = 120
 WRITE_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
+# Of so many names it is said once what they may not do; a stranger cannot fill the log.
+NAMES_SAID_MAX = 50
+_PEER = "wattlog.peer"
 
 
 class BrokerUnusable(Exception):
@@ -70,6 +86,7 @@ class _Writer(StreamWriterAdapter):  # type: ignore[misc]
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         super().__init__(writer)
         self.abort = writer.transport.abort
+        self.is_admitted = False
 
     async def drain(self) -> None:
         try:
@@ -90,9 +107,15 @@ class _Writer(StreamWriterAdapter):  # type: ignore[misc]
 class _Broker(Broker):  # type: ignore[misc]
     """amqtt's broker with the rim described above; the overridden names are tested."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(
+        self, config: dict[str, Any], rights: Rights, certificate: Certificate | None
+    ) -> None:
         super().__init__(config)
-        self.writers: set[_Writer] = set()
+        self._rights = rights
+        self._certificate = certificate
+        self._said: set[str] = set()
+        # By age: the first is the oldest.
+        self.writers: dict[_Writer, None] = {}
 
     async def stream_connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
@@ -100,28 +123,95 @@ class _Broker(Broker):  # type: ignore[misc]
         """Serve one connection to its end; a peer's mistakes end here."""
         ours = _Writer(writer)
         if len(self.writers) >= CONNECTIONS_MAX:
-            ours.abort()
-            return
-        self.writers.add(ours)
+            # Who has not said yet who it is makes room; otherwise the new one goes.
+            strangers = (one for one in self.writers if not one.is_admitted)
+            leaves = next(strangers, ours)
+            self.writers.pop(leaves, None)
+            leaves.abort()
+            if leaves is ours:
+                return
+        self.writers[ours] = None
         try:
             await self._client_connected(listener_name, _Reader(reader, ours.abort), ours)
         except Exception as err:  # noqa: BLE001 - whatever a peer provokes must not end us
-            logging.getLogger(__name__).debug("a peer of the broker was dropped: %r", err)
+            LOG.debug("a peer of the broker was dropped: %r", err)
         finally:
-            self.writers.discard(ours)
+            self.writers.pop(ours, None)
             ours.abort()
+
+    async def _create_server_instance(
+        self, listener_name: str, listener_type: Any, address: str | None, port: int, _: Any
+    ) -> asyncio.Server:
+        context = None if self._certificate is None else self._certificate.context()
+        host = (address or "").strip("[]")
+        return await asyncio.start_server(
+            partial(self.stream_connected, listener_name=listener_name),
+            # As the page's: every address, of either kind. asyncio takes "::" for IPv6 alone.
+            None if host == "::" else host,
+            port,
+            reuse_address=True,
+            ssl=context,
+            # A peer that begins TLS and says nothing more is none of the connections counted.
+            ssl_handshake_timeout=None if context is None else CONNECT_TIMEOUT_S,
+        )
 
     async def _initialize_client_session(
         self, reader: Any, writer: Any, remote_address: str, remote_port: int
     ) -> Any:
-        handler, session = await super()._initialize_client_session(
-            reader, writer, remote_address, remote_port
+        """Let in who may come in, before anything that is there is touched."""
+        del remote_address, remote_port
+        handler, session = await BrokerProtocolHandler.init_from_connect(
+            reader, writer, self.plugins_manager
         )
+        peer = self._rights.admitted(session.username, session.password)
+        session.password = None
+        if peer is None:
+            await self._refuse(writer, session.username, "with a wrong name or password")
+        elif session.will_flag and not peer.may_write(session.will_topic):
+            await self._refuse(
+                writer, peer.name, f"with a last will on {session.will_topic[:100]!r}"
+            )
+        writer.is_admitted = True
+        session.attributes[_PEER] = peer
+        # Nothing is kept for who is away: our messages are repeated. So no session of one can
+        # be taken over by another, and a client id is one's own.
+        session.clean_session = True
+        session.client_id = f"{peer.name}/{session.client_id or gen_client_id()}"
+        session.parent = 0
+        await self._delete_session(session.client_id)
         # MQTT 3.1.2.10: gone after one and a half keep-alive. amqtt's own timer would only
         # log, and would tear a packet apart that arrives slowly: ours replaces it.
         reader.timeout_s = 1.5 * min(session.keep_alive or KEEPALIVE_S_MAX, KEEPALIVE_S_MAX)
         session.keep_alive = 0
         return handler, session
+
+    async def _refuse(self, writer: Any, name: str | None, what: str) -> NoReturn:
+        self._say_once(name, f"wants to connect {what}: refused")
+        await ConnackPacket.build(0, NOT_AUTHORIZED).to_stream(writer)
+        await writer.close()
+        raise MQTTError(what)
+
+    async def _authenticate(self, session: Any, _: Any) -> bool:
+        return _PEER in session.attributes
+
+    async def _topic_filtering(self, session: Any, topic: str, action: Action) -> bool:
+        peer: Peer = session.attributes[_PEER]
+        if not self._rights.holds(peer):
+            # It was let in by what is no more in force.
+            _, handler = self.sessions.get(session.client_id, (None, None))
+            if handler is not None and handler.writer is not None:
+                handler.writer.abort()
+            return False
+        may = peer.may_write(topic) if action == Action.PUBLISH else peer.may_read(topic)
+        if not may and action != Action.RECEIVE:
+            self._say_once(peer.name, f"wants to {action} {topic[:100]!r}, not its own: refused")
+        return may
+
+    def _say_once(self, name: str | None, what: str) -> None:
+        shown = name if name is not None and is_edge(name) else "without a name of ours"
+        if shown not in self._said and len(self._said) < NAMES_SAID_MAX:
+            self._said.add(shown)
+            LOG.warning("broker: device %s %s (said once)", shown, what)
 
     async def _delete_session(self, client_id: str) -> None:
         # MQTT 3.1.4: a second connection of a client id ends the first one, last will and all.
@@ -147,21 +237,26 @@ class _Broker(Broker):  # type: ignore[misc]
 
 
 class EmbeddedBroker:
-    """A broker for the agents of this machine; it keeps nothing when it stops."""
+    """A broker for our agents; it keeps nothing when it stops."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Prepare; nothing listens before start()."""
-        # amqtt logs peers' mistakes with tracebacks; the host counts and says what matters.
+    def __init__(
+        self, host: str, port: int, rights: Rights, certificate: Certificate | None = None
+    ) -> None:
+        """Prepare; nothing listens before start(). With a certificate it speaks TLS only."""
+        # amqtt logs peers' mistakes with tracebacks; the host says what matters.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._broker = _Broker(
             {
                 "listeners": {"default": {"type": "tcp", "bind": bind}},
+                # It is asked by nobody, for ours decides; without one the library brings more.
                 "plugins": {
-                    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}
+                    "amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": False}
                 },
-            }
+            },
+            rights,
+            certificate,
         )
 
     async def start(self) -> None:

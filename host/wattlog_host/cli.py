@@ -11,9 +11,12 @@ from pathlib import Path
 import wattlog
 from wattlog.config import ConfigError
 from wattlog_host import app, commands, settings
+from wattlog_host.access.kept import AccessRefused, KeptBroken
+from wattlog_host.access.passwords import PasswordUnfit
 from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.store.records import StoreError
 
+REFUSALS = (AccessRefused, KeptBroken, PasswordUnfit)
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
@@ -36,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command is not None:
             return commands.run(options, chosen)
         asyncio.run(app.run(chosen))
-    except (ConfigError, StoreError, ImportFailed, app.StartError) as err:
+    except (ConfigError, StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:

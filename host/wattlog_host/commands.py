@@ -6,6 +6,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from wattlog_host.access.commands import (
+    add_broker_options,
+    add_device_options,
+    add_password_options,
+    add_token_options,
+    broker_config,
+    device,
+    password,
+    token,
+)
 from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
@@ -130,8 +140,12 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
+    Command("broker-config", "settings for another broker", add_broker_options, broker_config),
+    Command("device", "who may use the embedded broker", add_device_options, device),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
+    Command("password", "set the password of the page", add_password_options, password),
     Command("rebuild", "make all buckets anew from the readings", _rebuild_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
+    Command("token", "tokens of programs that ask the API", add_token_options, token),
 )

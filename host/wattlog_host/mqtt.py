@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import aiomqtt
 
+from wattlog_host.access.topics import HOST
 from wattlog_host.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-SUBSCRIPTIONS = ("wattlog/1/+/b", "wattlog/1/+/s", "wattlog/1/+/l", "wattlog/1/+/u")
+SUBSCRIPTIONS = HOST.filters(HOST.reads, HOST.name)
 WAIT_S_MIN = 1.0
 WAIT_S_MAX = 30.0
 KEEPALIVE_S = 20
@@ -30,15 +31,18 @@ class MqttLink:
         self,
         settings: Settings,
         on_change: Callable[[str | None], None],
+        login: tuple[str, str] | None = None,
         more_topics: tuple[str, ...] = (),
         will: tuple[str, bytes] | None = None,
     ) -> None:
         """Take whom to tell of a change: None is connected, else why not.
 
+        login is the name and the password of the embedded broker; another's are in the settings.
         more_topics are read, too, where the broker lets us; will is the (topic, payload) that the
         broker keeps for all when we vanish.
         """
         self._settings = settings
+        self._login = login or (settings.mqtt_username, settings.mqtt_password)
         self._on_change = on_change
         self._more_topics = more_topics
         self._will = None if will is None else aiomqtt.Will(*will, qos=0, retain=True)
@@ -91,17 +95,14 @@ class MqttLink:
         return aiomqtt.Client(
             settings.mqtt_host,
             settings.mqtt_port,
-            username=settings.mqtt_username,
-            password=settings.mqtt_password,
+            username=self._login[0],
+            password=self._login[1],
             logger=quiet,
             timeout=TIMEOUT_S,
             keepalive=KEEPALIVE_S,
             will=self._will,
             max_queued_incoming_messages=QUEUE_MESSAGES_MAX,
-            # The system's authorities, or only the given one; there is no "insecure".
-            tls_context=ssl.create_default_context(cafile=settings.mqtt_ca_file)
-            if settings.mqtt_tls
-            else None,
+            tls_context=_trust(settings),
         )
 
     def _tell(self, trouble: str | None) -> None:
@@ -118,6 +119,16 @@ class MqttLink:
         if str(err).startswith("Disconnected"):
             return f"the broker at {where} closed the connection"
         return f"the broker at {where}: {err}"
+
+
+def _trust(settings: Settings) -> ssl.SSLContext | None:
+    """Return what the broker has to show; there is no "insecure"."""
+    if settings.mqtt_own_tls is not None:
+        return settings.mqtt_own_tls.only_this()
+    if not settings.mqtt_tls:
+        return None
+    # The system's authorities, or only the given one.
+    return ssl.create_default_context(cafile=settings.mqtt_ca_file)
 
 
 def _is_failure(code: object) -> bool:

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from wattlog.config import ConfigError, Key, line_of, parse
 from wattlog_host.announce import config as announce_config
 from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.backup.rotation import Keep
+from wattlog_host.certificate import Certificate, CertificateUnusable
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
 from wattlog_host.history.zone import Zone, zone_or_offset
@@ -24,14 +25,21 @@ from wattlog_host.house_settings import (
     house_settings,
     without_tariffs,
 )
+from wattlog_pi.credentials import file_named
 
 SCHEMA = (
     Key("data", "text", None, 1, 4096, "the folder for the database"),
     Key("http.listen", "text", "127.0.0.1", 1, 255, "the address that serves the page"),
     Key("http.port", "integer", 8080, 1, 65535, "the port that serves the page"),
     Key("http.hostnames", "text", "", 0, 1000, "the names, with commas, the page is reached by"),
+    Key("http.guest", "boolean", False, None, None, "whether all may look without logging in"),
+    Key("http.cert_file", "text", None, 1, 4096, "the page's certificate for TLS, with its chain"),
+    Key("http.key_file", "text", None, 1, 4096, "the key of that certificate"),
     Key("mqtt.embedded", "boolean", True, None, None, "whether the host brings its own broker"),
     Key("mqtt.host", "text", "127.0.0.1", 1, 255, "the broker's address"),
+    Key("mqtt.listen", "text", None, 1, 255, "the address that the embedded broker serves"),
+    Key("mqtt.cert_file", "text", None, 1, 4096, "the embedded broker's certificate for TLS"),
+    Key("mqtt.key_file", "text", None, 1, 4096, "the key of that certificate"),
     Key("mqtt.port", "integer", None, 1, 65535, "the broker's port; 1883, with TLS 8883"),
     Key("mqtt.username", "text", None, 1, 255, "the host's name at the broker"),
     Key("mqtt.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
@@ -56,6 +64,7 @@ FILE_NAME = "host.toml"
 _SQLITE = "sqlite:///"
 _POSTGRES = "postgresql://"
 STORE_PASSWORD = "WATTLOG_STORE_PASSWORD"
+MQTT_PASSWORD = "WATTLOG_MQTT_PASSWORD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +88,21 @@ class Settings:
     """Everything that can be set; password is never printed."""
 
     name: str
+    path: Path | None
     data: Path
     database: Path | URL
     http_listen: str
     http_port: int
     http_hostnames: tuple[str, ...]
+    http_guest: bool
+    http_tls: Certificate | None
     mqtt_embedded: bool
+    mqtt_listen: str
+    mqtt_own_tls: Certificate | None
     mqtt_host: str
     mqtt_port: int
     mqtt_username: str | None
-    mqtt_password: str | None
+    mqtt_password: str | None = field(repr=False)
     mqtt_tls: bool
     mqtt_ca_file: Path | None
     announce: AnnounceSettings
@@ -101,13 +115,17 @@ class Settings:
         """Return the settings in effect as TOML lines, without secrets."""
         shown = [f'data = "{self.data}"', "", "[http]"]
         shown += [f'listen = "{self.http_listen}"', f"port = {self.http_port}"]
-        shown += [f'hostnames = "{",".join(self.http_hostnames)}"', "", "[mqtt]"]
+        shown += [f'hostnames = "{",".join(self.http_hostnames)}"']
+        shown += [f"guest = {str(self.http_guest).lower()}", *_shown_tls(self.http_tls)]
+        shown += ["", "[mqtt]"]
         shown += [f"embedded = {str(self.mqtt_embedded).lower()}", f'host = "{self.mqtt_host}"']
+        shown += [f'listen = "{self.mqtt_listen}"'] if self.mqtt_embedded else []
+        shown += _shown_tls(self.mqtt_own_tls)
         shown += [f"port = {self.mqtt_port}", f"tls = {str(self.mqtt_tls).lower()}"]
         if self.mqtt_username is not None:
             shown.append(f'username = "{self.mqtt_username}"')
         if self.mqtt_password is not None:
-            shown.append("# password: read from its file")
+            shown.append("# password: read from its file, or the environment")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
         shown += ["", *self.announce.lines()]
@@ -126,6 +144,10 @@ class Settings:
             return zone_or_offset(name)
         except ValueError as err:
             raise ConfigError(f"--zone {name} {err}") from err
+
+    def options(self) -> str:
+        """Return what names this file on a command line."""
+        return "" if self.path is None else f" --config {self.path}"
 
     def store_url(self) -> str:
         """Return where the database is, without the password."""
@@ -146,8 +168,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         standard = Path(folder) / FILE_NAME
         path = standard if standard.exists() else None
     if path is None:
-        return _settings("defaults", "", environ)
-    return _settings(str(path), _read(path, str(path)), environ)
+        return _settings("defaults", None, "", environ)
+    return _settings(str(path), path, _read(path, str(path)), environ)
 
 
 def is_loopback(host: str) -> bool:
@@ -156,6 +178,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether what listens there is found at every address of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _read(path: Path, what: str) -> str:
@@ -169,7 +199,7 @@ def _read(path: Path, what: str) -> str:
         raise ConfigError(f"{what}: cannot read {path!r}: {err}") from err
 
 
-def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
+def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str]) -> Settings:
     values = parse(name, text, without_tariffs, SCHEMA)
     http, mqtt = values["http"], values["mqtt"]
 
@@ -188,33 +218,40 @@ def _settings(name: str, text: str, environ: Mapping[str, str]) -> Settings:
     _check_mqtt(mqtt, refuse)
     beside = Path(name).parent  # a secret may lie beside the file that names it
 
+    def place_beside(key: str, text: str) -> Path:
+        return place(key, text if text.startswith("~") else str(file_named(text, beside, environ)))
+
     def password_of(key: str, named: str | None) -> str | None:
         if named is None:
             return None
-        file = place(key, _beside(beside, named))
+        file = place_beside(key, named)
         lines = _read(file, f"{name} line {line_of(text, key)}").splitlines()
         if not lines or not lines[0]:
             raise refuse(key, f"{file} is empty; its first line is the password")
         return lines[0]
 
     password = password_of("mqtt.password_file", mqtt["password_file"])
+    if password is None and mqtt["username"] is not None:
+        password = environ.get(MQTT_PASSWORD)
     ca_file = None
     if mqtt["ca_file"] is not None:
-        ca_file = place("mqtt.ca_file", _beside(beside, mqtt["ca_file"]))
+        ca_file = place_beside("mqtt.ca_file", mqtt["ca_file"])
         _check_authority(ca_file, refuse)
     announced = announce_config.read(values["announce"], refuse)
+    own_tls = _certificate("mqtt", mqtt, place_beside, refuse)
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])
     database = _database(store, store_password or environ.get(STORE_PASSWORD), data, place, refuse)
-    dess = dess_config.read(
-        values["dessmonitor"], refuse, lambda key, text: place(key, _beside(beside, text)), environ
-    )
+    dess = dess_config.read(values["dessmonitor"], refuse, place_beside, environ)
     hostnames = tuple(
         word.strip().lower() for word in http["hostnames"].split(",") if word.strip()
     )
     return Settings(
-        name, data, database, http["listen"], http["port"], hostnames,
-        mqtt["embedded"], mqtt["host"], mqtt["port"] or (8883 if mqtt["tls"] else 1883),
+        name, path, data, database, http["listen"], http["port"], hostnames,
+        http["guest"], _certificate("http", http, place_beside, refuse),
+        mqtt["embedded"], mqtt["listen"] or mqtt["host"], own_tls,
+        _way_to_our_own(mqtt["listen"]) or mqtt["host"],
+        mqtt["port"] or (8883 if mqtt["tls"] or own_tls else 1883),
         mqtt["username"], password,
         mqtt["tls"], ca_file, announced, values["store"]["raw_days"],
         dess,
@@ -268,8 +305,33 @@ def _backup(
     )
 
 
-def _beside(folder: Path, text: str) -> str:
-    return text if text.startswith("~") else str(folder / text)
+def _certificate(
+    table: str,
+    values: Mapping[str, Any],
+    place: Callable[[str, str], Path],
+    refuse: Callable[[str, str], ConfigError],
+) -> Certificate | None:
+    """Return the checked certificate of [http] or [mqtt], None where there is none."""
+    keys = [f"{table}.{name}" for name in Certificate._fields]
+    texts = [values[name] for name in Certificate._fields]
+    if texts == [None, None]:
+        return None
+    for key, other, text in zip(keys, keys[::-1], texts, strict=True):
+        if text is None:
+            raise refuse(other, f"has no use without {key}")
+    made = Certificate(*(place(key, text) for key, text in zip(keys, texts, strict=True)))
+    try:
+        made.context()
+    except CertificateUnusable as err:
+        raise refuse(f"{table}.{err.field}", str(err)) from None
+    return made
+
+
+def _shown_tls(certificate: Certificate | None) -> list[str]:
+    return [
+        f'{name} = "{path}"'
+        for name, path in (certificate._asdict() if certificate else {}).items()
+    ]
 
 
 def _check_authority(file: Path, refuse: Any) -> None:
@@ -290,16 +352,27 @@ def _check_mqtt(mqtt: Mapping[str, Any], refuse: Any) -> None:
         if not is_loopback(mqtt["host"]):
             raise refuse(
                 "mqtt.host",
-                "must be 127.0.0.1 for the embedded broker, which knows no passwords; for agents "
-                "on other machines set embedded = false and use a broker with credentials",
+                "must be 127.0.0.1 for the embedded broker; for agents on other machines set "
+                "mqtt.listen, or embedded = false and use another broker with credentials",
             )
         for key in ("tls", "username", "password_file", "ca_file"):
             if mqtt[key]:
                 raise refuse(f"mqtt.{key}", "needs a broker of its own: set embedded = false")
+    else:
+        for key in ("listen", "cert_file", "key_file"):
+            if mqtt[key]:
+                raise refuse(f"mqtt.{key}", "has no use with embedded = false")
     if mqtt["ca_file"] is not None and not mqtt["tls"]:
         raise refuse("mqtt.ca_file", "has no use without tls = true")
     if mqtt["password_file"] is not None and mqtt["username"] is None:
         raise refuse("mqtt.password_file", "has no use without username")
+
+
+def _way_to_our_own(listen: str | None) -> str | None:
+    """Return where this machine finds what listens there."""
+    if listen is None or not is_wildcard(listen):
+        return listen
+    return "::1" if ":" in listen else "127.0.0.1"
 
 
 def _standard_data(environ: Mapping[str, str]) -> str:

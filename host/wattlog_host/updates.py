@@ -94,7 +94,7 @@ def decode_request(data: bytes) -> Request:
     """Return a head's message about an update; raise WireError for anything else."""
     edge, _, _, others = bounds.decode_of_agent(data, MESSAGE_BYTES_MAX, 7, "update")
     release, offset, outcome = others
-    if not isinstance(release, str) or len(release) > TEXT_MAX:
+    if not isinstance(release, str) or len(release) > TEXT_MAX or not release.isprintable():
         raise WireError("release")
     if not is_uint(offset, BUNDLE_BYTES_MAX):
         raise WireError("offset")

@@ -17,11 +17,14 @@ import msgpack
 import pytest
 import sqlalchemy as sa
 
-from api_world import NOW, ApiWorld, house, two
+from access_world import PASSWORD, House
+from api_world import NOW, ApiWorld, two
+from api_world import house as plain_house
 from postgres import Server
 from toolbox import find_facts, require, unavailable
 from waiting import wait_until
 from wattlog.records import GroupWriter
+from wattlog_host.access import passwords
 from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import pack_records
@@ -120,7 +123,7 @@ class Wire:
 @pytest.fixture(scope="session")
 def world() -> ApiWorld:
     """A house with one meter."""
-    return house()
+    return plain_house()
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +136,20 @@ def pair() -> ApiWorld:
 def empty() -> ApiWorld:
     """A host that has not heard anything yet."""
     return ApiWorld({}, NOW)
+
+
+@pytest.fixture(scope="session")
+def argon() -> str:
+    """The hash of PASSWORD, made once."""
+    return passwords.hashed(PASSWORD)
+
+
+@pytest.fixture
+def house(tmp_path: Path, argon: str) -> House:
+    """One with a password, seen by somebody who does not know it."""
+    made = House(tmp_path)
+    made.kept.change(lambda data: data.update(password=argon))
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -212,11 +229,11 @@ class Host:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *, healthy: bool = True) -> None:
+    def start(self, *words: str, healthy: bool = True) -> None:
         """Return once the page answers, and by default once all is well."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wattlog_host", "--config", self.config_path],
+                [sys.executable, "-m", "wattlog_host", "--config", self.config_path, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,6 +10,7 @@ import aiomqtt
 import pytest
 
 from wattlog_host import broker as broker_module
+from wattlog_host.access.devices import Rights, devices_in
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
 
 # Only so that a failure ends.
@@ -23,13 +24,19 @@ CONNECT_WITH_WILL = bytes.fromhex(
 
 
 @pytest.fixture
-def use_broker(free_port):
+def devices(tmp_path):
+    """Who may use the broker; at first there are none."""
+    return devices_in(tmp_path)
+
+
+@pytest.fixture
+def use_broker(free_port, devices):
     """Run act(port) beside a running broker."""
 
     def use(act):
         async def run():
             port = free_port()
-            broker = EmbeddedBroker("127.0.0.1", port)
+            broker = EmbeddedBroker("127.0.0.1", port, Rights(devices, is_exposed=False))
             await broker.start()
             try:
                 async with asyncio.timeout(PATIENCE_S):
@@ -248,9 +255,9 @@ def test_a_thousand_messages_arrive_in_order(use_broker):
     assert use_broker(act) == list(range(1000))
 
 
-def test_a_port_in_use_is_said(use_broker):
+def test_a_port_in_use_is_said(use_broker, devices):
     async def act(port):
         with pytest.raises(BrokerUnusable, match="in use"):
-            await EmbeddedBroker("127.0.0.1", port).start()
+            await EmbeddedBroker("127.0.0.1", port, Rights(devices, is_exposed=False)).start()
 
     use_broker(act)

@@ -82,6 +82,6 @@ def test_everything_can_be_read(theme):
 
 
 def test_no_style_sheet_has_a_colour_of_its_own():
-    for name in ("dashboard", "house", "state"):
+    for name in ("dashboard", "house", "login", "state"):
         css = (ROOT / f"host/wattlog_host/web/static/{name}.css").read_text()
         assert re.findall(r"#[0-9a-f]{3,8}\b(?=[;, )])", css) in ([], ["#0008"]), name

@@ -6,19 +6,22 @@ import pytest
 from starlette.testclient import TestClient
 
 from dess_world import Readers, world
+from wattlog_host.access.accounts import Accounts, Token
+from wattlog_host.access.secrets import digest_of
 from wattlog_host.dess import controls, ledger
 from wattlog_host.dess.panel import Panel
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.stream import Hub
 from wattlog_host.web.app import make_app
+from wattlog_host.web.door import Caller, Door
 
 TOKEN = "canary-write-token-3"
 
 
-def make_client(w, panel):
+def make_client(w, panel, door=None):
     view = LiveView(HostView("0", 0), {})
     return TestClient(
-        make_app(view, Hub(dict), None, w.clock.now_ms, (), panel=panel),
+        make_app(view, Hub(dict), None, w.clock.now_ms, (), panel=panel, door=door),
         base_url="http://127.0.0.1",
     )
 
@@ -154,7 +157,7 @@ def test_settings_are_read_and_changed_with_the_token(w, http):
 
 
 BAD_POSTS = (
-    ("no token", {}, {}, 401),
+    ("no token", {}, {}, 403),
     ("a wrong token", {"Authorization": "Bearer x"}, {}, 401),
     ("a form of another site", {**GOOD, "Content-Type": "text/plain"}, {}, 415),
     ("another origin", {**GOOD, "Origin": "http://evil.example"}, {}, 403),
@@ -177,6 +180,46 @@ def test_nothing_is_changed_by(w, http, headers, more, status):
     assert answer.status_code == status
     assert TOKEN not in answer.text
     assert w.cloud.writes == []
+
+
+def test_a_token_is_not_guessed_at_any_speed(w):
+    with make_client(w, w.panel, Door(mono_ms=lambda: 0)) as client:
+        wrong = {"Authorization": "Bearer guess"}
+        said = [client.get("/api/solar/settings", headers=wrong).status_code for _ in range(7)]
+        assert said == [401] * 5 + [429] * 2
+        answer = client.post("/api/solar/settings", json=wish(w), headers=GOOD)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert w.cloud.writes == []
+
+
+def test_settings_are_for_who_may_change_what_the_page_shows(w):
+    tokens = {digest_of(name): Token(name, name == "writes") for name in ("reads", "writes")}
+    door = Door(lambda: Accounts("$argon2id$", tokens), lets_guests_in=True)
+    session = door.sessions.begin(door.accounts().mark(), 0)
+    csrf = Caller(True, True, session).csrf
+    cookie = {"Cookie": f"wattlog={session}"}
+    ours = {**cookie, "Origin": "http://127.0.0.1"}
+    who = (
+        ("a guest", {"Origin": "http://127.0.0.1"}, 401),
+        ("a reading token", {"Authorization": "Bearer reads"}, 401),
+        ("a session of another site", {**cookie, "Origin": "http://evil.example", "X-CSRF-Token": csrf}, 403),
+        ("a session without its sign", ours, 403),
+        ("a session with another's", {**ours, "X-CSRF-Token": "0" * 64}, 403),
+        ("a changing token", {"Authorization": "Bearer writes"}, 200),
+        ("a session", {**ours, "X-CSRF-Token": csrf}, 200),
+        ("the token of the file", GOOD, 200),
+    )  # fmt: skip
+    with make_client(w, w.panel, door) as client:
+        for name, headers, status in who:
+            before = len(w.cloud.writes)
+            answer = client.post("/api/solar/settings", json=wish(w), headers=headers)
+            assert answer.status_code == status, (name, answer.text)
+            if status != 200:
+                assert len(w.cloud.writes) == before == 0, name
+    assert w.cloud.writes
+    with make_client(w, w.panel, door) as client:
+        assert client.get("/api/solar/settings").status_code == 401
+        assert client.get("/api/solar/settings", headers=cookie).status_code == 404
 
 
 def test_without_a_token_file_settings_are_off(w):

@@ -6,7 +6,10 @@ from contextlib import closing
 
 import pytest
 
+from certificates import make, the_ca
+from wattlog.config import ConfigError
 from wattlog_host import cli, settings
+from wattlog_pi import settings as agent_settings
 
 MISTAKES = (
     ("an unknown table", "[htp]\nport = 1", 1, "htp"),
@@ -15,8 +18,14 @@ MISTAKES = (
     ("a port too high", "[http]\nport = 70000", 2, "http.port must be 1 to 65535"),
     ("a table as a number", "http = 80", 1, "http must be a table"),
     ("no TOML", "[http\n", None, "not valid TOML"),
-    ("an embedded broker for all", '[mqtt]\nhost = "0.0.0.0"', 2, "use a broker with credentials"),
-    ("an embedded broker by name", '[mqtt]\nhost = "box.lan"', 2, "use a broker with credentials"),
+    ("an embedded broker for all", '[mqtt]\nhost = "0.0.0.0"', 2, "set mqtt.listen"),
+    ("an embedded broker by name", '[mqtt]\nhost = "box.lan"', 2, "another broker with credentials"),
+    ("a listening broker elsewhere", '[mqtt]\nembedded = false\nlisten = "::"', 3, "no use with embedded = false"),
+    ("a broker's certificate elsewhere", '[mqtt]\nembedded = false\ncert_file = "/x"', 3,
+     "no use with embedded = false"),
+    ("a broker's certificate without a key", '[mqtt]\ncert_file = "/x"', 2, "no use without mqtt.key_file"),
+    ("a broker's certificate that is none", '[mqtt]\ncert_file = "/dev/null"\nkey_file = "/dev/null"', 2,
+     "no certificate in PEM form"),
     ("an embedded broker with TLS", "[mqtt]\ntls = true", 2, "set embedded = false"),
     ("a password without a name", '[mqtt]\nembedded = false\npassword_file = "/x"', 3,
      "no use without username"),
@@ -119,11 +128,14 @@ def test_tls_has_a_port_of_its_own(tmp_path, words, port):
     assert settings.load(tmp_path / "host.toml", {}).mqtt_port == port
 
 
+NOT_ALWAYS = ("username", "password_file", "ca_file", "cert_file", "key_file")
+
+
 def test_every_setting_is_shown_by_check_config_or_is_a_secret():
     shown = "\n".join(settings.load(None, {}).lines())
     for key in settings.SCHEMA:
         name = key.path.rpartition(".")[2]
-        assert f"{name} = " in shown or name in ("username", "password_file", "ca_file"), key.path
+        assert f"{name} = " in shown or name in NOT_ALWAYS, key.path
 
 
 def config(tmp_path, http_port, mqtt_port):
@@ -176,3 +188,79 @@ def test_a_data_folder_that_cannot_be_is_one_line(tmp_path, run_host, free_port)
 def test_version_is_said(run_host):
     ended = run_host("--version")
     assert (ended.returncode, ended.stdout.split()[0]) == (0, "wattlog")
+
+
+WAYS = (
+    ("", "127.0.0.1", "127.0.0.1", 1883),
+    ('listen = "0.0.0.0"', "0.0.0.0", "127.0.0.1", 1883),
+    ('listen = "::"', "::", "::1", 1883),
+    ('listen = "192.0.2.1"\nport = 1884', "192.0.2.1", "192.0.2.1", 1884),
+    ('host = "127.0.0.2"', "127.0.0.2", "127.0.0.2", 1883),
+)
+
+
+@pytest.mark.parametrize(("words", "listen", "host", "port"), WAYS)
+def test_the_host_finds_its_own_broker(tmp_path, words, listen, host, port):
+    (tmp_path / "host.toml").write_text(f"[mqtt]\n{words}\n")
+    found = settings.load(tmp_path / "host.toml", {})
+    assert (found.mqtt_listen, found.mqtt_host, found.mqtt_port) == (listen, host, port)
+
+
+FILES = (
+    "[http]\ncert_file = \"{}\"\nkey_file = \"k\"\n",
+    "[mqtt]\nembedded = false\ntls = true\nca_file = \"{}\"\n",
+    "[mqtt]\nembedded = false\nusername = \"a\"\npassword_file = \"{}\"\n",
+    "[store]\nurl = \"postgresql://a@b/c\"\npassword_file = \"{}\"\n",
+    "[dessmonitor]\npassword_file = \"{}\"\n",
+    "[dessmonitor]\nwrite_token_file = \"{}\"\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_a_file_is_first_looked_for_among_what_systemd_hands_over(tmp_path, text):
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    pem, key = make("here", the_ca(), ("localhost",)).write(handed, "x")
+    pem.rename(handed / "name")
+    key.rename(handed / "k")
+    path = tmp_path / "host.toml"
+    # Beside the settings there is one, too, which would not do.
+    (tmp_path / "name").touch()
+    environ = {"CREDENTIALS_DIRECTORY": str(handed)}
+
+    def load(name, environ):
+        path.write_text(text.format(name))
+        settings.load(path, environ)
+
+    load("name", environ)
+    for name, others in (("name", {}), ("./name", environ), (f"{tmp_path}/name", environ)):
+        with pytest.raises(ConfigError):
+            load(name, others)
+
+
+def test_the_agent_looks_there_too(tmp_path, monkeypatch):
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    (handed / "secret").write_text("handed over\n")
+    (tmp_path / "secret").write_text("beside\n")
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        '[agent]\nid = "a"\n[[meter]]\nport = "/dev/x"\n'
+        '[mqtt]\nhost = "x"\nusername = "a"\npassword_file = "secret"\n'
+    )
+    assert agent_settings.read(path).mqtt.password == "beside"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    assert agent_settings.read(path).mqtt.password == "handed over"
+    (handed / "secret").unlink()
+    assert agent_settings.read(path).mqtt.password == "beside"
+
+
+def test_the_environment_gives_the_password_of_another_broker(tmp_path):
+    path = tmp_path / "host.toml"
+    environ = {"WATTLOG_MQTT_PASSWORD": "canary-env"}
+    path.write_text('[mqtt]\nembedded = false\nusername = "a"\n')
+    found = settings.load(path, environ)
+    assert found.mqtt_password == "canary-env"
+    assert "canary-env" not in "".join(found.lines()) + repr(found)
+    path.write_text("[mqtt]\nembedded = true\n")
+    assert settings.load(path, environ).mqtt_password is None

@@ -164,7 +164,8 @@ agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevic
                                    wattlog_pi.file_device
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
 agent/wattlog_pi/serial_source.py  serial wattlog.ports wattlog.uplink
-agent/wattlog_pi/settings.py       wattlog.config
+agent/wattlog_pi/credentials.py
+agent/wattlog_pi/settings.py       wattlog.config wattlog_pi.credentials
 agent/wattlog_pi/system_clock.py
 
 host/wattlog_host/__init__.py
@@ -183,7 +184,8 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           uvicorn wattlog wattlog_host.announce.announcer
+host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
+                                   wattlog_host.access.kept wattlog_host.announce.announcer
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
                                    wattlog_host.dess.parts wattlog_host.dess.service
@@ -192,14 +194,32 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.announce.announc
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.web.app
-                                   wattlog_host.web.connection wattlog_host.web.questions
+                                   wattlog_host.web.connection wattlog_host.web.door
+                                   wattlog_host.web.entrance wattlog_host.web.questions
                                    wattlog_host.wire wattlog_host.wishes wattlog_pi.system_clock
+host/wattlog_host/access/__init__.py
+host/wattlog_host/access/accounts.py  wattlog_host.access.*
+host/wattlog_host/access/attempts.py
+host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+                                   wattlog_pi.credentials
+host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
+host/wattlog_host/access/kept.py      wattlog_host.private_file
+host/wattlog_host/access/passwords.py argon2
+host/wattlog_host/access/recipes.py   wattlog_host.access.topics
+host/wattlog_host/access/secrets.py
+host/wattlog_host/access/sessions.py  wattlog_host.access.secrets wattlog_host.private_file
+host/wattlog_host/access/topics.py    wattlog_host.bounds
+host/wattlog_host/certificate.py
+host/wattlog_host/private_file.py
 host/wattlog_host/bounds.py        msgpack
-host/wattlog_host/broker.py        amqtt.*
-host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.app wattlog_host.commands
+host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_host.bounds
+                                   wattlog_host.certificate
+host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
+                                   wattlog_host.access.passwords
+                                   wattlog_host.app wattlog_host.commands
                                    wattlog_host.dess.cli wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
-host/wattlog_host/commands.py wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
@@ -253,12 +273,13 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
                                    wattlog_host.ingest wattlog_host.placing
                                    wattlog_host.status wattlog_host.store.records
                                    wattlog_host.wire
-host/wattlog_host/mqtt.py          aiomqtt wattlog_host.settings
+host/wattlog_host/mqtt.py          aiomqtt wattlog_host.access.topics wattlog_host.settings
 host/wattlog_host/placing.py
 host/wattlog_host/settings.py      sqlalchemy sqlalchemy.* wattlog.config
                                    wattlog_host.announce.config wattlog_host.backup.rotation
-                                   wattlog_host.dess.config wattlog_host.history.zone
-                                   wattlog_host.house_settings
+                                   wattlog_host.certificate wattlog_host.dess.config
+                                   wattlog_host.history.zone wattlog_host.house_settings
+                                   wattlog_pi.credentials
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -381,28 +402,39 @@ host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqla
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
 host/wattlog_host/web/app.py       starlette.* wattlog_host.dess.panel wattlog_host.dess.web
-                                   wattlog_host.history.changes wattlog_host.live
-                                   wattlog_host.stream wattlog_host.web.api wattlog_host.web.first
-                                   wattlog_host.web.guard wattlog_host.web.metrics
-                                   wattlog_host.web.pages wattlog_host.web.questions
-                                   wattlog_host.web.solar
+                                   wattlog_host.dess.web_settings wattlog_host.history.changes
+                                   wattlog_host.live wattlog_host.stream wattlog_host.web.api
+                                   wattlog_host.web.door wattlog_host.web.first
+                                   wattlog_host.web.guard wattlog_host.web.login
+                                   wattlog_host.web.metrics wattlog_host.web.pages
+                                   wattlog_host.web.questions wattlog_host.web.solar
 host/wattlog_host/web/assets.py starlette.*
 host/wattlog_host/web/connection.py  uvicorn.*
 host/wattlog_host/web/first.py     wattlog_host.history.answers wattlog_host.store.records
                                    wattlog_host.web wattlog_host.web.api wattlog_host.web.gate
                                    wattlog_host.web.pages wattlog_host.web.questions
                                    wattlog_host.web.shapes
-host/wattlog_host/web/guard.py     starlette.*
+host/wattlog_host/web/door.py      starlette.* wattlog_host.access.*
+host/wattlog_host/web/entrance.py  wattlog_host.access.accounts wattlog_host.access.kept
+                                   wattlog_host.access.sessions
+                                   wattlog_host.settings wattlog_host.web.door
+host/wattlog_host/web/login.py     starlette.* wattlog_host.access.attempts wattlog_host.web.door
+host/wattlog_host/web/guard.py     starlette.* wattlog_host.access.attempts
+                                   wattlog_host.access.secrets wattlog_host.web.door
+                                   wattlog_host.web.login
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
-                                   wattlog_host.web.assets wattlog_host.web.languages
+                                   wattlog_host.web.assets wattlog_host.web.door
+                                   wattlog_host.web.guard wattlog_host.web.languages
+                                   wattlog_host.web.login
 host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.history.answers
                                      wattlog_host.history.book wattlog_host.history.changes
                                      wattlog_host.history.columns wattlog_host.history.house
                                      wattlog_host.live wattlog_host.snapshot
                                      wattlog_host.store.records wattlog_host.stream
                                      wattlog_host.units wattlog_host.web.asking
-                                     wattlog_host.web.exports wattlog_host.web.gate wattlog_host.web.openapi
+                                     wattlog_host.web.door wattlog_host.web.exports
+                                     wattlog_host.web.gate wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
 host/wattlog_host/web/asking.py  wattlog_host.history.times wattlog_host.history.zone
 host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
@@ -484,7 +516,7 @@ host/wattlog_host/dess/service.py  sqlalchemy.* wattlog_host.dess.ledger wattlog
 host/wattlog_host/dess/shown.py  wattlog_host.dess.controls wattlog_host.dess.mapping
                                      wattlog_host.dess.parsing
 host/wattlog_host/dess/signing.py
-host/wattlog_host/dess/tokens.py
+host/wattlog_host/dess/tokens.py   wattlog_host.private_file
 host/wattlog_host/dess/topology.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.errors wattlog_host.dess.model
 host/wattlog_host/dess/transport.py  requests.* urllib3.* wattlog_host.dess.errors
@@ -498,9 +530,10 @@ host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host
                                      wattlog_host.dess.panel wattlog_host.dess.shown
                                      wattlog_host.dess.web_settings wattlog_host.history.zone
                                      wattlog_host.store.records wattlog_host.web.asking
-host/wattlog_host/dess/web_settings.py  starlette.* wattlog_host.dess.api
-                                     wattlog_host.dess.config wattlog_host.dess.controls
-                                     wattlog_host.dess.panel wattlog_host.dess.shown
+host/wattlog_host/dess/web_settings.py starlette.* wattlog_host.access.secrets
+                                   wattlog_host.dess.api wattlog_host.dess.config
+                                   wattlog_host.dess.controls wattlog_host.dess.panel
+                                   wattlog_host.dess.shown wattlog_host.web.door
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
@@ -532,6 +565,8 @@ tools/wattlog_sim/world/meter.py   wattlog.decoder wattlog.reading wattlog_sim.h
 tools/wattlog_sim/world/edge.py    wattlog wattlog.agent wattlog.live wattlog.records
                                    wattlog.ringlog wattlog.uplink wattlog_sim.flash
                                    wattlog_sim.world.net
+tools/wattlog_sim/world/wire_check.py    msgpack wattlog.reading wattlog.records wattlog_host.* wattlog_pi.system_clock
+                                   wattlog_sim.mutate
 tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.live
                                    wattlog_host.store.writer wattlog_pi.system_clock
                                    wattlog_sim.world.net
@@ -592,6 +627,7 @@ tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.partitions
 tools/wattlog_tools/frames.py      wattlog_sim.house wattlog_sim.meters wattlog_sim.sml_writer
 tools/wattlog_tools/fuzz.py        wattlog_sim.decoder_check wattlog_sim.mutate
+                                   wattlog_sim.world.wire_check
                                    wattlog_tools.console wattlog_tools.device wattlog_tools.frames
 tools/wattlog_tools/head_files.py  littlefs.* wattlog wattlog_esp32 wattlog_tools.console
                                    wattlog_tools.partitions wattlog_tools.shorten

@@ -18,7 +18,9 @@ from wattlog_host.forecast import Forecast
 from wattlog_host.live import EdgeView, HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.store.records import Latest
+from wattlog_host.web.door import Door
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.login import POSTS
 from wattlog_host.web.pages import NO_FIGURES, Figures, page_routes
 
 METERS = {
@@ -38,6 +40,7 @@ class StandIn:
     broken   while True, the API answers 503
     held     paths that are not answered before release()
     now_ms   the clock of all of it; moves only by tick()
+    door     who is let in
     """
 
     local = staticmethod(house.local)
@@ -46,6 +49,7 @@ class StandIn:
     def __init__(self, meters=None):
         self.meters = dict(list(METERS.items())[:1]) if meters is None else meters
         self.now_ms = house.NOW_MS
+        self.door = Door()
         self.broken = False
         self.empty_before_ms = 0
         self.has_figures = True
@@ -193,14 +197,17 @@ class StandIn:
 
         return Starlette(
             routes=[
-                *page_routes(self.view, self, lambda: self.now_ms),
+                *page_routes(self.view, self, lambda: self.now_ms, self.door),
                 *(route(name, answer) for name, answer in answers.items()),
                 Route("/api/stream", self._stream),
                 Route("/events", self._stream),
                 Route("/api/days.csv", csv),
                 Route("/status", status),
             ],
-            middleware=[Middleware(Guard, hostnames=()), Middleware(GZipMiddleware)],
+            middleware=[
+                Middleware(Guard, hostnames=(), posts=POSTS, door=self.door),
+                Middleware(GZipMiddleware),
+            ],
         )
 
     async def _stream(self, _):

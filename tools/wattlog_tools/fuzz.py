@@ -1,6 +1,7 @@
-"""`wattlog-tools fuzz`: damaged streams against the decoder, and what must hold of each.
+"""`wattlog-tools fuzz`: damaged input against who reads it, and what must hold of each.
 
-wattlog_sim.mutate makes the inputs, wattlog_sim.decoder_check says what must hold; this runs
+Meters' streams against the decoder: wattlog_sim.mutate makes the inputs, and decoder_check
+says what must hold. With --wire messages of agents against the host: world.wire_check. This runs
 many of them, here or on MicroPython with the heap of an ESP32, and sums up what happened.
 """
 
@@ -17,6 +18,7 @@ import traceback
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from wattlog_sim.decoder_check import Fuzz
 from wattlog_sim.mutate import Mutator
@@ -75,6 +77,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.inputs < 1:
         raise ToolError("-n must be at least 1")
+    if options.wire:
+        return _wire(options)
     families = frames.simulated_families()
     what = f"{len(families)} simulated meters"
     corpus = None if options.no_corpus or options.micropython else frames.find_corpus()
@@ -84,27 +88,62 @@ def main(arguments: Sequence[str]) -> int:
         what += f" and {len(captured)} captures"
     if options.replay:
         return _replay(Mutator(families), *options.replay)
-    seed = int.from_bytes(os.urandom(3), "big") if options.seed is None else options.seed
+    seed = _seed(options)
     where = f"CPython {platform.python_version()}"
     if options.micropython:
         where = f"MicroPython with {DEVICE_HEAP_KIB} KiB of heap"
     print(f"fuzz: seed {seed}, {options.inputs} inputs from frames of {what}, on {where}")
     sys.stdout.flush()
     totals = Totals()
-    started_s = time.monotonic()
     steps = (
         _steps_on_device(totals, families, seed, options.inputs)
         if options.micropython
-        else _steps_here(totals, Mutator(families), seed, options.inputs, corpus is not None)
+        else _steps_here(
+            totals,
+            Fuzz(Mutator(families), seed),
+            options.inputs,
+            f"{'' if corpus else '--no-corpus '}--replay {seed}",
+        )
     )
-    interrupted = False
+    took = _driven(totals, steps, options)
+    _print_summary(totals, took, _decoder_rows(totals))
+    return EXIT_FAILED if totals.failures else EXIT_OK
+
+
+def _wire(options: argparse.Namespace) -> int:
+    """Do the same with messages of agents."""
+    if options.micropython:
+        raise ToolError("--wire is the host's way in: it does not run on MicroPython")
+    from wattlog_sim.world.wire_check import WireFuzz
+
+    if options.replay:
+        return _replay_message(WireFuzz(options.replay[0]), *options.replay)
+    seed = _seed(options)
+    print(f"fuzz: seed {seed}, {options.inputs} messages, on CPython {platform.python_version()}")
+    sys.stdout.flush()
+    totals = Totals()
+    steps = _steps_here(totals, WireFuzz(seed), options.inputs, f"--wire --replay {seed}")
+    took = _driven(totals, steps, options)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(totals.counts.items()))
+    _print_summary(totals, took, [("accepted", kinds or "nothing"), _refused_row(totals)])
+    return EXIT_FAILED if totals.failures else EXIT_OK
+
+
+def _seed(options: argparse.Namespace) -> int:
+    given: int | None = options.seed
+    return int.from_bytes(os.urandom(3), "big") if given is None else given
+
+
+def _driven(totals: Totals, steps: Iterator[int], options: argparse.Namespace) -> str:
+    """Run the steps; return how long that took, in words."""
+    started_s = time.monotonic()
+    interrupted = ""
     try:
         _drive(totals, steps, options.inputs, options.seconds)
     except KeyboardInterrupt:
-        interrupted = True
+        interrupted = ", interrupted"
     _progress("")
-    _print_summary(totals, time.monotonic() - started_s, interrupted)
-    return EXIT_FAILED if totals.failures else EXIT_OK
+    return f"{time.monotonic() - started_s:.0f} s{interrupted}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,6 +180,11 @@ def _parser() -> argparse.ArgumentParser:
         f"({frames.CORPUS_VARIABLE}, or beside the project)",
     )
     parser.add_argument(
+        "--wire",
+        action="store_true",
+        help="damage messages of agents instead, against the host",
+    )
+    parser.add_argument(
         "--micropython",
         action="store_true",
         help=f"run on MicroPython, in {DEVICE_HEAP_KIB} KiB of heap, with simulated meters",
@@ -166,6 +210,18 @@ def _replay(mutator: Mutator, seed: int, index: int) -> int:
     return EXIT_OK
 
 
+def _replay_message(fuzz: Any, seed: int, index: int) -> int:
+    # What is known of agents by then may matter: all before it run, too.
+    for at, case, failure in fuzz.run(0, index + 1):
+        if at == index:
+            print(f"{case.topic}: {case.stream.hex()}")
+            if fuzz.error:
+                traceback.print_exception(fuzz.error)
+            print(f"{seed}:{index}: {failure or 'all holds'}")
+            return EXIT_FAILED if failure else EXIT_OK
+    return EXIT_OK
+
+
 def _drive(totals: Totals, steps: Iterator[int], inputs: int, seconds: float | None) -> None:
     started_s = shown_s = time.monotonic()
     for done in steps:
@@ -182,11 +238,11 @@ def _drive(totals: Totals, steps: Iterator[int], inputs: int, seconds: float | N
             _progress(f"[{bar:<{BAR_WIDTH}}] {done} of {inputs}, {rate:.0f}/s")
 
 
-def _steps_here(
-    totals: Totals, mutator: Mutator, seed: int, inputs: int, with_corpus: bool
-) -> Iterator[int]:
-    """Run the inputs in this process; yield how many are done."""
-    fuzz = Fuzz(mutator, seed)
+def _steps_here(totals: Totals, fuzz: Any, inputs: int, replay: str) -> Iterator[int]:
+    """Run the inputs of a Fuzz or a WireFuzz in this process; yield how many are done.
+
+    replay and the index of an input are how it is run again.
+    """
     totals.counts, totals.drops = fuzz.counts, fuzz.drops
     results = fuzz.run(0, inputs)
     settled = None
@@ -202,8 +258,7 @@ def _steps_here(
             if peak_bytes > PEAK_BYTES_MAX and failure is None:
                 failure = f"took {peak_bytes} bytes of memory"
         if failure:
-            only = "" if with_corpus else "--no-corpus "
-            _note_failure(totals, f"{only}--replay {seed}:{index}", failure, case.stream.hex())
+            _note_failure(totals, f"{replay}:{index}", failure, case.stream.hex())
         if done == SETTLED_AFTER:
             settled = _objects(), _resident_bytes_max()
         yield done
@@ -260,9 +315,7 @@ def _resident_bytes_max() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _print_summary(totals: Totals, seconds: float, interrupted: bool) -> None:
-    counts = totals.counts
-    drops = sorted(totals.drops.items(), key=lambda item: -item[1])
+def _print_summary(totals: Totals, took: str, more: Sequence[tuple[str, str]]) -> None:
     bounded = []
     if totals.peak_bytes is not None:
         bounded.append(
@@ -271,19 +324,9 @@ def _print_summary(totals: Totals, seconds: float, interrupted: bool) -> None:
         )
     if totals.held is not None:
         bounded.append(f"{totals.held} objects more at the end than after {SETTLED_AFTER} inputs")
-    good = 2 * totals.inputs
-    damaged = counts.get("payloads", 0) - good + counts.get("first_covered", 0)
     rows = [
-        ("inputs", f"{totals.inputs} in {seconds:.0f} s{', interrupted' if interrupted else ''}"),
-        (
-            "good frames",
-            f"{good} behind the damage, {counts.get('first_covered', 0)} of them "
-            "inside of damage with a right checksum",
-        ),
-        ("through the CRC", f"{damaged} damaged frames"),
-        ("refused", ", ".join(f"{count} {reason}" for reason, count in drops) or "nothing"),
-        ("layouts", f"{counts.get('learned', 0)} frames read through one, like a full parse"),
-        ("readings", f"{counts.get('readings', 0)} the same on both ways"),
+        ("inputs", f"{totals.inputs} in {took}"),
+        *more,
         ("memory", "; ".join(bounded) or "bounded by the heap"),
         ("failures", str(len(totals.failures)) if totals.failures else "none"),
     ]
@@ -293,6 +336,28 @@ def _print_summary(totals: Totals, seconds: float, interrupted: bool) -> None:
             print(f"FAIL {line}")
     for name, text in rows:
         print(f"  {name:<16}{text}")
+
+
+def _decoder_rows(totals: Totals) -> list[tuple[str, str]]:
+    counts = totals.counts
+    good = 2 * totals.inputs
+    damaged = counts.get("payloads", 0) - good + counts.get("first_covered", 0)
+    return [
+        (
+            "good frames",
+            f"{good} behind the damage, {counts.get('first_covered', 0)} of them "
+            "inside of damage with a right checksum",
+        ),
+        ("through the CRC", f"{damaged} damaged frames"),
+        _refused_row(totals),
+        ("layouts", f"{counts.get('learned', 0)} frames read through one, like a full parse"),
+        ("readings", f"{counts.get('readings', 0)} the same on both ways"),
+    ]
+
+
+def _refused_row(totals: Totals) -> tuple[str, str]:
+    drops = sorted(totals.drops.items(), key=lambda item: -item[1])
+    return "refused", ", ".join(f"{count} {reason}" for reason, count in drops) or "nothing"
 
 
 def _progress(text: str) -> None:

@@ -5,9 +5,10 @@ Its secret signs every call until it expires; whoever copies the database does n
 
 import json
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from wattlog_host.private_file import write_private
 
 LOG = logging.getLogger(__name__)
 
@@ -66,17 +67,8 @@ class TokenFile:
     def write(self, token: Token) -> None:
         """Keep it; a disk that is full costs a login at the next start, nothing else."""
         text = json.dumps({name: getattr(token, name) for name in Token.__slots__})
-        beside = self._path.with_name(self._path.name + ".new")
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            beside.unlink(missing_ok=True)
-            # Never for a moment readable by others, whatever the umask says.
-            handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            write_private(self._path, text)
         except OSError as err:
             LOG.warning("cannot keep the token in %s: %s", self._path, err.strerror)
 

@@ -1,25 +1,39 @@
 """/api/solar/settings: a device's settings over HTTP, read and changed.
 
 Each question is a call to the device, and may change it: they need the token of
-`write_token_file`, which no other web site can send from a visitor's browser. One at a time.
+`write_token_file`, or who may change what the page shows (web/door.py). One at a time.
 """
 
 import asyncio
-import hmac
 import json
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from wattlog_host.access.secrets import is_same
 from wattlog_host.dess import api, controls
 from wattlog_host.dess.config import read_secret
 from wattlog_host.dess.panel import Panel, Refused
 from wattlog_host.dess.shown import control_json, live_json
+from wattlog_host.web.door import caller_of
 
 PATH = "/api/solar/settings"
 BODY_BYTES_MAX = 4_096
 BODY_WAIT_S = 10.0
+
+
+def own_tokens(panel: Panel | None) -> dict[str, Callable[[str], bool]]:
+    """Return what tells whether a bearer token is the one of `write_token_file`, by path."""
+    if panel is None or panel.write_token_file is None:
+        return {}
+    path = panel.write_token_file
+
+    def is_right(given: str) -> bool:
+        token = read_secret(path)
+        return token is not None and is_same(given, token)
+
+    return {PATH: is_right}
 
 
 class Settings:
@@ -81,12 +95,9 @@ async def _change(panel: Panel, request: Request) -> Any:
 
 
 async def _body(request: Request) -> dict[str, str]:
-    """Return the wish; only what no plain form of another site can send."""
+    """Return the wish; a plain form cannot send it."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Refused(415, "send application/json")
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-        raise Refused(403, "only from this page itself")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_WAIT_S):
@@ -106,10 +117,8 @@ async def _body(request: Request) -> dict[str, str]:
 
 
 def _require_token(panel: Panel, request: Request) -> None:
-    path = panel.write_token_file
-    if path is None:
+    if caller_of(request).may_change:
+        return
+    if panel.write_token_file is None:
         raise Refused(403, "settings are switched off here; set dessmonitor.write_token_file")
-    token = read_secret(path)
-    given = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if token is None or not hmac.compare_digest(given.encode(), token.encode()):
-        raise Refused(401, "send the token of dessmonitor.write_token_file as a bearer token")
+    raise Refused(401, "send the token of dessmonitor.write_token_file as a bearer token")

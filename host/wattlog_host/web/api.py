@@ -22,6 +22,7 @@ from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, stored, watts
 from wattlog_host.web import schemas
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, parse
+from wattlog_host.web.door import caller_of
 from wattlog_host.web.exports import CSV, JSON_LINES, PARAMETERS, days_csv, exported
 from wattlog_host.web.gate import Gate, TooBusy
 from wattlog_host.web.openapi import Described, document
@@ -334,15 +335,17 @@ def _is_within(lost: LostRun, start_ms: int | None, end_ms: int | None) -> bool:
 
 
 def healthz(view: LiveView, store: Store) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers whether all is well."""
+    """Return what answers whether all is well; why not, only readers hear."""
 
-    async def answer(_: Request) -> Response:
+    async def answer(request: Request) -> Response:
         troubles = [view.host.broker_trouble, view.host.store_trouble]
         try:
             await store.check()
         except StoreError as err:
             troubles.append(f"database: {err}")
         reasons = [text for text in troubles if text is not None]
+        if reasons and not caller_of(request).may_read:
+            return PlainTextResponse("not ok\n", 503)
         if reasons:
             return PlainTextResponse("\n".join(dict.fromkeys(reasons)) + "\n", 503)
         return PlainTextResponse("ok\n")

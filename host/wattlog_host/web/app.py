@@ -8,13 +8,16 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from wattlog_host.dess import web as dess
+from wattlog_host.dess import web_settings
 from wattlog_host.dess.panel import Panel
 from wattlog_host.history.changes import Notes
 from wattlog_host.live import LiveView
 from wattlog_host.stream import Hub
 from wattlog_host.web.api import Api, Store, healthz
+from wattlog_host.web.door import Door
 from wattlog_host.web.first import FirstNumbers
 from wattlog_host.web.guard import Guard
+from wattlog_host.web.login import POSTS
 from wattlog_host.web.metrics import metrics
 from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
@@ -34,13 +37,19 @@ def make_app(
     house: House = PLAIN_HOUSE,
     changes: Notes | None = None,
     panel: Panel | None = None,
+    door: Door | None = None,
 ) -> Starlette:
-    """Return the web application; panel is that of solar, None where it is switched off."""
+    """Return the web application.
+
+    panel is that of solar, None where it is switched off; without a door all may read.
+    """
+    door = door or Door()
+    door.own_tokens = web_settings.own_tokens(panel)
     api = Api(view, hub, store, clock_ms, house, changes)
     solar = None if panel is None else SolarHouse(panel, api, house.zone)
     return Starlette(
         routes=[
-            *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms, solar),
+            *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms, solar, door),
             Route("/healthz", healthz(view, store)),
             Route("/metrics", metrics(view, clock_ms)),
             *api.routes(),
@@ -48,7 +57,7 @@ def make_app(
             *(solar.routes() if solar is not None else ()),
         ],
         middleware=[
-            Middleware(Guard, hostnames=hostnames, posts=dess.POSTS),
+            Middleware(Guard, hostnames=hostnames, posts=dess.POSTS | POSTS, door=door),
             Middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=GZIP_LEVEL),
         ],
     )

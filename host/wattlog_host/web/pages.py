@@ -14,7 +14,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from wattlog_host.live import LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.web.assets import Assets
+from wattlog_host.web.door import Door, caller_of
+from wattlog_host.web.guard import CSP, WITH_FORM
 from wattlog_host.web.languages import COOKIE, LANGUAGES, Speech, chosen
+from wattlog_host.web.login import LOGIN, login_routes
 
 _HERE = Path(__file__).parent
 
@@ -72,9 +75,17 @@ class Solar(Protocol):
 
 
 def page_routes(
-    view: LiveView, past: Past, clock_ms: Callable[[], int], solar: Solar | None = None
+    view: LiveView,
+    past: Past,
+    clock_ms: Callable[[], int],
+    solar: Solar | None = None,
+    door: Door | None = None,
 ) -> list[BaseRoute]:
-    """Return the routes of all pages and of what they load; those of solar where there is any."""
+    """Return the routes of all pages and of what they load; those of solar where there is any.
+
+    Without a door all may read.
+    """
+    door = door or Door()
     templates = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -84,7 +95,8 @@ def page_routes(
     )
     assets = Assets(_HERE / "static")
 
-    def render(request: Request, name: str, **more: Any) -> Response:
+    def render(request: Request, name: str, status: int = 200, **more: Any) -> Response:
+        csrf = caller_of(request).csrf
         language = chosen(
             request.query_params.get("lang"),
             request.cookies.get(COOKIE),
@@ -101,11 +113,14 @@ def page_routes(
             has_chart=assets.has_chart,
             has_solar=solar is not None,
             path=request.url.path,
+            csrf=csrf,
+            is_guest=csrf is None and door.is_closed,
             **more,
         )
-        return HTMLResponse(
-            text, headers={"vary": "accept-language, cookie", "content-language": language}
-        )
+        headers = {"vary": "accept-language, cookie", "content-language": language}
+        if csrf is not None or request.url.path == LOGIN:
+            headers[CSP] = WITH_FORM
+        return HTMLResponse(text, status, headers)
 
     async def dashboard(request: Request) -> Response:
         try:
@@ -153,6 +168,7 @@ def page_routes(
         ),
         Route("/manifest.webmanifest", manifest),
         Mount("/static", assets),
+        *login_routes(door, render),
     ]
 
 

@@ -1,6 +1,7 @@
 // The API, and the clock of the server. A newer question of one kind ends the older one.
 
 import { t } from "./i18n.js";
+import { leaveIfOutside } from "./session.js";
 
 const asking = new Map();
 let serverMs = Date.now();
@@ -44,6 +45,7 @@ async function get(url, signal) {
   } catch {
     throw new Trouble(t("error.offline"));
   }
+  leaveIfOutside(answer.status);
   let data;
   try {
     data = await answer.json();

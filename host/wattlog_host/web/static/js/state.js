@@ -5,6 +5,7 @@
 
 import { exact, size, span, term } from "./format.js";
 import { rememberLanguage, t } from "./i18n.js";
+import { askWhetherOutside } from "./session.js";
 
 const ABSENT = "–";
 const RELOAD_MS_MIN = 5000;
@@ -198,7 +199,9 @@ function watch() {
   source.addEventListener("error", () => {
     say(t("link.lost"), "lost");
     // The browser retries a lost connection by itself, but gives up on an error answer.
-    if (source.readyState === EventSource.CLOSED) setTimeout(watch, RETRY_MS);
+    if (source.readyState !== EventSource.CLOSED) return;
+    askWhetherOutside();
+    setTimeout(watch, RETRY_MS);
   });
 }
 

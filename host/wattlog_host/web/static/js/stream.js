@@ -1,6 +1,8 @@
 // Server-sent events: the view (what is true now) and each reading. A tab that nobody sees asks
 // for nothing; when it is seen again it begins anew.
 
+import { askWhetherOutside } from "./session.js";
+
 const RETRY_MS = 5000;
 const URL_OF_STREAM = "/api/stream";
 
@@ -21,7 +23,9 @@ export function watch({ onView, onReading, onState }) {
     source.addEventListener("error", () => {
       onState("lost");
       // The browser retries a lost connection by itself, but gives up on an error answer.
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, RETRY_MS);
+      if (source.readyState !== EventSource.CLOSED) return;
+      askWhetherOutside();
+      timer = setTimeout(open, RETRY_MS);
     });
   }
 

@@ -1,0 +1,11 @@
+// Where the session has ended meanwhile, the page leads to the login, and from there back.
+
+export function leaveIfOutside(status) {
+  if (status !== 401) return;
+  location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
+}
+
+// A stream does not tell with which status it was refused.
+export function askWhetherOutside() {
+  fetch("/status", { method: "HEAD" }).then((answer) => leaveIfOutside(answer.status), () => {});
+}
