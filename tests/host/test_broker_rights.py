@@ -14,7 +14,7 @@ from wattlog_host import broker as broker_module
 from wattlog_host import mqtt
 from wattlog_host.access.devices import Rights, add_device, devices_in, remove_device
 from wattlog_host.access.kept import AccessRefused, KeptBroken
-from wattlog_host.access.topics import AGENT, DEVICE_ROLES, HOST, TOOL
+from wattlog_host.access.topics import AGENT, DEVICE_ROLES, HOST, PROGRAM, TOOL
 from wattlog_host.broker import EmbeddedBroker
 from wattlog_host.certificate import Certificate
 from wattlog_host.wire import topic_ack, topic_answer, topic_command, topic_status
@@ -259,7 +259,25 @@ def test_host_and_tools_read_all_agents_and_write_only_what_is_for_them():
         for leaf in LEAVES:
             assert role.may_read("x", f"wattlog/1/+/{leaf}") == (leaf in reads)
             assert not role.may_write("x", f"wattlog/1/+/{leaf}")
-        assert not role.may_read("x", "#")
+    assert not TOOL.may_read("x", "#")
+
+
+def test_what_the_host_announces_is_its_own_and_programs_read_it():
+    for topic in ("wattlog/meter/0a/availability", "homeassistant/device/x/config", "tele/x/LWT"):
+        assert HOST.may_write("", topic) and PROGRAM.may_read("p", topic)
+        for role in (AGENT, TOOL):
+            assert not role.may_write("a", topic) and not role.may_read("a", topic)
+    assert PROGRAM.may_write("p", "homeassistant/status")
+    assert HOST.may_read("", "homeassistant/status")
+    for topic in (
+        "wattlog/meter/0a",
+        "wattlog/host/availability",
+        "wattlog/1/a/c",
+        "wattlog/1/p/b",
+    ):
+        assert not PROGRAM.may_write("p", topic), topic
+    for leaf in LEAVES:
+        assert not PROGRAM.may_read("p", f"wattlog/1/p/{leaf}")
 
 
 def test_the_table_has_what_programs_use():
@@ -560,5 +578,5 @@ def test_a_broken_file_lets_nobody_in(tmp_path, text):
         Rights(kept, is_exposed=False)
 
 
-def test_a_device_is_an_agent_or_a_tool():
-    assert set(DEVICE_ROLES) == {"agent", "tool"}
+def test_a_device_is_an_agent_a_tool_or_a_program():
+    assert set(DEVICE_ROLES) == {"agent", "tool", "program"}

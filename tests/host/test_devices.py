@@ -56,6 +56,7 @@ def secret_in(text):
 def with_devices(make_host, run_host):
     host = make_host()
     passwords = {name: secret_in(add(run_host, host, name)) for name in ("a", "b")}
+    passwords["homeassistant"] = secret_in(add(run_host, host, "homeassistant", "--program"))
     host.start()
     return World(host, passwords, host.mqtt_port)
 
@@ -67,6 +68,7 @@ def with_mosquitto(make_host, run_host, free_port, folder, request):
     done = run_host("broker-config", "mosquitto", "--out", folder, "--config", host.config_path)
     assert done.returncode == 0, done.stderr
     passwords = {"a": "secret of a", "b": "secret of b", "wattlog-host": "secret of the host"}
+    passwords["homeassistant"] = "secret of home assistant"
     program = require("mosquitto") / "bin"
     (folder / "wattlog.passwd").touch(0o600)
     for name, password in passwords.items():
@@ -160,6 +162,39 @@ def test_nobody_hears_the_acknowledgements_of_another(world, wire):
             return str((await anext(a.messages)).topic)
 
     assert asyncio.run(act()) == "wattlog/1/a/a"
+
+
+def test_home_assistant_hears_what_is_announced_and_nothing_else(world, wire):
+    host = "wattlog/host/availability"
+    agent = "homeassistant/device/wattlog_agent_a/config"
+
+    async def act():
+        async with asyncio.timeout(PATIENCE_S), world.client("homeassistant") as program:
+            for topic in ("wattlog/#", "homeassistant/#", "#", "wattlog/1/a/b"):
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await program.subscribe(topic)
+            await program.publish(host, b"forged", retain=True)
+            await program.publish("wattlog/1/a/a", b"forged")
+            async with world.client("a") as a:
+                await a.subscribe("wattlog/1/a/a")
+                with contextlib.suppress(aiomqtt.MqttError):
+                    await a.subscribe(host)
+                await a.publish(agent, b"forged", retain=True)
+                await a.publish("wattlog/1/a/s", wire.status(edge="a"), retain=True)
+                batch = forged(wire, "a", 0)
+                await a.publish("wattlog/1/a/b", batch)
+                assert msgpack.unpackb((await anext(a.messages)).payload) == wire.ack(batch)
+            await program.publish("homeassistant/status", b"online")
+            heard = {}
+            async for message in program.messages:
+                heard.setdefault(str(message.topic), []).append(message.payload)
+                if "homeassistant/status" in heard and agent in heard:
+                    return heard
+
+    heard = asyncio.run(act())
+    assert not [topic for topic in heard if topic.startswith("wattlog/1/")]
+    assert b"forged" not in [payload for said in heard.values() for payload in said]
+    assert set(heard[host]) == {b"online"}, "once for each filter that it is in"
 
 
 def test_what_is_printed_for_a_device_is_what_the_device_reads(make_host, run_host, tmp_path):

@@ -205,7 +205,7 @@ host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.setting
 host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
 host/wattlog_host/access/passwords.py argon2
-host/wattlog_host/access/recipes.py   wattlog_host.access.topics
+host/wattlog_host/access/recipes.py wattlog_host.access.topics wattlog_host.announce.topics
 host/wattlog_host/access/secrets.py
 host/wattlog_host/access/sessions.py  wattlog_host.access.secrets wattlog_host.private_file
 host/wattlog_host/access/topics.py    wattlog_host.bounds

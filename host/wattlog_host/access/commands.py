@@ -16,7 +16,7 @@ from wattlog_host.access.accounts import (
 from wattlog_host.access.devices import add_device, devices_in, remove_device
 from wattlog_host.access.kept import AccessRefused
 from wattlog_host.access.recipes import FOLDER, HOST_USER, RECIPES
-from wattlog_host.access.topics import AGENT, TOOL, Role
+from wattlog_host.access.topics import AGENT, PROGRAM, TOOL, Role
 from wattlog_host.settings import Settings, is_loopback, is_wildcard
 from wattlog_pi.credentials import file_named
 
@@ -92,6 +92,13 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         dest="role",
         help="add one for wattlog-tools head and pin, not for an agent",
     )
+    parser.add_argument(
+        "--program",
+        action="store_const",
+        const=PROGRAM,
+        dest="role",
+        help="add one for Home Assistant and the like, which reads what the host announces",
+    )
 
 
 def device(options: argparse.Namespace, settings: Settings) -> int:
@@ -128,6 +135,12 @@ def _handed_out(settings: Settings, name: str, role: Role, secret: str) -> list[
         way += [
             "tls = true",
             '# ca_file = "ca.pem"  where its certificate is signed by your own CA',
+        ]
+    if role is PROGRAM:
+        return [
+            f"device {name}, shown this once:",
+            secret,
+            f"the broker is {where}, port {settings.mqtt_port}, the user {name}",
         ]
     if role is TOOL:
         tls = " --tls" if settings.mqtt_own_tls is not None else ""
@@ -178,7 +191,9 @@ def broker_config(options: argparse.Namespace, settings: Settings) -> int:
         certificate = options.cert_file.absolute(), options.key_file.absolute()
     folder = FOLDER if options.out is None else options.out.absolute()
     user = settings.mqtt_username or HOST_USER
-    recipe = RECIPES[options.broker](settings.mqtt_port, folder, user, certificate)
+    recipe = RECIPES[options.broker](
+        settings.mqtt_port, folder, user, certificate, settings.announce.prefix
+    )
     for name, text in recipe.files.items():
         path = folder / name
         if options.out is None:

@@ -15,7 +15,9 @@ ANY = "+"
 class Role(NamedTuple):
     """What somebody may do at the broker; writes and reads are the last levels of topics.
 
-    is_of_all  whether with the topics of every edge, or only with those of its own name
+    is_of_all   whether with the topics of every edge, or only with those of its own name
+    writes_all  where this is a text: and it writes every topic that does not begin so
+    reads_all   the same of reading
     """
 
     name: str
@@ -23,6 +25,8 @@ class Role(NamedTuple):
     writes: tuple[str, ...]
     reads: tuple[str, ...]
     is_of_all: bool
+    writes_all: str | None = None
+    reads_all: str | None = None
 
     def filters(self, leaves: Sequence[str], name: str) -> list[str]:
         """Return the topics of these leaves as MQTT writes them, name being who asks."""
@@ -30,11 +34,18 @@ class Role(NamedTuple):
 
     def may_write(self, name: str, topic: str) -> bool:
         """Tell whether one with this name may publish there, last will included."""
+        if self.writes_all is not None and not topic.startswith(self.writes_all):
+            return True
         edge, leaf = _parts(topic)
         return leaf in self.writes and (edge == name or self.is_of_all) and is_edge(edge)
 
     def may_read(self, name: str, topic: str) -> bool:
-        """Tell whether one with this name may subscribe there, or get what was published."""
+        """Tell whether one with this name may subscribe there, or get what was published.
+
+        A filter of many topics may be subscribed to; each message is looked at again.
+        """
+        if self.reads_all is not None and not topic.startswith(self.reads_all):
+            return True
         edge, leaf = _parts(topic)
         if leaf not in self.reads:
             return False
@@ -47,8 +58,10 @@ AGENT = Role(
     "agent", "sends the readings of its meters", ("b", "s", "l", "u", "r"), ("a", "s", "c"), False
 )
 TOOL = Role("tool", "wattlog-tools head, pin", ("c",), ("s", "r"), True)
-HOST = Role("host", "this host", ("a", "c"), ("b", "s", "l", "u"), True)
-DEVICE_ROLES = {role.name: role for role in (AGENT, TOOL)}
+# What agents and host say to each other is nobody's else; what the host tells others is its own.
+PROGRAM = Role("program", "Home Assistant and others", (), (), False, "wattlog/", f"{ROOT}/")
+HOST = Role("host", "this host", ("a", "c"), ("b", "s", "l", "u"), True, f"{ROOT}/", f"{ROOT}/")
+DEVICE_ROLES = {role.name: role for role in (AGENT, TOOL, PROGRAM)}
 
 
 def _parts(topic: str) -> tuple[str | None, str]:

@@ -1,6 +1,8 @@
 """The topics in plain text; what agents and host say to each other is below wattlog/1."""
 
 HOST = "wattlog/host/availability"
+ALL = ("wattlog/host/#", "wattlog/meter/#", "wattlog/agent/#", "tele/#")
+"""All but Home Assistant's discovery."""
 ONLINE = b"online"
 OFFLINE = b"offline"
 
