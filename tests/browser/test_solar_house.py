@@ -39,6 +39,8 @@ def test_the_house_fits_and_is_kept_as_a_picture(visitor, host, screenshot, size
     assert ink(page, "production", colour="power") > 100
     assert ink(page, "consumption", colour="mains") > 500
     assert ink(page, "consumption", colour="power") == 0  # the battery gives in the evening
+    shares = page.locator("#shares .scroll")
+    assert shares.evaluate("(one) => one.scrollWidth - one.clientWidth") <= 0, "no figure is cut"
     wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, "the page is wider than the window"
     screenshot(page, f"house-{size}-{theme}")

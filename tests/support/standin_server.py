@@ -197,7 +197,7 @@ class StandIn:
 
         return Starlette(
             routes=[
-                *page_routes(self.view, self, lambda: self.now_ms, self.door),
+                *page_routes(self.view, self, lambda: self.now_ms, door=self.door),
                 *(route(name, answer) for name, answer in answers.items()),
                 Route("/api/stream", self._stream),
                 Route("/events", self._stream),

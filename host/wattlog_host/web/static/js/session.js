@@ -1,7 +1,10 @@
 // Where the session has ended meanwhile, the page leads to the login, and from there back.
 
+let isLeaving = false;  // each question is refused; the first is enough, and a second would begin anew
+
 export function leaveIfOutside(status) {
-  if (status !== 401) return;
+  if (status !== 401 || isLeaving) return;
+  isLeaving = true;
   location.assign(`/login?${new URLSearchParams({ next: location.pathname + location.search })}`);
 }
 
