@@ -1,6 +1,7 @@
 // Where the session has ended meanwhile, the page leads to the login, and from there back.
 
 let isLeaving = false;  // each question is refused; the first is enough, and a second would begin anew
+addEventListener("pageshow", () => { isLeaving = false; });
 
 export function leaveIfOutside(status) {
   if (status !== 401 || isLeaving) return;
