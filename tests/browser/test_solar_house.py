@@ -46,6 +46,40 @@ def test_the_house_fits_and_is_kept_as_a_picture(visitor, host, screenshot, size
     screenshot(page, f"house-{size}-{theme}")
 
 
+@pytest.mark.parametrize("size", ["desktop", "phone"])
+@pytest.mark.parametrize("has_script", [True, False])
+def test_the_dashboard_says_where_the_power_comes_from(
+    visitor, host, sunny, screenshot, size, has_script
+):
+    page = visitor.open(host, "/", size=size, wait=False, java_script_enabled=has_script)
+    load_w = sum(one.load_w for one in sunny.moment(sunny.now_ms() - 60_000))
+    parts = [
+        int(re.sub(r"\D", "", page.locator(f"#origin-{name}").inner_text()))
+        for name in ("house", "solar", "battery", "grid")
+    ]
+    assert parts[0] == pytest.approx(load_w, abs=5)
+    assert parts[0] == pytest.approx(sum(parts[1:]), abs=2)
+    assert float(page.locator("#origin rect.of-solar").get_attribute("width")) > 99
+    expect(page.locator("#origin-age")).to_contain_text("min")
+    if has_script:
+        screenshot(page, f"origin-{size}")
+    page.locator("#origin").click()
+    page.wait_for_url("**/house")
+
+
+def test_where_the_power_comes_from_is_not_said_of_what_is_old(visitor, host, sunny):
+    page = visitor.open(host, "/", wait=False)
+    expect(page.locator("#origin")).to_be_visible()
+    page.clock.install()
+    page.reload()
+    expect(page.locator("#origin")).to_be_visible()
+    page.route(
+        "**/api/solar/flow*", lambda route: route.fulfill(json={"flows_w": None, "stale": True})
+    )
+    page.clock.run_for(61_000)
+    expect(page.locator("#origin")).to_be_hidden()
+
+
 def test_who_feeds_whom_is_what_the_meters_and_inverters_say(visitor, host, sunny):
     page = visitor.open(host, "/house", wait=False)
     drawn(page)

@@ -275,7 +275,7 @@ def _banner(parsed: argparse.Namespace, data: Path) -> tuple[str, ...]:
         meters = f"replay of {parsed.replay}"
     else:
         meters = f"simulated ({', '.join(DEMO_METERS)}); PORT=/dev/ttyUSB0 reads a real one"
-    solar = ("  solar   simulated: /api/solar/devices",) if parsed.dess is not None else ()
+    solar = ("  solar   simulated: /house",) if parsed.dess is not None else ()
     return (
         "",
         f"wattlog is running: http://{LISTEN}:{parsed.http_port}/",

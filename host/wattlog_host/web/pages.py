@@ -70,6 +70,9 @@ class Solar(Protocol):
     async def page(self) -> dict[str, Any]:
         """Return what house.html shows."""
 
+    async def flow_in_time(self) -> dict[str, Any]:
+        """Return the powers of one moment, and who feeds whom, as of /api/solar/flow."""
+
     async def device(self, key: str) -> dict[str, Any] | None:
         """Return what device.html shows, None where there is no such device."""
 
@@ -128,6 +131,7 @@ def page_routes(
                 figures = await past.figures(DAYS_SHOWN)
         except TimeoutError:
             figures = NO_FIGURES
+        flow = None if solar is None else await solar.flow_in_time()
         return render(
             request,
             "dashboard.html",
@@ -137,6 +141,7 @@ def page_routes(
             complete=COMPLETE,
             tariff=past.tariff(),
             rolling=ROLLING,
+            flow=flow,
         )
 
     async def state(request: Request) -> Response:

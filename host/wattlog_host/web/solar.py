@@ -131,12 +131,19 @@ class SolarHouse:
             picture.now(told, await self._api.ask(grid)), panel.now_ms(), is_stale=any(stale)
         )
 
-    async def page(self) -> dict[str, Any]:
-        """Return the first numbers of the page, None for what the store does not tell in time."""
-        periods, flow = None, _now_json(picture.now([], None), 0, is_stale=True)
+    async def flow_in_time(self) -> dict[str, Any]:
+        """Return the same for the first numbers of a page; what is not in time is not known."""
         try:
             async with asyncio.timeout(FIRST_NUMBERS_S_MAX):
-                flow = await self.flow()
+                return await self.flow()
+        except (TimeoutError, StoreError, TooBusy, Unanswerable):
+            return _now_json(picture.now([], None), 0, is_stale=True)
+
+    async def page(self) -> dict[str, Any]:
+        """Return the first numbers of the page, None for what the store does not tell in time."""
+        flow, periods = await self.flow_in_time(), None
+        try:
+            async with asyncio.timeout(FIRST_NUMBERS_S_MAX):
                 periods = await self.periods()
         except (TimeoutError, StoreError, TooBusy, Unanswerable):
             pass
