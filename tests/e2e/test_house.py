@@ -186,7 +186,7 @@ def test_a_capture_is_shown_as_recorded(start, corpus):
         lambda: house.get("/api/latest_reading")["energy_in_kwh"] == 198.9275, "the last frame"
     )
     assert "198.9275" in house.page()
-    assert "198927.5" in house.page("/state")
+    assert "198,927.5" in house.page("/state")
 
 
 def test_the_port_of_a_dead_meter_is_told_and_comes_back(start):
