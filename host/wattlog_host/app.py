@@ -127,7 +127,7 @@ async def _serve(
         outage.on_change,
         login,
         (announcements.birth_topic,),
-        (LAST_WILL.topic, LAST_WILL.payload),
+        LAST_WILL,
     )
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
     intake.say("host", _start_text(store, view.host.started_ms))

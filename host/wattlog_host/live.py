@@ -74,6 +74,10 @@ class MeterView:
         """Return how old the newest reading is; a clock that runs ahead cannot hide it."""
         return max(0, now_ms - min(self.latest.time_ms, self.arrived_ms))
 
+    def is_stale(self, now_ms: int) -> bool:
+        """Tell whether the newest reading is no longer news."""
+        return self.age_ms(now_ms) > self.stale_after_ms()
+
     def stale_after_ms(self) -> int:
         """Return the age from which on the reading is no longer news."""
         return max(STALE_AFTER_MS_MIN, INTERVALS_STALE * (self.interval_ms or 0))

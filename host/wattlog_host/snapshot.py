@@ -131,9 +131,6 @@ def lost_json(lost: LostRun, now_ms: int) -> dict[str, Any]:
 def _agent(edge: EdgeView, update: str | None, now_ms: int) -> dict[str, Any]:
     status = edge.status
     log: dict[str, Any] = dict(status.log.counts) if status else {}
-    fill = None
-    if "bytes" in log and log.get("bytes_max"):
-        fill = round(100 * log["bytes"] / log["bytes_max"], 1)
     return {
         "id": edge.name,
         "state": edge.state,
@@ -147,7 +144,7 @@ def _agent(edge: EdgeView, update: str | None, now_ms: int) -> dict[str, Any]:
         "batch_age_s": _age_s(edge.batch_ms, now_ms),
         "log": {
             **log,
-            "fill_percent": fill,
+            "fill_percent": status.log.fill_percent() if status else None,
             "kind": status.log.kind if status else None,
             "trouble": status.log.trouble if status else None,
         },
@@ -245,7 +242,7 @@ def _meter(
         "is_stored": latest is view.stored,
         "age_s": age_ms / 1000,
         "stale_after_s": view.stale_after_ms() / 1000,
-        "stale": age_ms > view.stale_after_ms(),
+        "stale": view.is_stale(now_ms),
         "power_w": exact_text(latest.values, "power_w"),
         "direction": None
         if power is None

@@ -57,6 +57,12 @@ class LogStatus:
     first_seq: int | None = None
     base_seq: int | None = None
 
+    def fill_percent(self) -> float | None:
+        """Return how full it is, None where that was not said."""
+        if "bytes" not in self.counts or not self.counts.get("bytes_max"):
+            return None
+        return round(100 * self.counts["bytes"] / self.counts["bytes_max"], 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Crash:

@@ -9,8 +9,8 @@ import pytest
 from wattlog.channels import all_channels
 from wattlog_host.announce import config, topics
 from wattlog_host.announce.announcer import AT_ONCE_MAX, Announcer
-from wattlog_host.announce.homeassistant import AGENT_ENTITIES
-from wattlog_host.announce.service import JITTER_S_MAX, Announcements
+from wattlog_host.announce.homeassistant import AGENT_ENTITIES, EXPIRES_S
+from wattlog_host.announce.service import LOOKS_MAX, Announcements
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.status import decode_status
 from wattlog_host.store.records import Latest
@@ -101,7 +101,8 @@ def test_home_assistant_gets_a_device_with_what_the_meter_sends_and_nothing_else
     assert (power["dev_cla"], power["stat_cla"], power["unit_of_meas"]) == (
         "power", "measurement", "W",
     )  # fmt: skip
-    assert power["exp_aft"] > 0
+    assert power["exp_aft"] == EXPIRES_S + 10
+    assert "mf" not in told["dev"], "we have not made the meter"
     assert power["avty"] == [
         {"t": "wattlog/host/availability"},
         {"t": f"wattlog/meter/{wire.meter.hex()}/availability"},
@@ -206,6 +207,12 @@ def test_what_a_meter_does_not_send_is_not_there_and_no_zero(view, wire):
     assert set(said.json(topics.meter(wire.meter))) == {"meter", "agent", "time", "import_kwh"}
     agent = said.json(topics.agent("cellar"))
     assert agent["rssi_dbm"] is None and agent["frames"] == 5 and agent["frames_dropped"] == 2
+    # Held now, released and the reasons are no further readings.
+    doubted = {"held": 1, "released": 4, "glitch": 3, "jumps": 8}
+    status = wire.status(meters=[wire.meter_status(quarantine=doubted)])
+    view.on_status(decode_status(status), NOW_MS)
+    said.look()
+    assert said.json(topics.agent("cellar"))["readings_discarded"] == 3
 
 
 def test_a_fleet_is_announced_bit_by_bit(wire):
@@ -298,23 +305,20 @@ class FakeLink:
 
 
 def test_home_assistant_that_starts_is_told_after_a_while(view):
-    now_ms = [NOW_MS]
     link = FakeLink(1000)
     it = Announcements(
-        Announcer(settings(), "1"), "homeassistant", view, lambda: now_ms[0], lambda: 0.5
+        Announcer(settings(), "1"), "homeassistant", view, lambda: NOW_MS, lambda: 0.5
     )
     assert it.birth_topic == "homeassistant/status"
     asyncio.run(it.look(link))
     first = len(link.sent)
     it.on_birth(b"offline")
-    now_ms[0] += int(1000 * JITTER_S_MAX)
-    asyncio.run(it.look(link))
-    assert not [one for one in link.sent[first:] if one[0].startswith("homeassistant")]
-    first = len(link.sent)
+    for _ in range(LOOKS_MAX + 1):
+        asyncio.run(it.look(link))
     it.on_birth(b"online")
-    asyncio.run(it.look(link))
+    for _ in range(LOOKS_MAX // 2):
+        asyncio.run(it.look(link))
     assert len(link.sent) == first
-    now_ms[0] += int(500 * JITTER_S_MAX)
     asyncio.run(it.look(link))
     assert {topic.split("/")[0] for topic, _, _ in link.sent[first:]} == {"homeassistant"}
 

@@ -28,7 +28,7 @@ OPEN_METRICS = b"application/openmetrics-text; version=1.0.0"
 def view(wire):
     made = LiveView(HostView("0.9", NOW_MS), {("readings", ""): 7, ("rejected", "crc"): 2})
     status = wire.status(
-        meters=[wire.meter_status()],
+        meters=[wire.meter_status(quarantine={"held": 1, "glitch": 3})],
         log={"bytes": 250, "bytes_max": 1000},
         board={"rssi_dbm": -61},
     )
@@ -80,6 +80,9 @@ def test_what_the_host_counts_is_there(view):
     assert found["wattlog_wifi_signal_dbm", (agent,)] == -61
     assert found["wattlog_frames_total", (agent, port, ("result", "ok"))] == 5
     assert found["wattlog_frames_total", (agent, port, ("result", "crc"))] == 2
+    assert found["wattlog_quarantine_total", (agent, port, ("what", "glitch"))] == 3
+    assert found["wattlog_readings_held", (agent, port)] == 1, "a count that falls is a gauge"
+    assert len([name for name, _ in found if name == "wattlog_quarantine_total"]) == 1
     assert found["wattlog_broker_connected", ()] == 0
     assert found["wattlog_last_reading_timestamp_seconds", (("meter", "1 ISK"),)] == NOW_MS / 1000
 
@@ -111,7 +114,7 @@ def test_names_and_labels_keep_prometheus_rules(view):
             assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
         # A label that is a value would be a series for each reading.
         assert set().union(*(sample.labels for sample in family.samples)) <= {
-            "meter", "phase", "tariff", "agent", "port", "result", "reason", "version",
+            "meter", "phase", "tariff", "agent", "port", "result", "reason", "version", "what",
         }  # fmt: skip
 
 

@@ -178,11 +178,11 @@ host/wattlog_host/announce/announcer.py wattlog_host.announce.config
 host/wattlog_host/announce/config.py wattlog.config wattlog.live
 host/wattlog_host/announce/homeassistant.py wattlog.channels wattlog_host.announce.topics
                                    wattlog_host.announce.views wattlog_host.live
-                                   wattlog_host.units
+                                   wattlog_host.status wattlog_host.units
 host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_host.announce.topics
                                    wattlog_host.live
 host/wattlog_host/announce/topics.py
-host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live
+host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
 host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
                                    wattlog_host.access.kept wattlog_host.announce.announcer
@@ -442,8 +442,7 @@ host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
                                      wattlog_host.web.asking wattlog_host.web.gate
 host/wattlog_host/web/gate.py
 host/wattlog_host/web/metrics.py   prometheus_client.* starlette.* wattlog.channels
-                                   wattlog_host.announce.views wattlog_host.live
-                                   wattlog_host.snapshot wattlog_host.units
+                                   wattlog_host.live wattlog_host.snapshot wattlog_host.units
 host/wattlog_host/web/openapi.py  wattlog_host.web.asking wattlog_host.web.schemas
 host/wattlog_host/web/questions.py  wattlog_host.history.answers wattlog_host.history.days
                                      wattlog_host.history.gauge wattlog_host.history.house

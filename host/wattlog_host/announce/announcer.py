@@ -94,8 +94,8 @@ class Announcer:
         availability = topics.ONLINE if edge.state == "online" else topics.OFFLINE
         yield Message(topics.agent_availability(edge.name), availability)
         if edge.status is not None:  # else only its name is known
-            yield Message(topics.agent(edge.name), agent_json(edge))
-            yield from self._announce(homeassistant.device_of_agent(edge))
+            yield Message(topics.agent(edge.name), agent_json(edge, edge.status))
+            yield from self._announce(homeassistant.device_of_agent(edge, edge.status))
 
     def _meter(
         self, meter: MeterView, view: LiveView, now_ms: int, as_tasmota: bool
@@ -104,7 +104,7 @@ class Announcer:
         edge = view.edges.get(meter.latest.edge)
         # A last will is faster than a reading that grows old.
         is_offline = edge is not None and edge.state == "offline"
-        is_news = meter.age_ms(now_ms) <= meter.stale_after_ms() and not is_offline
+        is_news = not meter.is_stale(now_ms) and not is_offline
         availability = topics.ONLINE if is_news else topics.OFFLINE
         yield Message(topics.meter_availability(server_id), availability)
         name = self._settings.tasmota if as_tasmota else ""
@@ -119,7 +119,7 @@ class Announcer:
                 reading.append(Message(topics.tasmota(name, "SENSOR"), payload, is_kept=False))
             shown = self._shown[server_id] = _Shown(now_ms, tuple(reading))
         yield from shown.messages
-        yield from self._announce(homeassistant.device_of_meter(meter))
+        yield from self._announce(homeassistant.device_of_meter(meter, self._settings.every_s))
 
     def _announce(self, device: Device) -> tuple[Message, ...]:
         settings = self._settings

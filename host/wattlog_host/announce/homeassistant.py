@@ -5,18 +5,18 @@ entities read the JSON of views.py. An energy register is of state class "total"
 it counts for life, and whatever falls is no new cycle of it; a new meter is a new device.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from wattlog.channels import Channel, label
 from wattlog_host.announce import topics
-from wattlog_host.announce.views import field_of
+from wattlog_host.announce.views import field_of, packed
 from wattlog_host.live import EdgeView, MeterView
+from wattlog_host.status import Status
 from wattlog_host.units import BY_ID
 
 EXPIRES_S = 300
-"""After so long without a reading a power is unknown, even if nobody could say that it is old."""
+"""So long after one was due a power is unknown, even if nobody could say that it is old."""
 
 
 class Entity(NamedTuple):
@@ -62,7 +62,9 @@ AGENT_ENTITIES = (
     Entity("log_fill_percent", "Log fill", None, "measurement", "%", True),
     Entity("frames", "Frames", None, "total_increasing", None, True, False),
     Entity("frames_dropped", "Frames dropped", None, "total_increasing", None, True, False),
-    Entity("frames_held_back", "Frames held back", None, "total_increasing", None, True, False),
+    Entity(
+        "readings_discarded", "Readings discarded", None, "total_increasing", None, True, False
+    ),
     Entity("uptime_s", "Uptime", "duration", "measurement", "s", True, False),
     Entity("heap_free_bytes", "Free heap", "data_size", "measurement", "B", True, False),
 )
@@ -71,8 +73,8 @@ _CONNECTED = Entity(
 )
 
 
-def device_of_meter(view: MeterView) -> Device:
-    """Return a meter with the channels that it sends."""
+def device_of_meter(view: MeterView, every_s: int) -> Device:
+    """Return a meter with the channels that it sends, of which one reading comes in every_s."""
     latest = view.latest
     channels = [BY_ID[number] for number in sorted(latest.values) if number in BY_ID]
     return Device(
@@ -80,26 +82,21 @@ def device_of_meter(view: MeterView) -> Device:
         name=f"Meter {latest.label}",
         state_topic=topics.meter(latest.server_id),
         availability=(topics.HOST, topics.meter_availability(latest.server_id)),
-        entities=tuple(_entity(channel) for channel in channels),
+        entities=tuple(_entity(channel, every_s) for channel in channels),
         about=(("sn", latest.label), ("via_device", _agent_id(latest.edge))),
     )
 
 
-def device_of_agent(edge: EdgeView) -> Device:
+def device_of_agent(edge: EdgeView, status: Status) -> Device:
     """Return an agent with what it tells about itself."""
-    status = edge.status
-    about: list[tuple[str, str]] = []
-    if status is not None and status.version:
-        about.append(("sw", status.version))
-    if status is not None and status.platform:
-        about.append(("mdl", status.platform))
+    about = (("mf", "wattlog"), ("sw", status.version), ("mdl", status.platform))
     return Device(
         id=_agent_id(edge.name),
         name=f"Agent {edge.name}",
         state_topic=topics.agent(edge.name),
         availability=(topics.HOST, topics.agent_availability(edge.name)),
         entities=(*AGENT_ENTITIES, _CONNECTED),
-        about=tuple(about),
+        about=tuple((key, value) for key, value in about if value),
     )
 
 
@@ -109,24 +106,23 @@ def messages(
     """Yield (topic, payload) of the retained messages that announce a device."""
     components = {entity.field: _component(device, entity) for entity in device.entities}
     shared = {
-        "dev": {"ids": [device.id], "name": device.name, "mf": "wattlog", **dict(device.about)},
+        "dev": {"ids": [device.id], "name": device.name, **dict(device.about)},
         "o": {"name": "wattlog", "sw": version},
     }
     if not is_by_entity:
         content = {**shared, "cmps": components}
-        yield f"{prefix}/device/{device.id}/config", _packed(content)
+        yield f"{prefix}/device/{device.id}/config", packed(content)
         return
     for field, component in components.items():
         platform = component.pop("p")
         topic = f"{prefix}/{platform}/{device.id}/{field}/config"
-        yield topic, _packed({**shared, **component})
+        yield topic, packed({**shared, **component})
 
 
 def _component(device: Device, entity: Entity) -> dict[str, Any]:
     found: dict[str, Any] = {
         "p": entity.platform,
         "uniq_id": f"{device.id}_{entity.field}",
-        "obj_id": f"{device.id}_{entity.field}",
         "name": entity.name,
         "dev_cla": entity.device_class,
         "stat_cla": entity.state_class,
@@ -150,7 +146,7 @@ def _component(device: Device, entity: Entity) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _entity(channel: Channel) -> Entity:
+def _entity(channel: Channel, every_s: int) -> Entity:
     device_class, state_class, unit = _BY_UNIT[channel.unit]
     return Entity(
         field_of(channel.key),
@@ -160,13 +156,9 @@ def _entity(channel: Channel) -> Entity:
         unit,
         is_diagnostic=channel.unit in _SELDOM,
         is_enabled=channel.unit not in _SELDOM and channel.key not in _SELDOM_KEYS,
-        expires_s=None if channel.unit == "Wh" else EXPIRES_S,
+        expires_s=None if channel.unit == "Wh" else EXPIRES_S + every_s,
     )
 
 
 def _agent_id(edge: str) -> str:
     return f"wattlog_agent_{edge}"
-
-
-def _packed(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

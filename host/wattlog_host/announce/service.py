@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from wattlog_host.announce import topics
-from wattlog_host.announce.announcer import Announcer, Message
+from wattlog_host.announce.announcer import Announcer
 from wattlog_host.live import LiveView
 
 LOOK_S = 1.0
-JITTER_S_MAX = 10.0
+LOOKS_MAX = 10
 """Home Assistant hears from all that it knows when it starts; not all have to speak at once."""
 
 
@@ -37,7 +37,7 @@ class Announcements:
         self._view = view
         self._clock_ms = clock_ms
         self._chance = chance
-        self._again_ms: int | None = None
+        self._looks_left: int | None = None
 
     def on_connect(self) -> None:
         """Note a new connection: the broker may have lost what it kept."""
@@ -46,7 +46,7 @@ class Announcements:
     def on_birth(self, payload: bytes) -> None:
         """Take what Home Assistant says of itself."""
         if payload == topics.ONLINE:
-            self._again_ms = self._clock_ms() + int(1000 * JITTER_S_MAX * self._chance())
+            self._looks_left = int(LOOKS_MAX * self._chance())
 
     async def run(self, link: Link) -> None:
         """Publish what is due, again and again, until cancelled."""
@@ -56,11 +56,12 @@ class Announcements:
 
     async def look(self, link: Link) -> None:
         """Publish what is due now."""
-        now_ms = self._clock_ms()
-        if self._again_ms is not None and now_ms >= self._again_ms:
-            self._again_ms = None
-            self._announcer.forget_devices()
-        for message in self._announcer.due(self._view, now_ms):
+        if self._looks_left is not None:
+            self._looks_left -= 1
+            if self._looks_left < 0:
+                self._looks_left = None
+                self._announcer.forget_devices()
+        for message in self._announcer.due(self._view, self._clock_ms()):
             if not await link.publish(message.topic, message.payload, is_kept=message.is_kept):
                 break
             self._announcer.told(message)
@@ -70,4 +71,5 @@ class Announcements:
         await link.publish(topics.HOST, topics.OFFLINE, is_kept=True)
 
 
-LAST_WILL = Message(topics.HOST, topics.OFFLINE)
+LAST_WILL = (topics.HOST, topics.OFFLINE)
+"""Topic and payload."""

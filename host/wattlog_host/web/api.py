@@ -192,8 +192,7 @@ class Api:
                 # Of a house, the part that is not known is not nothing.
                 "w": sum(known) / 1000 if known and len(known) == len(powers) else None,
                 "age_s": None if age_ms is None else round(age_ms / 1000, 1),
-                "stale": not found
-                or any(one.age_ms(now_ms) > one.stale_after_ms() for one in found),
+                "stale": not found or any(one.is_stale(now_ms) for one in found),
             }
         )
 

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wattlog.channels import COUNTER
-from wattlog_host.announce.views import log_fill_percent
 from wattlog_host.live import EdgeView, LiveView, MeterView
 from wattlog_host.snapshot import counters_of
 from wattlog_host.units import BY_ID
@@ -26,6 +25,7 @@ _SUFFIXES = {
     "A": (("amperes", 1),),
     "Hz": (("hertz", 1),),
 }
+_HELD = "held"
 _LABELS = ("phase", "tariff")
 _LABEL_WORD = re.compile(r"l[1-3]|t[0-9]")
 
@@ -58,11 +58,9 @@ class _Present(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all families."""
         now_ms = self._clock_ms()
-        fresh = [
-            one for one in self._view.meters.values() if one.age_ms(now_ms) <= one.stale_after_ms()
-        ]
-        yield from _readings(fresh)
-        yield from _meters(self._view.meters.values(), now_ms)
+        meters = self._view.meters.values()
+        yield from _readings([one for one in meters if not one.is_stale(now_ms)])
+        yield from _meters(meters, now_ms)
         yield from _agents(self._view.edges.values())
         yield from _host(self._view)
 
@@ -102,7 +100,7 @@ def _meters(meters: Iterable[MeterView], now_ms: int) -> Iterator[Metric]:
     for meter in meters:
         label = [meter.latest.label]
         at.add_metric(label, meter.latest.time_ms / 1000)
-        up.add_metric(label, int(meter.age_ms(now_ms) <= meter.stale_after_ms()))
+        up.add_metric(label, int(not meter.is_stale(now_ms)))
     yield from (at, up)
 
 
@@ -113,22 +111,28 @@ def _agents(edges: Iterable[EdgeView]) -> Iterator[Metric]:
     frames = _count(
         "wattlog_frames", "SML frames by what became of them.", "agent", "port", "result"
     )
+    quarantine = _count(
+        "wattlog_quarantine", "Readings that did not fit, and why or what then.",
+        "agent", "port", "what",
+    )  # fmt: skip
+    held = _gauge("wattlog_readings_held", "Readings that wait for the next.", "agent", "port")
     for edge in edges:
         up.add_metric([edge.name], int(edge.state == "online"))
         status = edge.status
         if status is None:
             continue
-        percent = log_fill_percent(status.log.counts)
-        if percent is not None:
-            used.add_metric([edge.name], percent / 100)
-        if status.board is not None and status.board.rssi_dbm is not None:
-            rssi.add_metric([edge.name], status.board.rssi_dbm)
+        percent = status.log.fill_percent()
+        _add(used, None if percent is None else percent / 100, edge.name)
+        _add(rssi, status.board.rssi_dbm if status.board else None, edge.name)
         for port in status.meters:
-            results = {"ok": port.frames, **(port.drops or {}), **(port.quarantine or {})}
-            for result, number in results.items():
-                if number is not None:
-                    frames.add_metric([edge.name, port.port, result], number)
-    yield from (up, used, rssi, frames)
+            _add(frames, port.frames, edge.name, port.port, "ok")
+            for reason, number in (port.drops or {}).items():
+                _add(frames, number, edge.name, port.port, reason)
+            doubted = dict(port.quarantine or {})
+            _add(held, doubted.pop(_HELD, None), edge.name, port.port)
+            for what, number in doubted.items():
+                _add(quarantine, number, edge.name, port.port, what)
+    yield from (up, used, rssi, frames, quarantine, held)
 
 
 def _host(view: LiveView) -> Iterator[Metric]:
@@ -161,6 +165,14 @@ def _host(view: LiveView) -> Iterator[Metric]:
         for reason, number in counted.items():
             by_reason.add_metric([reason], number)
         yield by_reason
+
+
+def _add(
+    family: GaugeMetricFamily | CounterMetricFamily, value: float | None, *labels: str
+) -> None:
+    """Add a sample, but none of what is unknown."""
+    if value is not None:
+        family.add_metric(labels, value)
 
 
 def _gauge(name: str, about: str, *labels: str) -> GaugeMetricFamily:
