@@ -15,7 +15,7 @@ import msgpack
 import pytest
 
 from waiting import wait_until
-from wattlog_host import app
+from wattlog_host import app, errands
 
 # Only so that a failure ends.
 PATIENCE_S = 30
@@ -353,7 +353,7 @@ class Failing:
 
     def __init__(self, monkeypatch, *ran_s):
         self.now_ms, self.ran_s, self.waits_s = 0, list(ran_s), []
-        monkeypatch.setattr(app, "monotonic_ms", lambda: self.now_ms)
+        monkeypatch.setattr(errands, "monotonic_ms", lambda: self.now_ms)
         monkeypatch.setattr(asyncio, "sleep", self.sleep)
 
     async def act(self):
@@ -370,7 +370,7 @@ class Failing:
 def test_the_wait_before_a_restart_grows_and_begins_anew_after_a_good_run(monkeypatch):
     failing = Failing(monkeypatch, 0, 0, 0, 31, 0)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(app._supervised("it", failing.act))
+        asyncio.run(errands.supervised("it", failing.act))
     assert failing.waits_s == [1, 2, 4, 1, 2]
 
 

@@ -189,14 +189,14 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
                                    wattlog_host.dess.parts wattlog_host.dess.service
-                                   wattlog_host.forecast wattlog_host.intake wattlog_host.live
+                                   wattlog_host.errands wattlog_host.intake wattlog_host.live
                                    wattlog_host.mqtt wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.web.app
                                    wattlog_host.web.connection wattlog_host.web.door
                                    wattlog_host.web.entrance wattlog_host.web.questions
-                                   wattlog_host.wire wattlog_host.wishes wattlog_pi.system_clock
+                                   wattlog_pi.system_clock
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
@@ -543,6 +543,11 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
                                      wattlog_host.dess.mapping wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.sensors
                                      wattlog_host.dess.units
+host/wattlog_host/errands.py       wattlog_host.backup.keeper wattlog_host.clock
+                                   wattlog_host.forecast wattlog_host.live wattlog_host.mqtt
+                                   wattlog_host.settings wattlog_host.store.records
+                                   wattlog_host.store.store wattlog_host.stream
+                                   wattlog_host.updates wattlog_host.wire wattlog_host.wishes
 host/wattlog_host/house.py
 host/wattlog_host/picture.py  wattlog_host.dess.mapping wattlog_host.dess.powers
                                      wattlog_host.dess.quarters wattlog_host.history.answers

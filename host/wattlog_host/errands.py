@@ -1,0 +1,122 @@
+"""What the host does beside serving, each for ever: wishes, updates, retention, sizes, backups."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from wattlog_host.backup.keeper import Keeper
+from wattlog_host.clock import monotonic_ms, now_ms
+from wattlog_host.forecast import forecast
+from wattlog_host.live import LiveView
+from wattlog_host.mqtt import MqttLink
+from wattlog_host.settings import Settings
+from wattlog_host.store.records import StoreError
+from wattlog_host.store.store import Store
+from wattlog_host.stream import Hub
+from wattlog_host.updates import UNPROVEN, Updates
+from wattlog_host.wire import pack_live_wish, topic_command
+from wattlog_host.wishes import WISH_S, LiveWishes
+
+LOG = logging.getLogger(__name__)
+
+RESTART_S_MIN = 1.0
+RESTART_S_MAX = 30.0
+WISH_LOOK_S = 5.0
+RETENTION_S = 3_600.0
+DAY_MS = 86_400_000
+UPDATE_LOOK_S = 5.0
+BACKUP_LOOK_S = 300.0
+SIZE_LOOK_S = 3_600.0
+
+
+async def supervised(name: str, act: Callable[[], Awaitable[None]]) -> None:
+    """Run act for ever; should it fail, say so in one line and start it again, ever later."""
+    wait_s = RESTART_S_MIN
+    while True:
+        started_ms = monotonic_ms()
+        try:
+            await act()
+        except Exception as err:
+            trace = LOG.isEnabledFor(logging.DEBUG)
+            LOG.error("%s failed and is started again: %r", name, err, exc_info=trace)
+        if monotonic_ms() - started_ms > 1000 * RESTART_S_MAX:
+            wait_s = RESTART_S_MIN  # it ran well for a while: this is another failure
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, RESTART_S_MAX)
+
+
+async def wish(hub: Hub, view: LiveView, link: MqttLink, is_always: bool) -> None:
+    """Ask the agents for every reading at once, always or for as long as somebody watches."""
+    wishes = LiveWishes()
+    while True:
+        for edge in wishes.due(
+            is_watched=is_always or hub.is_watched(), edges=view.online(), now_ms=monotonic_ms()
+        ):
+            if await link.publish(topic_command(edge), pack_live_wish(WISH_S)):
+                wishes.asked(edge, monotonic_ms())
+        await hub.wait_for_watcher(WISH_LOOK_S)
+
+
+async def let_go(settings: Settings, store: Store) -> None:
+    """Let go of single readings that are older than they are to be kept."""
+    while settings.store_raw_days:
+        count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
+        if count:
+            LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
+        await asyncio.sleep(RETENTION_S)
+    await asyncio.Event().wait()
+
+
+def on_aside(view: LiveView, say: Callable[[str, str], None], count: int) -> None:
+    """Show of how many hours not all readings are in the buckets; say so when there are more."""
+    before, view.host.hours_aside = view.host.hours_aside or 0, count
+    if count > before:
+        say("buckets", f"hours with readings that cannot be read: {count}; all others are there")
+
+
+async def measure(
+    settings: Settings, store: Store, view: LiveView, changed: Callable[[], None]
+) -> None:
+    """Look now and then how large the database is and will be."""
+    while True:
+        view.host.forecast = forecast(await store.measure(now_ms()), settings.store_raw_days)
+        changed()
+        await asyncio.sleep(SIZE_LOOK_S)
+
+
+async def update(
+    updates: Updates, answers: asyncio.Queue[tuple[str, bytes]], view: LiveView, link: MqttLink
+) -> None:
+    """Offer heads what lies there for them, and hand out what they ask for."""
+    while True:
+        unproven = view.updates_left_for(UNPROVEN)
+        for topic, payload in updates.offers(view.releases(), unproven, monotonic_ms()).items():
+            await link.publish(topic, payload)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UPDATE_LOOK_S):
+                await link.publish(*await answers.get())
+
+
+async def back_up(
+    keeper: Keeper, store: Store, view: LiveView, say: Callable[[str, str], None]
+) -> None:
+    """Make a backup every hour; say when there is none, once, and when there is one again."""
+    while True:
+        view.host.backups = keeper.state
+        await asyncio.sleep(min(keeper.wait_ms(now_ms()) / 1000, BACKUP_LOOK_S))
+        at_ms = now_ms()
+        if keeper.wait_ms(at_ms):
+            continue  # so long sleeps would miss that the clock was set
+        before = keeper.state.trouble
+        try:
+            # What was put in the place of our file is not what we have committed to.
+            await store.check()
+            await asyncio.to_thread(keeper.make, at_ms)
+        except StoreError as err:
+            keeper.fail(str(err), at_ms)
+            if before is None:
+                say("backup", f"no backup: {err}")
+        else:
+            if before is not None:
+                say("backup", "there are backups again")
