@@ -13,8 +13,11 @@ from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
 from wattlog.quirks import QUIRKS
+from wattlog.records import FORMAT_WIRE
+from wattlog.ringsector import FORMAT_DISK
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess import devcodes
+from wattlog_host.store.database import revisions
 from wattlog_tools.chips import CHIPS, by_name
 
 DOCUMENTS = sorted(
@@ -196,3 +199,11 @@ def test_lines_that_the_flashing_guide_quotes_are_said():
             text = re.sub(r"^[ :]+|[ :()]+$", "", word)
             assert text in sources or text == "MemoryError", line
     assert len(quoted) > 15
+
+
+def test_the_changelog_names_the_formats_that_there_are():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    named = re.search(r"Wire format (\d+), disk format (\d+) .*, database revision (\d+)\.", text)
+    assert named, "the formats are said"
+    assert (int(named[1]), int(named[2])) == (FORMAT_WIRE, FORMAT_DISK)
+    assert named[3] == max(revisions())
