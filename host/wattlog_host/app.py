@@ -137,6 +137,7 @@ async def _serve(
                 store.changes,
                 panel,
                 door,
+                (store.commit_seconds,),
             ),
             http=Connection,
             ssl_context_factory=_tls(settings),

@@ -362,14 +362,15 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.database wattlog_host.store.history
                                    wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.forecast
+host/wattlog_host/store/precedence.py
+host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
-                                   wattlog_host.store.kinds
+                                   wattlog_host.store.kinds wattlog_host.store.precedence
                                      wattlog_host.history.columns wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.due
                                      wattlog_host.store.history
@@ -401,7 +402,7 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py       starlette.* wattlog_host.dess.panel wattlog_host.dess.web
+host/wattlog_host/web/app.py       prometheus_client.* starlette.* wattlog_host.dess.panel wattlog_host.dess.web
                                    wattlog_host.dess.web_settings wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream wattlog_host.web.api
                                    wattlog_host.web.door wattlog_host.web.first
@@ -590,7 +591,7 @@ tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing watt
                                    wattlog_tools.bench_log wattlog_tools.bench_readers
                                    wattlog_tools.bench_wire
 tools/wattlog_tools/bench_host.py  wattlog_tools.console wattlog_tools.run
-tools/wattlog_tools/bench_readers.py aiomqtt wattlog_host.clock wattlog_host.wire
+tools/wattlog_tools/bench_readers.py aiomqtt prometheus_client.* wattlog_host.clock wattlog_host.wire
                                    wattlog_tools.bench_edge wattlog_tools.bench_history
                                    wattlog_tools.bench_host wattlog_tools.console
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading
