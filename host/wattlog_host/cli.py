@@ -10,9 +10,11 @@ from pathlib import Path
 
 import wattlog
 from wattlog.config import ConfigError
-from wattlog_host import app, commands, settings
+from wattlog_host import app, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
+from wattlog_host.command import add_commands
+from wattlog_host.commands import COMMANDS
 from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.store.records import StoreError
 
@@ -36,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         _set_up_logging(verbose=options.verbose)
         os.umask(0o077)  # who was at home, and when, is nobody else's business
-        if options.command is not None:
-            return commands.run(options, chosen)
+        if options.run is not None:
+            status: int = options.run(options, chosen)
+            return status
         asyncio.run(app.run(chosen))
     except (ConfigError, StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
@@ -59,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
     # After a command they are not given again where they were given before it.
-    commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS))
+    parser.set_defaults(run=None)
+    add_commands(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS), COMMANDS)
     return parser
 
 

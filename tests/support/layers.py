@@ -200,7 +200,8 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
-host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.command
+                                   wattlog_host.settings
                                    wattlog_pi.credentials
 host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
@@ -216,10 +217,13 @@ host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_h
                                    wattlog_host.certificate
 host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
                                    wattlog_host.access.passwords
-                                   wattlog_host.app wattlog_host.commands
-                                   wattlog_host.dess.cli wattlog_host.importing.rows
+                                   wattlog_host.app wattlog_host.command
+                                   wattlog_host.commands wattlog_host.dess.cli
+                                   wattlog_host.importing.rows
                                    wattlog_host.settings wattlog_host.store.records
-host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+host/wattlog_host/command.py wattlog_host.settings
+host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock
+                                   wattlog_host.command wattlog_host.export_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
