@@ -110,14 +110,14 @@ def test_options_named_in_a_guide_exist(document):
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
             r"    (?:\.venv/bin/)?(wattlog-\w+)"
-            r"(?: (backup|broker-config|bundle|decode|device|export|flash|head|import|manifest|password|pin"
-            r"|restore|token))?(.*)",
+            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|manifest|password|pin"
+            r"|restore|(?:device|token) \w+))?(.*)",
             line,
         )
         if not match:
             continue
         command, sub, rest = match.groups()
-        arguments = [sys.executable, "-m", COMMANDS[command], *([sub] if sub else []), "--help"]
+        arguments = [sys.executable, "-m", COMMANDS[command], *(sub or "").split(), "--help"]
         if (command, sub) not in helps:
             helps[command, sub] = subprocess.run(
                 arguments, capture_output=True, timeout=HELP_S_MAX, check=True

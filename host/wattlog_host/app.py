@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client.registry import Collector
 
 import wattlog
 from wattlog_host import errands
@@ -85,14 +86,14 @@ async def run(settings: Settings) -> None:
         door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
-        login = None
+        embedded = None
         if settings.mqtt_embedded:
-            login = await stack.enter_async_context(_embedded_broker(settings))
+            embedded = await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, door, login, keeper, stop)
+        await _serve(settings, store, http, door, embedded, keeper, stop)
 
 
 async def _serve(
@@ -100,7 +101,7 @@ async def _serve(
     store: Store,
     http: socket.socket,
     door: Door,
-    login: tuple[str, str] | None,
+    embedded: EmbeddedBroker | None,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
@@ -115,11 +116,15 @@ async def _serve(
     link = MqttLink(
         settings,
         outage.on_change,
-        login,
+        None if embedded is None else embedded.login,
         (announcements.birth_topic,),
         LAST_WILL,
     )
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
+    collectors: list[Collector] = [store.commit_seconds]
+    if embedded is not None:
+        embedded.tell_to(partial(intake.say, "broker"))
+        collectors.append(embedded.refused)
     intake.say("host", _start_text(store, view.host.started_ms))
     updates = Updates(settings.data / "updates", intake.say)
     view.updates = updates.progress
@@ -137,7 +142,7 @@ async def _serve(
                 store.changes,
                 panel,
                 door,
-                (store.commit_seconds,),
+                collectors,
             ),
             http=Connection,
             ssl_context_factory=_tls(settings),
@@ -306,8 +311,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]:
-    """Run the broker; give the host's name and password there."""
+async def _embedded_broker(settings: Settings) -> AsyncIterator[EmbeddedBroker]:
+    """Run the broker."""
     host, port = settings.mqtt_listen, settings.mqtt_port
     try:
         rights = Rights(devices_in(settings.data), is_exposed=not is_loopback(host))
@@ -321,7 +326,7 @@ async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]
             "or embedded = false to use the broker that is there"
         ) from err
     try:
-        yield rights.HOST_NAME, rights.host_password
+        yield broker
     finally:
         await broker.stop()
 

@@ -184,7 +184,7 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog_host.access.devices
                                    wattlog_host.access.kept wattlog_host.announce.announcer
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
@@ -213,7 +213,8 @@ host/wattlog_host/access/topics.py    wattlog_host.bounds
 host/wattlog_host/certificate.py
 host/wattlog_host/private_file.py
 host/wattlog_host/bounds.py        msgpack
-host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_host.bounds
+host/wattlog_host/broker.py        amqtt.* prometheus_client wattlog_host.access.devices
+                                   wattlog_host.bounds
                                    wattlog_host.certificate
 host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
                                    wattlog_host.access.passwords
