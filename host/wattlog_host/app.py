@@ -44,6 +44,7 @@ from wattlog_host.web.connection import Connection
 from wattlog_host.web.door import Door
 from wattlog_host.web.entrance import door_of
 from wattlog_host.web.questions import House
+from wattlog_pi.notify import Notifier
 from wattlog_pi.system_clock import LastingTrust
 
 LOG = logging.getLogger(__name__)
@@ -65,6 +66,15 @@ class StartError(Exception):
 
 class _Server(uvicorn.Server):
     """uvicorn without its own idea of signals: the supervisor decides the order of the end."""
+
+    def __init__(self, config: uvicorn.Config, on_serving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_serving = on_serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_serving()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -125,6 +135,8 @@ async def _serve(
     view.updates = updates.progress
     inbox = _Inbox(intake, updates, announcements, hub.changed)
     solar, panel = _solar(settings, store, intake)
+    notifier = Notifier(os.environ)
+    address = _address(settings)
     server = _Server(
         uvicorn.Config(
             make_app(
@@ -147,9 +159,11 @@ async def _serve(
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=STOP_HTTP_S,
-        )
+        ),
+        lambda: notifier.ready(errands.status_line(view, address)),
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
+        "heart": lambda: errands.beat(notifier, store, view, address),
         "intake": intake.run,
         "mqtt": lambda: link.run(inbox.on_message),
         "events": hub.run,
@@ -169,10 +183,11 @@ async def _serve(
     gc.freeze()
     tasks = [asyncio.create_task(errands.supervised(name, act)) for name, act in acts.items()]
     serving = asyncio.create_task(server.serve(sockets=[http]))
-    LOG.info("page: %s", _address(settings))
+    LOG.info("page: %s", address)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    notifier.stopping("writing what was taken")
     hub.close()
     server.should_exit = True
     await serving
