@@ -10,13 +10,15 @@ from pathlib import Path
 
 import wattlog
 from wattlog.config import ConfigError
-from wattlog_host import app, commands, settings
+from wattlog_host import app, commands, service_command, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
 from wattlog_host.importing.rows import ImportFailed
+from wattlog_host.ownership import hand_over
 from wattlog_host.store.records import StoreError
+from wattlog_pi.installing import InstallRefused
 
-REFUSALS = (AccessRefused, KeptBroken, PasswordUnfit)
+REFUSALS = (AccessRefused, InstallRefused, KeptBroken, PasswordUnfit)
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
@@ -30,21 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return dess.main(words[1:])
     options = _parser().parse_args(words)
     try:
-        chosen = settings.load(options.config, os.environ)
-        if options.check_config:
-            print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
-            return 0
-        _set_up_logging(verbose=options.verbose)
-        os.umask(0o077)  # who was at home, and when, is nobody else's business
-        if options.command is not None:
-            return commands.run(options, chosen)
-        asyncio.run(app.run(chosen))
+        return _act(options)
     except (ConfigError, StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return 0
+
+
+def _act(options: argparse.Namespace) -> int:
+    if options.command in service_command.NAMES:
+        # The settings are what it may have to make.
+        for line in service_command.run(options):
+            print(line, flush=True)
+        return 0
+    chosen = settings.load(options.config, os.environ)
+    if options.check_config:
+        print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
+        return 0
+    _set_up_logging(verbose=options.verbose)
+    os.umask(0o077)  # who was at home, and when, is nobody else's business
+    if options.command is None:
+        asyncio.run(app.run(chosen))
+        return 0
+    try:
+        return commands.run(options, chosen)
+    finally:
+        hand_over(chosen.data)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
     # After a command they are not given again where they were given before it.
-    commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS))
+    service_command.add_to(commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS)))
     return parser
 
 

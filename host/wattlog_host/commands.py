@@ -36,14 +36,20 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace, Settings], int]
 
 
-def add_to(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give the parser all sub-commands; without one of them options.command is None."""
+def add_to(
+    parser: argparse.ArgumentParser, common: argparse.ArgumentParser
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Give the parser all sub-commands; without one of them options.command is None.
+
+    Returns what takes more of them.
+    """
     made = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in COMMANDS:
         one = made.add_parser(
             command.name, help=command.about, description=command.about, parents=[common]
         )
         command.add_options(one)
+    return made
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:

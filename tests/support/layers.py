@@ -156,7 +156,10 @@ agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.hear
                                    wattlog_pi.serial_source
                                    wattlog_pi.settings wattlog_pi.system_clock
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
+                                   wattlog_pi.installing wattlog_pi.service_command
                                    wattlog_pi.settings
+agent/wattlog_pi/installing.py     wattlog.config
+agent/wattlog_pi/service_command.py wattlog_pi.installing wattlog_pi.settings
 agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
                                    wattlog.diagnosis wattlog.layout wattlog.reading wattlog.sml
                                    wattlog_pi.serial_source
@@ -221,7 +224,11 @@ host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
                                    wattlog_host.access.passwords
                                    wattlog_host.app wattlog_host.commands
                                    wattlog_host.dess.cli wattlog_host.importing.rows
+                                   wattlog_host.ownership wattlog_host.service_command
                                    wattlog_host.settings wattlog_host.store.records
+                                   wattlog_pi.installing
+host/wattlog_host/ownership.py
+host/wattlog_host/service_command.py wattlog_host.settings wattlog_pi.installing
 host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
