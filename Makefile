@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := chromium micropython mosquitto postgres umqtt wasm
+TOOLS := chromium micropython mosquitto postgres systemd umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -22,13 +22,16 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(DATA),--data "$(DATA)") $(if $(DESS),--dess "$(DESS)") \
 	$(if $(DESS_PORT),--dess-port "$(DESS_PORT)")
 
-.PHONY: help setup run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
+.PHONY: help setup wheel run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 setup: .venv/dev.stamp $(STAMPS)  ## make .venv and .tools (again and again without harm)
 	@echo "wattlog is set up: commands in $(BIN), tools in .tools/bin"
+
+wheel: .venv/dev.stamp  ## build dist/wattlog-VERSION-py3-none-any.whl, all there is to install
+	@$(BIN)/python -m hatchling build -t wheel -d dist
 
 run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= DESS=demo HTTP_PORT= MQTT_PORT= DATA=
 	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)
@@ -100,6 +103,6 @@ endif
 .tools/%.stamp: tools/setup/%.sh tools/setup/common.sh
 	@tools/setup/tool.sh $*
 
-.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp: tools/setup/get-deb-tool.sh
+.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp .tools/systemd.stamp: tools/setup/get-deb-tool.sh
 .tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
 .tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

@@ -104,14 +104,14 @@ def test_a_command_explains_itself(command):
     assert done.stdout.decode().startswith(f"usage: {command}")
 
 
-@pytest.mark.parametrize("document", ["README.md", "firmware/FLASHING.md"])
+@pytest.mark.parametrize("document", ["README.md", "firmware/FLASHING.md", "host/INSTALL.md"])
 def test_options_named_in_a_guide_exist(document):
     helps = {}
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
-            r"    (?:\.venv/bin/)?(wattlog-\w+)"
-            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|manifest|password|pin"
-            r"|restore|(?:device|token) \w+))?(.*)",
+            r"    (?:\.venv/bin/|sudo )?(wattlog-\w+)"
+            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|install|manifest"
+            r"|password|pin|restore|uninstall|(?:device|token) \w+))?(.*)",
             line,
         )
         if not match:

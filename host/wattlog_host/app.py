@@ -45,6 +45,7 @@ from wattlog_host.web.connection import Connection
 from wattlog_host.web.door import Door
 from wattlog_host.web.entrance import door_of
 from wattlog_host.web.questions import House
+from wattlog_pi.notify import Notifier
 from wattlog_pi.system_clock import LastingTrust
 
 LOG = logging.getLogger(__name__)
@@ -66,6 +67,15 @@ class StartError(Exception):
 
 class _Server(uvicorn.Server):
     """uvicorn without its own idea of signals: the supervisor decides the order of the end."""
+
+    def __init__(self, config: uvicorn.Config, on_serving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_serving = on_serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_serving()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -105,11 +115,7 @@ async def _serve(
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
-    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
-    view.events.extend(await store.events(EVENTS_SHOWN))
-    view.on_latest(await store.latest(), now_ms())
-    view.losses = await store.losses(LOSSES_SHOWN)
-    view.host.database_bytes = store.size_bytes()
+    view = await _view(store)
     announcements = _announcements(settings, view)
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text), announcements.on_connect)
@@ -130,6 +136,8 @@ async def _serve(
     view.updates = updates.progress
     inbox = _Inbox(intake, updates, announcements, hub.changed)
     solar, panel = _solar(settings, store, intake)
+    notifier = Notifier(os.environ)
+    address = _address(settings)
     server = _Server(
         uvicorn.Config(
             make_app(
@@ -153,9 +161,11 @@ async def _serve(
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=STOP_HTTP_S,
-        )
+        ),
+        lambda: notifier.ready(errands.status_line(view, address)),
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
+        "heart": lambda: errands.beat(notifier, store, view, address),
         "intake": intake.run,
         "mqtt": lambda: link.run(inbox.on_message),
         "events": hub.run,
@@ -175,10 +185,11 @@ async def _serve(
     gc.freeze()
     tasks = [asyncio.create_task(errands.supervised(name, act)) for name, act in acts.items()]
     serving = asyncio.create_task(server.serve(sockets=[http]))
-    LOG.info("page: %s", _address(settings))
+    LOG.info("page: %s", address)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    notifier.stopping("writing what was taken")
     hub.close()
     server.should_exit = True
     await serving
@@ -188,6 +199,16 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+async def _view(store: Store) -> LiveView:
+    """Return the present as it was left."""
+    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
+    view.events.extend(await store.events(EVENTS_SHOWN))
+    view.on_latest(await store.latest(), now_ms())
+    view.losses = await store.losses(LOSSES_SHOWN)
+    view.host.database_bytes = store.size_bytes()
+    return view
 
 
 def _solar(

@@ -14,14 +14,16 @@ def no_options(_: argparse.ArgumentParser) -> None:
 class Command(NamedTuple):
     """A sub-command: what it is for, its options, and what it does, returning the exit status.
 
-    One that has acts, as `token add` is one of token, does nothing itself.
+    act is what one does that has no settings, because it makes them. One that has commands below
+    it, as `token add` is of token, does nothing itself.
     """
 
     name: str
     about: str
     add_options: Callable[[argparse.ArgumentParser], None] = no_options
     run: Callable[[argparse.Namespace, Settings], int] | None = None
-    acts: Sequence["Command"] = ()
+    act: Callable[[argparse.Namespace], int] | None = None
+    below: Sequence["Command"] = ()
 
 
 def add_commands(
@@ -30,15 +32,16 @@ def add_commands(
     commands: Sequence[Command],
     metavar: str = "COMMAND",
 ) -> None:
-    """Give the parser these sub-commands; options.run is then what was asked for."""
+    """Give the parser these sub-commands; options.run or .act is then what was asked for."""
     title = f"{metavar.lower()}s"
     made = parser.add_subparsers(metavar=metavar, title=title, required=metavar != "COMMAND")
     for command in commands:
+        parents = [] if command.act is not None else [common]
         one = made.add_parser(
-            command.name, help=command.about, description=command.about, parents=[common]
+            command.name, help=command.about, description=command.about, parents=parents
         )
         command.add_options(one)
-        if command.acts:
-            add_commands(one, common, command.acts, "ACT")
+        if command.below:
+            add_commands(one, common, command.below, "ACT")
         else:
-            one.set_defaults(run=command.run)
+            one.set_defaults(run=command.run, act=command.act)

@@ -20,6 +20,7 @@ from wattlog_host.clock import now_ms
 from wattlog_host.command import Command, no_options
 from wattlog_host.export_command import add_options, send_out
 from wattlog_host.progress import Progress
+from wattlog_host.service_command import SERVICE_COMMANDS
 from wattlog_host.settings import Settings
 from wattlog_host.store.rebuilding import Rebuilding
 from wattlog_host.store.records import StoreError
@@ -110,11 +111,12 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 COMMANDS: Sequence[Command] = (
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("broker-config", "settings for another broker", add_broker_options, broker_config),
-    Command("device", "who may use the embedded broker", acts=DEVICE_ACTS),
+    Command("device", "who may use the embedded broker", below=DEVICE_ACTS),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
     Command("password", "set the password of the page", add_password_options, password),
     Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
-    Command("token", "tokens of programs that ask the API", acts=TOKEN_ACTS),
+    Command("token", "tokens of programs that ask the API", below=TOKEN_ACTS),
+    *SERVICE_COMMANDS,
 )

@@ -151,15 +151,21 @@ tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.regis
 [cpython]
 agent/wattlog_pi/__init__.py
 agent/wattlog_pi/__main__.py       wattlog_pi.cli
-agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.log
-                                   wattlog_pi.mqtt_link wattlog_pi.serial_source
+agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.heart wattlog_pi.log
+                                   wattlog_pi.mqtt_link wattlog_pi.notify
+                                   wattlog_pi.serial_source
                                    wattlog_pi.settings wattlog_pi.system_clock
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
+                                   wattlog_pi.installing wattlog_pi.service_command
                                    wattlog_pi.settings
+agent/wattlog_pi/installing.py     wattlog.config
+agent/wattlog_pi/service_command.py wattlog_pi.installing wattlog_pi.settings
 agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
                                    wattlog.diagnosis wattlog.layout wattlog.reading wattlog.sml
                                    wattlog_pi.serial_source
 agent/wattlog_pi/file_device.py    wattlog.ports
+agent/wattlog_pi/heart.py          wattlog.agent wattlog.ports wattlog_esp32.pulse wattlog_pi.notify
+agent/wattlog_pi/notify.py
 agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevice wattlog.ringlog
                                    wattlog_pi.file_device
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
@@ -196,7 +202,7 @@ host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog_h
                                    wattlog_host.updates wattlog_host.web.app
                                    wattlog_host.web.connection wattlog_host.web.door
                                    wattlog_host.web.entrance wattlog_host.web.questions
-                                   wattlog_pi.system_clock
+                                   wattlog_pi.notify wattlog_pi.system_clock
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
@@ -220,11 +226,16 @@ host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
                                    wattlog_host.access.passwords
                                    wattlog_host.app wattlog_host.command
                                    wattlog_host.commands wattlog_host.dess.cli
-                                   wattlog_host.importing.rows
+                                   wattlog_host.importing.rows wattlog_host.ownership
                                    wattlog_host.settings wattlog_host.store.records
+                                   wattlog_pi.installing
+host/wattlog_host/ownership.py
+host/wattlog_host/service_command.py wattlog_host.command wattlog_host.settings
+                                   wattlog_pi.installing
 host/wattlog_host/command.py wattlog_host.settings
 host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock
                                    wattlog_host.command wattlog_host.export_command
+                                   wattlog_host.service_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
@@ -549,7 +560,7 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
                                      wattlog_host.dess.mapping wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.sensors
                                      wattlog_host.dess.units
-host/wattlog_host/errands.py       wattlog_host.backup.keeper wattlog_host.clock
+host/wattlog_host/errands.py       wattlog_pi.notify wattlog_host.backup.keeper wattlog_host.clock
                                    wattlog_host.forecast wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream

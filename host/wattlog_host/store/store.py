@@ -129,6 +129,10 @@ class Store:
         """Raise StoreError where the database cannot be read or its file is gone."""
         await _on(self._readers, self._core.check)
 
+    async def answer(self) -> None:
+        """Return once the writer's thread had a moment; never, where it hangs."""
+        await _on(self._writer, lambda: None)
+
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""
         return self._core.size_bytes()
