@@ -13,6 +13,7 @@ from wattlog.config import ConfigError
 from wattlog_host import app, commands, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
+from wattlog_host.alerts import sending
 from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.store.records import StoreError
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         chosen = settings.load(options.config, os.environ)
         if options.check_config:
+            sending.check(chosen.alerts)
             print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
             return 0
         _set_up_logging(verbose=options.verbose)

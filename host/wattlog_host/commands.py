@@ -16,6 +16,7 @@ from wattlog_host.access.commands import (
     password,
     token,
 )
+from wattlog_host.alerts.commands import add_alert_options, alerts
 from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
@@ -139,6 +140,7 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 
 
 COMMANDS: Sequence[Command] = (
+    Command("alerts", "send a test message to where alerts go", add_alert_options, alerts),
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("broker-config", "settings for another broker", add_broker_options, broker_config),
     Command("device", "who may use the embedded broker", add_device_options, device),
