@@ -149,7 +149,8 @@ class World:
 
     async def _send(self, target, title, body, mood):
         self.tries += 1
-        assert (target, title) == (TARGET, "wattlog") and mood in ("warning", "success", "failure")
+        assert (target, title) == (TARGET, "wattlog")
+        assert mood in ("info", "warning", "success", "failure")
         if self.failing is None:
             self.sent.append((self.mono_ms, body))
         return self.failing
