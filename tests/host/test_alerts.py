@@ -19,15 +19,18 @@ from alert_world import (
     World,
 )
 from past import Rng
+from wattlog_host.alerts import kept
 from wattlog_host.alerts.config import Quiet
-from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger
+from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger, Line
 from wattlog_host.alerts.nights import Night, compared, nights_of
 from wattlog_host.alerts.outbox import OWED_MAX
 from wattlog_host.alerts.rhythm import Rhythm
 from wattlog_host.alerts.rules import Finding, Tally
+from wattlog_host.alerts.words import line_text
 from wattlog_host.backup.rotation import Backups
 from wattlog_host.forecast import Forecast
 from wattlog_host.history.gauge import QUARTER_MS, Quarter
+from wattlog_host.web.languages import Speech
 
 ON, OFF, NEWS = "on", "off", "news"
 NOBODY = frozenset()
@@ -217,8 +220,6 @@ def test_a_trouble_is_told_once_and_its_end_once(world, kind, subject, begin, en
 
 
 def _en():
-    from wattlog_host.web.languages import Speech
-
     return Speech("en", BERLIN.local)
 
 
@@ -304,6 +305,18 @@ def test_base_load_is_told_once_and_when_it_is_as_usual_again(world):
     asyncio.run(w.run(9 * DAY_MS))
     assert [line[:2] for line in w.lines()] == [(ON, "base"), (OFF, "base")]
     assert w.sent[0][1] == "Unusual base load: 400 W last night, usually 200 W"
+
+
+SPANS = (
+    (15_000, "15 s"), (60_000, "1 min"), (3_599_000, "59 min"), (3_600_000, "1 h"),
+    (9_000_000, "2 h 30 min"), (86_400_000, "1 d"), (90_000_000, "1 d 1 h"), (200_000, "3 min"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("span_ms", "text"), SPANS)
+def test_how_long_something_took_is_said_as_people_do(span_ms, text):
+    line = Line("off", "offline", "x", 0, False, {"agent": "x", "lasted": span_ms})
+    assert line_text(_en(), line) == f"Agent x is back; it was offline for {text}"
 
 
 # --- one cause, one message ------------------------------------------------------------------
@@ -554,8 +567,6 @@ def test_a_file_that_cannot_be_used_costs_only_what_was_in_it(world, tmp_path, c
 
 
 def test_the_file_is_its_owners_alone_and_rarely_written(world, tmp_path, monkeypatch):
-    from wattlog_host.alerts import kept
-
     count, save = [], kept.save
     monkeypatch.setattr(kept, "save", lambda *of: (count.append(1), save(*of)))
     w = world()
@@ -567,8 +578,6 @@ def test_the_file_is_its_owners_alone_and_rarely_written(world, tmp_path, monkey
 def test_where_nothing_can_be_written_alerts_go_on_and_it_is_said_once(
     world, tmp_path, monkeypatch, caplog
 ):
-    from wattlog_host.alerts import kept
-
     def no_room(*_):
         raise OSError(28, "No space left on device")
 

@@ -1,10 +1,11 @@
 """What is told, in words: of the languages of the page, by the clock of the house."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from wattlog_host.alerts.config import AlertSettings
-from wattlog_host.alerts.ledger import NEWS, OFF, ON, Line, Message, Trouble
+from wattlog_host.alerts.ledger import MINUTE_MS, NEWS, OFF, ON, Line, Message, Trouble
 from wattlog_host.history.zone import Zone
 from wattlog_host.web.languages import ABSENT, Speech
 
@@ -35,10 +36,17 @@ HAPPENED = {
 }
 _TEXTS: Mapping[str, Mapping[str, str]] = {ON: BEGUN, OFF: OVER, NEWS: HAPPENED}
 
+
+def _span(say: Speech, value_ms: int) -> str:
+    """Return a time span without what is too fine to matter, or nothing."""
+    text = say.span(value_ms / 1000)
+    return text if value_ms < MINUTE_MS else re.sub(r" (0 min|0 h|\d+ s)$", "", text)
+
+
 _FORMS: Mapping[str, Callable[[Speech, Any], str]] = {
     "since": lambda say, value: say.moment(value),
-    "usual": lambda say, value: say.span(value / 1000),
-    "lasted": lambda say, value: say.span(value / 1000),
+    "usual": _span,
+    "lasted": _span,
     "free": lambda say, value: say.size(value),
     "days": lambda say, value: say.term(value),
     "percent": lambda say, value: say.number(value),
