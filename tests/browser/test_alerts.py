@@ -75,7 +75,7 @@ def test_one_tries_and_dismisses(visitor, closed, told):
     page.wait_for_url("**/state#alerts")
     expect(page.locator("#alerts .targets")).to_contain_text("works")
     assert told.sent[sent][1] == "This is a test: alerts reach you here."
-    page.get_by_role("button", name="tell no more").first.click()
+    page.get_by_role("button", name="Dismiss").first.click()
     expect(page.locator("#alerts .standing")).to_have_count(1)
 
 
