@@ -15,6 +15,8 @@ from toolbox import unavailable
 from wattlog.quirks import QUIRKS
 from wattlog.records import FORMAT_WIRE
 from wattlog.ringsector import FORMAT_DISK
+from wattlog_host.alerts import config as alerts_config
+from wattlog_host.alerts.rules import KINDS
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess import devcodes
 from wattlog_host.store.database import revisions
@@ -35,6 +37,7 @@ COMMANDS = {
     "wattlog-tools": "wattlog_tools",
 }
 HELP_S_MAX = 30
+SECRETS = {"alert-urls": b"json://127.0.0.1:1/hook\n"}
 
 
 def samples():
@@ -52,7 +55,9 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
-        (tmp_path / secret).write_bytes(b"x\n" if secret != "ca.pem" else the_ca().pem)
+        (tmp_path / secret).write_bytes(
+            SECRETS.get(secret, b"x\n") if secret != "ca.pem" else the_ca().pem
+        )
     for stem in re.findall(r'cert_file = "(.*?)\.pem"', text):
         broker_of().write(tmp_path, stem)
     command = {
@@ -111,7 +116,7 @@ def test_options_named_in_a_guide_exist(document):
         match = re.match(
             r"    (?:\.venv/bin/|sudo )?(wattlog-\w+)"
             r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|install|manifest"
-            r"|password|pin|restore|uninstall|(?:device|token) \w+))?(.*)",
+            r"|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
             line,
         )
         if not match:
@@ -127,11 +132,18 @@ def test_options_named_in_a_guide_exist(document):
     assert helps
 
 
-def test_every_setting_of_solar_is_in_the_readme():
+@pytest.mark.parametrize("of", [dess_config, alerts_config], ids=["solar", "alerts"])
+def test_every_setting_is_in_the_readme(of):
     readme = (ROOT / "README.md").read_text()
-    for key in dess_config.SCHEMA:
+    for key in of.SCHEMA:
         name = key.path.partition(".")[2]
         assert re.search(rf"^\| .*`{name}`", readme, re.M), name
+
+
+def test_every_kind_of_alert_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for kind in KINDS:
+        assert re.search(rf"^\| .*`{kind}`.* \|", readme, re.M), kind
 
 
 def test_every_devcode_is_in_the_table_of_features():

@@ -19,9 +19,12 @@ import uvicorn
 from prometheus_client.registry import Collector
 
 import wattlog
+from wattlog.config import ConfigError
 from wattlog_host import errands
 from wattlog_host.access.devices import Rights, devices_in
 from wattlog_host.access.kept import AccessRefused, KeptBroken
+from wattlog_host.alerts import sending
+from wattlog_host.alerts.service import Alerts
 from wattlog_host.announce.announcer import Announcer
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
@@ -88,6 +91,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_stray)
+    await _check_targets(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     http = _listen(settings)
@@ -104,6 +108,13 @@ async def run(settings: Settings) -> None:
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
         await _serve(settings, store, http, door, embedded, keeper, stop)
+
+
+async def _check_targets(settings: Settings) -> None:
+    try:
+        await asyncio.to_thread(sending.check, settings.alerts)
+    except ConfigError as err:
+        raise StartError(str(err)) from err
 
 
 async def _serve(
@@ -138,6 +149,7 @@ async def _serve(
     solar, panel = _solar(settings, store, intake)
     notifier = Notifier(os.environ)
     address = _address(settings)
+    alerts = _alerts(settings, store, view, intake, hub)
     server = _Server(
         uvicorn.Config(
             make_app(
@@ -151,6 +163,7 @@ async def _serve(
                 panel,
                 door,
                 collectors,
+                alerts,
             ),
             http=Connection,
             ssl_context_factory=_tls(settings),
@@ -175,6 +188,8 @@ async def _serve(
         "wishes": lambda: errands.wish(hub, view, link, settings.announce.wants_all_live()),
         "announcements": lambda: announcements.run(link),
         "updates": lambda: errands.update(updates, inbox.answers, view, link),
+        "alerts": alerts.run,
+        "alert messages": alerts.deliver,
     }
     acts |= {"solar": solar.run} if solar is not None else {}
     if keeper is not None:
@@ -224,6 +239,22 @@ def _solar(
         loop.call_soon_threadsafe(intake.say, "solar", text)
 
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
+
+
+def _alerts(settings: Settings, store: Store, view: LiveView, intake: Intake, hub: Hub) -> Alerts:
+    return Alerts(
+        settings.alerts,
+        settings.house.name,
+        settings.house.zone,
+        settings.data,
+        view,
+        store.ask,
+        sending.send,
+        intake.say,
+        hub.changed,
+        now_ms,
+        monotonic_ms,
+    )
 
 
 def _door(settings: Settings) -> Door:

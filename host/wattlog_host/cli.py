@@ -13,6 +13,7 @@ from wattlog.config import ConfigError
 from wattlog_host import app, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
+from wattlog_host.alerts import sending
 from wattlog_host.command import add_commands
 from wattlog_host.commands import COMMANDS
 from wattlog_host.importing.rows import ImportFailed
@@ -49,6 +50,7 @@ def _act(options: argparse.Namespace) -> int:
         return status
     chosen = settings.load(options.config, os.environ)
     if options.check_config:
+        sending.check(chosen.alerts)
         print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
         return 0
     _set_up_logging(verbose=options.verbose)

@@ -13,6 +13,7 @@ from wattlog_host.access.commands import (
     broker_config,
     password,
 )
+from wattlog_host.alerts.commands import ALERT_ACTS
 from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
@@ -109,6 +110,7 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 
 
 COMMANDS: Sequence[Command] = (
+    Command("alerts", "where alerts go", below=ALERT_ACTS),
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("broker-config", "settings for another broker", add_broker_options, broker_config),
     Command("device", "who may use the embedded broker", below=DEVICE_ACTS),
