@@ -1,5 +1,6 @@
 """A real Home Assistant finds what the host announces, and counts what the meters counted."""
 
+import contextlib
 import select
 import urllib.error
 from collections import Counter
@@ -11,6 +12,9 @@ import pytest
 from homeassistant_world import HomeAssistant
 from simulated_host import SimulatedHost
 from waiting import wait_until
+from wattlog_host.clock import now_ms
+from wattlog_sim.dess.cloud import Cloud
+from wattlog_sim.dess.server import Server
 
 IMPORT, EXPORT, POWER, ANGLE = 1, 4, 10, 51
 LOOK_EVERY_S = 0.2
@@ -81,10 +85,25 @@ SWITCHED_OFF = {
 }
 
 
-def test_home_assistant_finds_meter_and_agent_and_follows_them_through_every_absence(
-    make_home, make_host, mosquitto, agent, wire
+@pytest.fixture
+def host(make_host, mosquitto, tmp_path):
+    """A host that announces to mosquitto, with three inverters in a cloud."""
+    made = make_host(mosquitto.port, "every_s = 1\n")
+    cloud = Server(Cloud(now_ms, {"demo": "secret"}))
+    cloud.start()
+    (tmp_path / "secret").write_text("secret\n")
+    with made.config_path.open("a") as config:
+        config.write(
+            f'[dessmonitor]\nenabled = true\nusername = "demo"\nurl = "{cloud.url}"\n'
+            'password_file = "secret"\ninterval_min = 1\n'
+        )
+    yield made
+    cloud.stop()
+
+
+def test_home_assistant_finds_what_there_is_and_follows_it_through_every_absence(
+    make_home, host, mosquitto, agent, wire
 ):
-    host = make_host(mosquitto.port, "every_s = 1\n")
     host.start()
     values = (IMPORT, 123456789, -1, EXPORT, 0, 0, POWER, -2505, -1, ANGLE, 120, 0)
     log = {"bytes": 1, "bytes_max": 4}
@@ -99,7 +118,7 @@ def test_home_assistant_finds_meter_and_agent_and_follows_them_through_every_abs
 
     meter, cellar = f"wattlog_{wire.meter.hex()}", "wattlog_agent_cellar"
     count = sum(map(len, (METER_ENTITIES, AGENT_ENTITIES, *SWITCHED_OFF.values())))
-    found = wait_until(lambda: len(home.entities()) == count and home.entities(), "all entities")
+    found = wait_until(lambda: len(grid_of(home)) == count and grid_of(home), "all entities")
     ids = {}
     for field, (name, *_) in METER_ENTITIES.items():
         ids[f"{meter}_{field}"] = f"sensor.meter_1_isk00_54012217_{name}"
@@ -130,6 +149,16 @@ def test_home_assistant_finds_meter_and_agent_and_follows_them_through_every_abs
     assert devices["mqtt", cellar]["sw_version"] == "0.9"
     assert devices["mqtt", meter]["via_device_id"] == devices["mqtt", cellar]["id"]
 
+    readings = wait_until(lambda: solar_of(host), "inverters")
+    wait_until(lambda: set(readings) <= set(home.entities()), "the inverters' entities")
+    solar = {one: home.entities()[one]["entity_id"] for one in readings}
+    wait_until(lambda: solar_in(home, solar) == solar_of(host), "what the inverters say")
+    assert {device for _, device in devices if "inverter" in device} == {
+        f"wattlog_inverter_{one['device']}" for one in host.json("/api/solar/devices")["devices"]
+    }
+    off = {unique: one["disabled_by"] for unique, one in home.entities().items()}
+    assert {off[one] for one in off if "inverter" in one and one not in solar} == {"integration"}
+
     # The agent's last will: nothing more is known of the meter, and nothing is 0.
     agent.say("s", wire.status("offline"))
     connection = ids[f"{cellar}_connected"]
@@ -140,8 +169,8 @@ def test_home_assistant_finds_meter_and_agent_and_follows_them_through_every_abs
 
     # The host is killed: its last will takes all with it.
     host.close()
-    gone = dict.fromkeys(ids.values(), "unavailable")
-    wait_until(lambda: states_of(home, ids) == gone, "the host's absence")
+    gone = dict.fromkeys((*ids.values(), *solar.values()), "unavailable")
+    wait_until(lambda: states_of(home, ids | solar) == gone, "the host's absence")
     host.start(healthy=False)
     agent.say("s", status)
     show.wait_for(wanted)
@@ -151,7 +180,9 @@ def test_home_assistant_finds_meter_and_agent_and_follows_them_through_every_abs
     agent.publish(f"homeassistant/device/{meter}/config", b"")
     home.start()
     show.wait_for(wanted)
-    assert "mqtt" not in home.log()
+    wait_until(lambda: solar_in(home, solar) == solar_of(host), "the inverters' return")
+    for word in ("mqtt", "sensor"):
+        assert word not in home.log()
 
 
 class Show:
@@ -172,6 +203,40 @@ class Show:
                 return
             select.select([], [], [], LOOK_EVERY_S)
         assert shown == wanted
+
+
+def grid_of(home):
+    """What is registered of meters and agents."""
+    found = home.entities()
+    return {unique: found[unique] for unique in found if "inverter" not in unique}
+
+
+def solar_of(host):
+    """What the host knows of the inverters: value, class and unit; what no table has is left out."""
+    found = {}
+    for device in host.json("/api/solar/devices")["devices"]:
+        for one in host.json(f"/api/solar/latest?device={device['device']}")["readings"]:
+            if one["generic"]:
+                continue
+            shown = one["value"] if one["class"] is None else one["class"]
+            found[f"wattlog_inverter_{device['device']}_{one['channel']}"] = (
+                "unknown" if shown is None else shown, one["device_class"], one["unit"],
+            )  # fmt: skip
+    return found
+
+
+def solar_in(home, solar):
+    """The same as Home Assistant has it."""
+    states, found = home.states(), {}
+    for unique, entity in solar.items():
+        state, more = states[entity]["state"], states[entity]["attributes"]
+        with contextlib.suppress(ValueError):
+            state = float(state)
+        device_class = more.get("device_class")
+        if device_class == "battery":
+            device_class = None
+        found[unique] = state, device_class, more.get("unit_of_measurement")
+    return found
 
 
 def told_of(home, wanted):
