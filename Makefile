@@ -1,5 +1,5 @@
 # wattlog: `make run` shows a simulated house, `make test` checks everything; both set up what they need.
-# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker, PostgreSQL).
+# Everything made here goes to .venv (Python) and .tools (MicroPython, MQTT broker, PostgreSQL, Home Assistant).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,7 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := chromium micropython mosquitto postgres systemd umqtt wasm
+TOOLS := chromium homeassistant micropython mosquitto postgres systemd umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
@@ -105,4 +105,5 @@ endif
 
 .tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp .tools/systemd.stamp: tools/setup/get-deb-tool.sh
 .tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
+.tools/homeassistant.stamp: tools/setup/get-deb-tool.sh tools/setup/homeassistant/requirements.txt | .venv/dev.stamp
 .tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

@@ -10,7 +10,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from wattlog_host.clock import local_text, monotonic_ms, now_ms
 from wattlog_host.dess.panel import Panel
 from wattlog_host.dess.parts import solar_of
 from wattlog_host.dess.service import Service
+from wattlog_host.dess.shown import Inverter
 from wattlog_host.intake import Intake
 from wattlog_host.live import EVENTS_SHOWN, HostView, LiveView
 from wattlog_host.mqtt import MqttLink
@@ -127,7 +128,9 @@ async def _serve(
     stop: asyncio.Event,
 ) -> None:
     view = await _view(store)
-    announcements = _announcements(settings, view)
+    announcements = _announcements(
+        settings, view, lambda: () if panel is None else panel.inverters()
+    )
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text), announcements.on_connect)
     link = MqttLink(
@@ -275,9 +278,11 @@ def house_of(settings: Settings) -> House:
     return House(house.name, house.zone, house.currency, house.prices())
 
 
-def _announcements(settings: Settings, view: LiveView) -> Announcements:
-    announcer = Announcer(settings.announce, wattlog.__version__)
-    return Announcements(announcer, settings.announce.prefix, view, now_ms, random.random)
+def _announcements(
+    settings: Settings, view: LiveView, solar: Callable[[], Sequence[Inverter]]
+) -> Announcements:
+    announcer, prefix = Announcer(settings.announce, wattlog.__version__), settings.announce.prefix
+    return Announcements(announcer, prefix, view, now_ms, random.random, solar)
 
 
 class _Inbox:

@@ -103,11 +103,12 @@ def test_home_assistant_gets_a_device_with_what_the_meter_sends_and_nothing_else
     )  # fmt: skip
     assert power["exp_aft"] == EXPIRES_S + 10
     assert "mf" not in told["dev"], "we have not made the meter"
-    assert power["avty"] == [
+    assert told["avty"] == [
         {"t": "wattlog/host/availability"},
         {"t": f"wattlog/meter/{wire.meter.hex()}/availability"},
     ]
-    assert power["avty_mode"] == "all"
+    assert told["avty_mode"] == "all"
+    assert told["stat_t"] == topics.meter(wire.meter)
     angle = told["cmps"]["angle_u_l2_l1_deg"]
     assert (angle["ent_cat"], angle["en"]) == ("diagnostic", False)
 

@@ -179,14 +179,19 @@ host/wattlog_host/__main__.py      wattlog_host.cli
 host/wattlog_host/announce/__init__.py
 host/wattlog_host/announce/announcer.py wattlog_host.announce.config
                                    wattlog_host.announce.homeassistant
+                                   wattlog_host.announce.inverters
                                    wattlog_host.announce.topics wattlog_host.announce.views
-                                   wattlog_host.live
+                                   wattlog_host.dess.shown wattlog_host.live
 host/wattlog_host/announce/config.py wattlog.config wattlog.live
 host/wattlog_host/announce/homeassistant.py wattlog.channels wattlog_host.announce.topics
                                    wattlog_host.announce.views wattlog_host.live
                                    wattlog_host.status wattlog_host.units
+host/wattlog_host/announce/inverters.py wattlog_host.announce.homeassistant
+                                   wattlog_host.announce.topics wattlog_host.announce.views
+                                   wattlog_host.clock wattlog_host.dess.mapping
+                                   wattlog_host.dess.sensors wattlog_host.dess.shown
 host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_host.announce.topics
-                                   wattlog_host.live
+                                   wattlog_host.dess.shown wattlog_host.live
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
@@ -198,6 +203,7 @@ host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.c
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
                                    wattlog_host.dess.parts wattlog_host.dess.service
+                                   wattlog_host.dess.shown
                                    wattlog_host.errands wattlog_host.intake wattlog_host.live
                                    wattlog_host.mqtt wattlog_host.settings wattlog_host.snapshot
                                    wattlog_host.store.lookup wattlog_host.store.records

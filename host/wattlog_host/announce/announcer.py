@@ -5,14 +5,15 @@ counts as told when told() was called: what could not be sent is due again.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from wattlog_host.announce import homeassistant, topics
+from wattlog_host.announce import homeassistant, inverters, topics
 from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.announce.homeassistant import Device
 from wattlog_host.announce.views import agent_json, meter_json, tasmota_json
+from wattlog_host.dess.shown import Inverter
 from wattlog_host.live import EdgeView, LiveView, MeterView
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Announcer:
         """The last of what no broker keeps: nobody is told it twice."""
         self._shown: dict[bytes, _Shown] = {}
         self._devices: dict[str, tuple[Device, tuple[Message, ...]]] = {}
+        self._inverters: set[str] = set()
         self._is_puzzled = False
 
     def forget(self) -> None:
@@ -62,12 +64,12 @@ class Announcer:
         for topic in [topic for topic in self._told if topic.startswith(prefix)]:
             del self._told[topic]
 
-    def due(self, view: LiveView, now_ms: int) -> list[Message]:
+    def due(self, view: LiveView, now_ms: int, solar: Sequence[Inverter] = ()) -> list[Message]:
         """Return what is to be published now, in this order; the rest is due at the next look.
 
         A device's availability and reading come before the message that announces it.
         """
-        news = (one for one in self._all(view, now_ms) if not self._is_known(one))
+        news = (one for one in self._all(view, now_ms, solar) if not self._is_known(one))
         return list(islice(news, AT_ONCE_MAX))
 
     def told(self, message: Message) -> None:
@@ -82,13 +84,14 @@ class Announcer:
         told = self._told if message.is_kept else self._passed_on
         return told.get(message.topic) == message.payload
 
-    def _all(self, view: LiveView, now_ms: int) -> Iterator[Message]:
+    def _all(self, view: LiveView, now_ms: int, solar: Sequence[Inverter]) -> Iterator[Message]:
         yield Message(topics.HOST, topics.ONLINE)
         for edge in view.edges.values():
             yield from self._agent(edge)
         as_tasmota = self._tasmota_meter(view)
         for meter in view.meters.values():
             yield from self._meter(meter, view, now_ms, meter is as_tasmota)
+        yield from self._solar(solar)
 
     def _agent(self, edge: EdgeView) -> Iterator[Message]:
         availability = topics.ONLINE if edge.state == "online" else topics.OFFLINE
@@ -120,6 +123,19 @@ class Announcer:
             shown = self._shown[server_id] = _Shown(now_ms, tuple(reading))
         yield from shown.messages
         yield from self._announce(homeassistant.device_of_meter(meter, self._settings.every_s))
+
+    def _solar(self, solar: Sequence[Inverter]) -> Iterator[Message]:
+        names = {inverters.name_of(one): one for one in solar}
+        self._inverters |= set(names)
+        # One that was taken out of the account is not heard of any more.
+        for name in sorted(self._inverters):
+            is_news = name in names and names[name].is_fresh
+            availability = topics.ONLINE if is_news else topics.OFFLINE
+            yield Message(topics.inverter_availability(name), availability)
+        for name, one in names.items():
+            yield Message(topics.inverter(name), inverters.inverter_json(one))
+            if one.readings:
+                yield from self._announce(inverters.device_of_inverter(one))
 
     def _announce(self, device: Device) -> tuple[Message, ...]:
         settings = self._settings

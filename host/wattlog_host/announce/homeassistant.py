@@ -1,4 +1,4 @@
-"""What Home Assistant is told of meters and agents, so that it finds them (MQTT discovery).
+"""What Home Assistant is told of a device, so that it finds it (MQTT discovery).
 
 One retained message a device (Home Assistant 2024.11 and later), or one for each entity. The
 entities read the JSON of views.py. An energy register is of state class "total" without a reset:
@@ -6,6 +6,7 @@ it counts for life, and whatever falls is no new cycle of it; a new meter is a n
 """
 
 from collections.abc import Iterable
+from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
 from wattlog.channels import Channel, label
@@ -19,8 +20,15 @@ EXPIRES_S = 300
 """So long after one was due a power is unknown, even if nobody could say that it is old."""
 
 
+MESSAGE_BYTES_MAX = 16_000
+"""Of the message of a device; the embedded broker takes no packet of 20 000."""
+
+
 class Entity(NamedTuple):
-    """One sensor of a device; field is its name in the JSON of the device."""
+    """One sensor of a device; field is its name in the JSON of the device.
+
+    options are the words that a sensor of the class "enum" may say.
+    """
 
     field: str
     name: str
@@ -31,10 +39,14 @@ class Entity(NamedTuple):
     is_enabled: bool = True
     expires_s: int | None = None
     platform: str = "sensor"
+    options: tuple[str, ...] = ()
 
 
 class Device(NamedTuple):
-    """What is announced together: topic of its JSON, who it is, when it can be believed."""
+    """What is announced together: topic of its JSON, who it is, when it can be believed.
+
+    Where not all entities fit into a message, it is the last ones that are left out.
+    """
 
     id: str
     name: str
@@ -108,9 +120,11 @@ def messages(
     shared = {
         "dev": {"ids": [device.id], "name": device.name, **dict(device.about)},
         "o": {"name": "wattlog", "sw": version},
+        "stat_t": device.state_topic,
+        **_available(device.availability),
     }
     if not is_by_entity:
-        content = {**shared, "cmps": components}
+        content = {**shared, "cmps": _fitting(components, MESSAGE_BYTES_MAX - len(packed(shared)))}
         yield f"{prefix}/device/{device.id}/config", packed(content)
         return
     for field, component in components.items():
@@ -130,20 +144,27 @@ def _component(device: Device, entity: Entity) -> dict[str, Any]:
         "exp_aft": entity.expires_s,
         "ent_cat": "diagnostic" if entity.is_diagnostic else None,
         "en": None if entity.is_enabled else False,
+        "ops": entity.options or None,
     }
-    available = device.availability
     if entity.platform == "binary_sensor":
         # Whether it is connected is just what the last topic says.
-        found |= {"stat_t": available[-1], "pl_on": "online", "pl_off": "offline"}
-        available = available[:-1]
+        found |= {"stat_t": device.availability[-1], "pl_on": "online", "pl_off": "offline"}
+        found |= _available(device.availability[:-1])
     else:
         # What is not in the JSON is unknown, and no 0.
-        found |= {
-            "stat_t": device.state_topic,
-            "val_tpl": f"{{{{ value_json.{entity.field} | default(none) }}}}",
-        }
-    found |= {"avty": [{"t": topic} for topic in available], "avty_mode": "all"}
+        found["val_tpl"] = f"{{{{ value_json.{entity.field} | default(none) }}}}"
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _available(when: Iterable[str]) -> dict[str, Any]:
+    return {"avty": [{"t": topic} for topic in when], "avty_mode": "all"}
+
+
+def _fitting(components: dict[str, dict[str, Any]], room: int) -> dict[str, dict[str, Any]]:
+    """Return the first ones, as many as fit into so many bytes."""
+    sizes = accumulate(len(packed({field: one})) for field, one in components.items())
+    count = sum(size < room for size in sizes)
+    return dict(islice(components.items(), count))
 
 
 def _entity(channel: Channel, every_s: int) -> Entity:

@@ -1,11 +1,12 @@
 """Says over MQTT what there is to say, for as long as the host runs."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from wattlog_host.announce import topics
 from wattlog_host.announce.announcer import Announcer
+from wattlog_host.dess.shown import Inverter
 from wattlog_host.live import LiveView
 
 LOOK_S = 1.0
@@ -30,13 +31,18 @@ class Announcements:
         view: LiveView,
         clock_ms: Callable[[], int],
         chance: Callable[[], float],
+        solar: Callable[[], Sequence[Inverter]] = tuple,
     ) -> None:
-        """Take what decides, Home Assistant's prefix, the present, the clock, a number below 1."""
+        """Take what decides, Home Assistant's prefix, the present, the clock, a number below 1.
+
+        solar() is what is known of the inverters now.
+        """
         self.birth_topic = f"{prefix}/status"
         self._announcer = announcer
         self._view = view
         self._clock_ms = clock_ms
         self._chance = chance
+        self._solar = solar
         self._looks_left: int | None = None
 
     def on_connect(self) -> None:
@@ -61,7 +67,7 @@ class Announcements:
             if self._looks_left < 0:
                 self._looks_left = None
                 self._announcer.forget_devices()
-        for message in self._announcer.due(self._view, self._clock_ms()):
+        for message in self._announcer.due(self._view, self._clock_ms(), self._solar()):
             if not await link.publish(message.topic, message.payload, is_kept=message.is_kept):
                 break
             self._announcer.told(message)

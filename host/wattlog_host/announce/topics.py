@@ -1,7 +1,7 @@
 """The topics in plain text; what agents and host say to each other is below wattlog/1."""
 
 HOST = "wattlog/host/availability"
-ALL = ("wattlog/host/#", "wattlog/meter/#", "wattlog/agent/#", "tele/#")
+ALL = ("wattlog/host/#", "wattlog/meter/#", "wattlog/agent/#", "wattlog/inverter/#", "tele/#")
 """All but Home Assistant's discovery."""
 ONLINE = b"online"
 OFFLINE = b"offline"
@@ -25,6 +25,16 @@ def agent(edge: str) -> str:
 def agent_availability(edge: str) -> str:
     """Return where it says whether the agent is connected."""
     return f"{agent(edge)}/availability"
+
+
+def inverter(name: str) -> str:
+    """Return where an inverter's newest readings are, as JSON; name may stand in topics."""
+    return f"wattlog/inverter/{name}"
+
+
+def inverter_availability(name: str) -> str:
+    """Return where it says whether those readings are news."""
+    return f"{inverter(name)}/availability"
 
 
 def tasmota(name: str, leaf: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -16,10 +16,13 @@ from wattlog_host.dess.counters import Counter
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device
 from wattlog_host.dess.powers import powers_of
-from wattlog_host.dess.shown import as_json, value_of
+from wattlog_host.dess.shown import Inverter, as_json, value_of
 from wattlog_host.dess.worker import Worker
 
 T = TypeVar("T")
+
+READING_MS_MAX = 3_600_000
+"""A reading that did not come for so long is not one of now, though others of its device came."""
 
 
 class Refused(Exception):
@@ -76,6 +79,29 @@ class Panel:
     def is_stale(self, device: Device) -> bool:
         """Tell whether what is shown of a device is older than it should be."""
         return self.worker.poller.is_stale(device, self.mono_ms(), self.now_ms())
+
+    def inverters(self) -> list[Inverter]:
+        """Return every device with its readings of now; of a counter, the last one."""
+        return [self._inverter(device) for device in list(self.known().values())]
+
+    def _inverter(self, device: Device) -> Inverter:
+        poller, since_ms = self.worker.poller, self.now_ms() - READING_MS_MAX
+        collector = poller.topology.collectors.get(device.pn)
+        readings = (
+            reading
+            if time_ms >= since_ms or reading.period
+            else replace(reading, value=None, text=None, text_class=None)
+            for reading, time_ms in self.readings(device).values()
+        )
+        return Inverter(
+            device.key,
+            device.label,
+            device.devcode,
+            collector.firmware or None if collector else None,
+            poller.state(device).record_ms,
+            not self.is_stale(device),
+            tuple(readings),
+        )
 
     def status(self) -> dict[str, Any]:
         """Return whether the cloud answers, and if not, what to do."""

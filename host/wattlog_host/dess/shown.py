@@ -3,11 +3,23 @@
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from wattlog_host.dess.controls import Control
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.parsing import decimal
+
+
+class Inverter(NamedTuple):
+    """One inverter as it is shown to others; is_fresh tells whether its readings are news."""
+
+    key: str
+    name: str
+    devcode: int
+    firmware: str | None
+    time_ms: int | None
+    is_fresh: bool
+    readings: tuple[Reading, ...]
 
 
 def value_of(reading: Reading) -> Decimal | str | None:
