@@ -13,6 +13,8 @@ STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
 ARGS ?=
+# All of them beside each other: half of their time is waiting (tests/conftest.py).
+TEST_ARGS = $(or $(ARGS),-n 2 --dist loadgroup)
 
 # Settings of `make run`; only what is given is passed on, so that the defaults live in one place.
 RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
@@ -38,7 +40,7 @@ run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= DESS=d
 	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)
 
 test: .venv/dev.stamp $(STAMPS)  ## all tests on CPython and MicroPython; ARGS= goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 test-mpy: .venv/dev.stamp $(STAMPS)  ## only the portable tests on MicroPython
 	@$(BIN)/python -m pytest tests/test_micropython.py $(ARGS)

@@ -12,10 +12,13 @@ from certificates import broker_of, the_ca
 from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
+from wattlog import __version__
 from wattlog.quirks import QUIRKS
 from wattlog.records import FORMAT_WIRE
 from wattlog.ringsector import FORMAT_DISK
 from wattlog_host import service_command as host_service
+from wattlog_host.alerts import config as alerts_config
+from wattlog_host.alerts.rules import KINDS
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess import devcodes
 from wattlog_host.store.database import revisions
@@ -37,6 +40,7 @@ COMMANDS = {
     "wattlog-tools": "wattlog_tools",
 }
 HELP_S_MAX = 30
+SECRETS = {"alert-urls": b"json://127.0.0.1:1/hook\n"}
 
 
 def samples():
@@ -54,7 +58,9 @@ def test_a_sample_configuration_is_accepted(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(re.sub(r'^data = ".*"', f'data = "{tmp_path}/data"', text, flags=re.M))
     for secret in re.findall(r'_file = "(.*?)"', text):
-        (tmp_path / secret).write_bytes(b"x\n" if secret != "ca.pem" else the_ca().pem)
+        (tmp_path / secret).write_bytes(
+            SECRETS.get(secret, b"x\n") if secret != "ca.pem" else the_ca().pem
+        )
     for stem in re.findall(r'cert_file = "(.*?)\.pem"', text):
         broker_of().write(tmp_path, stem)
     command = {
@@ -112,14 +118,14 @@ def test_options_named_in_a_guide_exist(document):
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
             r"    (?:\.venv/bin/|sudo )?(wattlog-\w+)"
-            r"(?: (backup|broker-config|bundle|decode|device|export|flash|head|import|install|manifest"
-            r"|password|pin|restore|token|uninstall))?(.*)",
+            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|install|manifest"
+            r"|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
             line,
         )
         if not match:
             continue
         command, sub, rest = match.groups()
-        arguments = [sys.executable, "-m", COMMANDS[command], *([sub] if sub else []), "--help"]
+        arguments = [sys.executable, "-m", COMMANDS[command], *(sub or "").split(), "--help"]
         if (command, sub) not in helps:
             helps[command, sub] = subprocess.run(
                 arguments, capture_output=True, timeout=HELP_S_MAX, check=True
@@ -143,6 +149,8 @@ def test_files_and_secrets_that_the_guide_for_services_names_are_in_the_units():
     )
     for secret in re.findall(r"LoadCredential=([^:]+):", units):
         assert f"`{secret}`" in INSTALL, secret
+    for sample in re.findall(r'_file = "(.*?)"', (ROOT / "README.md").read_text()):
+        assert sample.endswith(".pem") or f"LoadCredential={sample}:" in units, sample
     for folder in re.findall(r"StateDirectory=(.*)", units):
         assert f"`/var/lib/{folder}`" in INSTALL, folder
 
@@ -151,21 +159,25 @@ def test_scripts_of_the_guide_for_services_are_scripts_and_name_what_there_is():
     scripts = re.findall(r"```sh\n(.*?)```", INSTALL, re.S)
     for script in scripts:
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    version = re.search(r'__version__ = "(.*)"', (ROOT / "agent/wattlog/__init__.py").read_text())[
-        1
-    ]
     for named in re.findall(r"wattlog[-_](\d+\.\d+\.\d+)[-_]", INSTALL):
-        assert named == version
+        assert named == __version__
     for target in re.findall(r"(?m)^(?:    )?make (\w+)", INSTALL):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
     assert len(scripts) == 5
 
 
-def test_every_setting_of_solar_is_in_the_readme():
+@pytest.mark.parametrize("of", [dess_config, alerts_config], ids=["solar", "alerts"])
+def test_every_setting_is_in_the_readme(of):
     readme = (ROOT / "README.md").read_text()
-    for key in dess_config.SCHEMA:
+    for key in of.SCHEMA:
         name = key.path.partition(".")[2]
         assert re.search(rf"^\| .*`{name}`", readme, re.M), name
+
+
+def test_every_kind_of_alert_is_in_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for kind in KINDS:
+        assert re.search(rf"^\| .*`{kind}`.* \|", readme, re.M), kind
 
 
 def test_every_devcode_is_in_the_table_of_features():

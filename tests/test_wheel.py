@@ -196,13 +196,12 @@ def test_a_command_comes_from_the_wheel(environment, command):
 # In one process, because there are many.
 ALL_COMMANDS = """
 import contextlib, io
-from wattlog_host import cli as host, commands, service_command
+from wattlog_host import cli as host, commands
 from wattlog_pi import cli as agent
 from wattlog_tools import cli as tools
 
 rows = [(agent.main, word) for word in ("decode", *agent.SERVICE_COMMANDS)]
-rows += [(host.main, one.name) for one in commands.COMMANDS]
-rows += [(host.main, word) for word in (*service_command.NAMES, "dess")]
+rows += [(host.main, word) for word in ("dess", *(one.name for one in commands.COMMANDS))]
 rows += [(tools.main, one.name) for one in tools.TOOLS]
 for main, word in rows:
     said = io.StringIO()

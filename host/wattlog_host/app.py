@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client.registry import Collector
 
 import wattlog
+from wattlog.config import ConfigError
 from wattlog_host import errands
 from wattlog_host.access.devices import Rights, devices_in
 from wattlog_host.access.kept import AccessRefused, KeptBroken
+from wattlog_host.alerts import sending
+from wattlog_host.alerts.service import Alerts
 from wattlog_host.announce.announcer import Announcer
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
@@ -87,6 +91,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_stray)
+    await _check_targets(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     http = _listen(settings)
@@ -95,14 +100,21 @@ async def run(settings: Settings) -> None:
         door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
-        login = None
+        embedded = None
         if settings.mqtt_embedded:
-            login = await stack.enter_async_context(_embedded_broker(settings))
+            embedded = await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, door, login, keeper, stop)
+        await _serve(settings, store, http, door, embedded, keeper, stop)
+
+
+async def _check_targets(settings: Settings) -> None:
+    try:
+        await asyncio.to_thread(sending.check, settings.alerts)
+    except ConfigError as err:
+        raise StartError(str(err)) from err
 
 
 async def _serve(
@@ -110,26 +122,26 @@ async def _serve(
     store: Store,
     http: socket.socket,
     door: Door,
-    login: tuple[str, str] | None,
+    embedded: EmbeddedBroker | None,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
-    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
-    view.events.extend(await store.events(EVENTS_SHOWN))
-    view.on_latest(await store.latest(), now_ms())
-    view.losses = await store.losses(LOSSES_SHOWN)
-    view.host.database_bytes = store.size_bytes()
+    view = await _view(store)
     announcements = _announcements(settings, view)
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text), announcements.on_connect)
     link = MqttLink(
         settings,
         outage.on_change,
-        login,
+        None if embedded is None else embedded.login,
         (announcements.birth_topic,),
         LAST_WILL,
     )
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
+    collectors: list[Collector] = [store.commit_seconds]
+    if embedded is not None:
+        embedded.tell_to(partial(intake.say, "broker"))
+        collectors.append(embedded.refused)
     intake.say("host", _start_text(store, view.host.started_ms))
     updates = Updates(settings.data / "updates", intake.say)
     view.updates = updates.progress
@@ -137,6 +149,7 @@ async def _serve(
     solar, panel = _solar(settings, store, intake)
     notifier = Notifier(os.environ)
     address = _address(settings)
+    alerts = _alerts(settings, store, view, intake, hub)
     server = _Server(
         uvicorn.Config(
             make_app(
@@ -149,6 +162,8 @@ async def _serve(
                 store.changes,
                 panel,
                 door,
+                collectors,
+                alerts,
             ),
             http=Connection,
             ssl_context_factory=_tls(settings),
@@ -173,6 +188,8 @@ async def _serve(
         "wishes": lambda: errands.wish(hub, view, link, settings.announce.wants_all_live()),
         "announcements": lambda: announcements.run(link),
         "updates": lambda: errands.update(updates, inbox.answers, view, link),
+        "alerts": alerts.run,
+        "alert messages": alerts.deliver,
     }
     acts |= {"solar": solar.run} if solar is not None else {}
     if keeper is not None:
@@ -199,6 +216,16 @@ async def _serve(
     await intake.flush()
 
 
+async def _view(store: Store) -> LiveView:
+    """Return the present as it was left."""
+    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
+    view.events.extend(await store.events(EVENTS_SHOWN))
+    view.on_latest(await store.latest(), now_ms())
+    view.losses = await store.losses(LOSSES_SHOWN)
+    view.host.database_bytes = store.size_bytes()
+    return view
+
+
 def _solar(
     settings: Settings, store: Store, intake: Intake
 ) -> tuple[Service | None, Panel | None]:
@@ -212,6 +239,22 @@ def _solar(
         loop.call_soon_threadsafe(intake.say, "solar", text)
 
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
+
+
+def _alerts(settings: Settings, store: Store, view: LiveView, intake: Intake, hub: Hub) -> Alerts:
+    return Alerts(
+        settings.alerts,
+        settings.house.name,
+        settings.house.zone,
+        settings.data,
+        view,
+        store.ask,
+        sending.send,
+        intake.say,
+        hub.changed,
+        now_ms,
+        monotonic_ms,
+    )
 
 
 def _door(settings: Settings) -> Door:
@@ -320,8 +363,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]:
-    """Run the broker; give the host's name and password there."""
+async def _embedded_broker(settings: Settings) -> AsyncIterator[EmbeddedBroker]:
+    """Run the broker."""
     host, port = settings.mqtt_listen, settings.mqtt_port
     try:
         rights = Rights(devices_in(settings.data), is_exposed=not is_loopback(host))
@@ -335,7 +378,7 @@ async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]
             "or embedded = false to use the broker that is there"
         ) from err
     try:
-        yield rights.HOST_NAME, rights.host_password
+        yield broker
     finally:
         await broker.stop()
 

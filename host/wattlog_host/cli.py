@@ -10,9 +10,12 @@ from pathlib import Path
 
 import wattlog
 from wattlog.config import ConfigError
-from wattlog_host import app, commands, service_command, settings
+from wattlog_host import app, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
+from wattlog_host.alerts import sending
+from wattlog_host.command import add_commands
+from wattlog_host.commands import COMMANDS
 from wattlog_host.importing.rows import ImportFailed
 from wattlog_host.ownership import hand_over
 from wattlog_host.store.records import StoreError
@@ -41,24 +44,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _act(options: argparse.Namespace) -> int:
-    if options.command in service_command.NAMES:
-        # The settings are what it may have to make.
-        for line in service_command.run(options):
-            print(line, flush=True)
-        return 0
+    status: int
+    if options.act is not None:
+        status = options.act(options)
+        return status
     chosen = settings.load(options.config, os.environ)
     if options.check_config:
+        sending.check(chosen.alerts)
         print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
         return 0
     _set_up_logging(verbose=options.verbose)
     os.umask(0o077)  # who was at home, and when, is nobody else's business
-    if options.command is None:
+    if options.run is None:
         asyncio.run(app.run(chosen))
         return 0
     try:
-        return commands.run(options, chosen)
+        status = options.run(options, chosen)
     finally:
         hand_over(chosen.data)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -73,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
     # After a command they are not given again where they were given before it.
-    service_command.add_to(commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS)))
+    parser.set_defaults(run=None, act=None)
+    add_commands(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS), COMMANDS)
     return parser
 
 

@@ -113,6 +113,8 @@ class LiveView:
     losses: Losses = field(default_factory=Losses)
     updates: Mapping[str, str] = field(default_factory=dict)
     """Of each head that takes an update, how far it is."""
+    alerts: Mapping[str, int] = field(default_factory=lambda: {"standing": 0, "mark": 0})
+    """How many conditions stand that alerts tell of; mark rises with all that the page shows."""
     changes: int = 0
 
     def on_latest(self, found: Iterable[Latest], now_ms: int) -> None:

@@ -2,26 +2,17 @@
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from wattlog_host import settings
+from wattlog_host.command import Command
 from wattlog_pi import installing
 from wattlog_pi.installing import CONFIG_FOLDER, Placed, Service
 
 NAME = "wattlog-host"
 PACKAGE = "wattlog_host"
-NAMES = {
-    "install": "print the unit that makes it a service of systemd, or install it",
-    "uninstall": "print how the service is removed, or remove it",
-}
 LEFT = (f"/{CONFIG_FOLDER}", "/var/lib/private/wattlog")
-
-
-def add_to(made: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add both commands to those of wattlog-host."""
-    for name, about in NAMES.items():
-        installing.add_options(made.add_parser(name, help=about, description=f"To {about}."))
 
 
 def service() -> Service:
@@ -34,11 +25,35 @@ def service() -> Service:
     return Service(NAME, files, config, _check, LEFT)
 
 
-def run(options: argparse.Namespace) -> Iterator[str]:
-    """Do or only say what makes the host a service, or undoes it; raises InstallRefused."""
-    act = installing.install if options.command == "install" else installing.uninstall
-    return act(service(), is_done=options.system)
+def _install(options: argparse.Namespace) -> int:
+    return _say(installing.install(service(), is_done=options.system))
+
+
+def _uninstall(options: argparse.Namespace) -> int:
+    return _say(installing.uninstall(service(), is_done=options.system))
+
+
+def _say(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line, flush=True)
+    return 0
 
 
 def _check(path: Path) -> None:
     settings.load(path, os.environ)
+
+
+SERVICE_COMMANDS = (
+    Command(
+        "install",
+        "print the unit that makes it a service of systemd, or install it",
+        installing.add_options,
+        act=_install,
+    ),
+    Command(
+        "uninstall",
+        "print how the service is removed, or remove it",
+        installing.add_options,
+        act=_uninstall,
+    ),
+)

@@ -12,6 +12,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from wattlog.config import ConfigError, Key, line_of, parse
+from wattlog_host.alerts import config as alerts_config
+from wattlog_host.alerts.config import AlertSettings
 from wattlog_host.announce import config as announce_config
 from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.backup.rotation import Keep
@@ -56,6 +58,7 @@ SCHEMA = (
     Key("backup.keep_monthly", "integer", 12, 0, 1000, "of how many months a backup is kept"),
     Key("backup.reserve_mib", "integer", 256, 0, 2**30, "how much of the disk stays free, MiB"),
     *announce_config.SCHEMA,
+    *alerts_config.SCHEMA,
     *dess_config.SCHEMA,
     *HOUSE_SCHEMA,
 )
@@ -110,6 +113,7 @@ class Settings:
     dess: DessSettings
     house: HouseSettings
     backup: BackupSettings
+    alerts: AlertSettings
 
     def lines(self) -> list[str]:
         """Return the settings in effect as TOML lines, without secrets."""
@@ -128,7 +132,7 @@ class Settings:
             shown.append("# password: read from its file, or the environment")
         if self.mqtt_ca_file is not None:
             shown.append(f'ca_file = "{self.mqtt_ca_file}"')
-        shown += ["", *self.announce.lines()]
+        shown += ["", *self.announce.lines(), "", *self.alerts.lines()]
         shown += ["", "[store]", f'url = "{self.store_url()}"']
         if isinstance(self.database, URL) and self.database.password is not None:
             shown.append("# password: read from its file, or the environment")
@@ -257,6 +261,7 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
         dess,
         house_settings(name, text, values["house"], environ),
         _backup(values["backup"], database, data, place),
+        alerts_config.read(values["alerts"], refuse, place_beside, environ),
     )  # fmt: skip
 
 

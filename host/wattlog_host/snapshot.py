@@ -37,6 +37,7 @@ def snapshot(view: LiveView, now_ms: int) -> dict[str, Any]:
         "agents": [
             _agent(view.edges[name], view.updates.get(name), now_ms) for name in sorted(view.edges)
         ],
+        "alerts": dict(view.alerts),
         "events": [
             {
                 "time": local_iso(event.time_ms),

@@ -13,6 +13,8 @@ SOURCES = [
     *WEB.glob("templates/*.html"),
     *WEB.glob("static/js/*.js"),
     WEB / "languages.py",
+    WEB.parent / "alerts/words.py",
+    WEB.parent / "alerts/service.py",
 ]
 
 CHOICES = (

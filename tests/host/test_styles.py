@@ -13,7 +13,7 @@ SHEETS = ("base", "dashboard", "state")
 # The library makes these elements of a plot itself.
 OF_THE_LIBRARY = {".uplot", ".u-over", ".u-select"}
 # Of each page: its templates and its scripts; base.css is for all.
-OF_STATE = {"state.html", "state.js"}
+OF_STATE = {"alerts.html", "state.html", "state.js"}
 
 
 def sources(sheet):

@@ -12,6 +12,7 @@ from wattlog_host.live import HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.store.records import Losses, StoreError
 from wattlog_host.stream import Hub
+from wattlog_host.web.alarms import NO_ALARMS
 from wattlog_host.web.app import make_app
 from wattlog_host.web.door import Door
 
@@ -24,7 +25,8 @@ OURS = {"origin": HERE}
 class House:
     """Closed as soon as there is a password; more is for the door."""
 
-    def __init__(self, folder, **door):
+    def __init__(self, folder, alarms=NO_ALARMS, **door):
+        self.alarms = alarms
         self.now_ms = NOW_MS
         self.folder = folder
         self.kept = accounts_in(folder)
@@ -40,7 +42,9 @@ class House:
             self.kept.now, Sessions(self.folder / sessions.FILE_NAME),
             now_ms=lambda: self.now_ms, mono_ms=lambda: self.now_ms, **self.more,
         )  # fmt: skip
-        self.app = make_app(self.view, self.hub, self, lambda: self.now_ms, (), door=self.door)
+        self.app = make_app(
+            self.view, self.hub, self, lambda: self.now_ms, (), door=self.door, alarms=self.alarms
+        )
         self.visitor = self.another()
 
     def another(self, address="192.0.2.1"):

@@ -190,7 +190,10 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.config
+                                   wattlog_host.access.devices
+                                   wattlog_host.alerts wattlog_host.alerts.sending
+                                   wattlog_host.alerts.service
                                    wattlog_host.access.kept wattlog_host.announce.announcer
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
@@ -206,7 +209,8 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog_host.access.devices
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
-host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.command
+                                   wattlog_host.settings
                                    wattlog_pi.credentials
 host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
@@ -218,18 +222,25 @@ host/wattlog_host/access/topics.py    wattlog_host.bounds
 host/wattlog_host/certificate.py
 host/wattlog_host/private_file.py
 host/wattlog_host/bounds.py        msgpack
-host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_host.bounds
+host/wattlog_host/broker.py        amqtt.* prometheus_client wattlog_host.access.devices
+                                   wattlog_host.bounds
                                    wattlog_host.certificate
-host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept
+host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept wattlog_host.alerts
+                                   wattlog_host.alerts.sending
                                    wattlog_host.access.passwords
-                                   wattlog_host.app wattlog_host.commands
-                                   wattlog_host.dess.cli wattlog_host.importing.rows
-                                   wattlog_host.ownership wattlog_host.service_command
+                                   wattlog_host.app wattlog_host.command
+                                   wattlog_host.commands wattlog_host.dess.cli
+                                   wattlog_host.importing.rows wattlog_host.ownership
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_pi.installing
 host/wattlog_host/ownership.py
-host/wattlog_host/service_command.py wattlog_host.settings wattlog_pi.installing
-host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.backup.* wattlog_host.clock wattlog_host.export_command
+host/wattlog_host/service_command.py wattlog_host.command wattlog_host.settings
+                                   wattlog_pi.installing
+host/wattlog_host/command.py wattlog_host.settings
+host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.alerts.commands
+                                   wattlog_host.backup.* wattlog_host.clock
+                                   wattlog_host.command wattlog_host.export_command
+                                   wattlog_host.service_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
@@ -285,7 +296,8 @@ host/wattlog_host/live.py          wattlog.sml wattlog_host.backup.rotation watt
                                    wattlog_host.wire
 host/wattlog_host/mqtt.py          aiomqtt wattlog_host.access.topics wattlog_host.settings
 host/wattlog_host/placing.py
-host/wattlog_host/settings.py      sqlalchemy sqlalchemy.* wattlog.config
+host/wattlog_host/settings.py      sqlalchemy sqlalchemy.* wattlog.config wattlog_host.alerts
+                                   wattlog_host.alerts.config
                                    wattlog_host.announce.config wattlog_host.backup.rotation
                                    wattlog_host.certificate wattlog_host.dess.config
                                    wattlog_host.history.zone wattlog_host.house_settings
@@ -372,14 +384,15 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.database wattlog_host.store.history
                                    wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.forecast
+host/wattlog_host/store/precedence.py
+host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
-                                   wattlog_host.store.kinds
+                                   wattlog_host.store.kinds wattlog_host.store.precedence
                                      wattlog_host.history.columns wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.due
                                      wattlog_host.store.history
@@ -410,11 +423,42 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
+host/wattlog_host/alerts/__init__.py
+host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
+                                   wattlog_host.alerts.sending wattlog_host.alerts.words
+                                   wattlog_host.command wattlog_host.settings
+host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
+host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
+                                   wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
+                                   wattlog_host.private_file
+host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules
+host/wattlog_host/alerts/nights.py  wattlog_host.history.gauge wattlog_host.history.zone
+host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger
+host/wattlog_host/alerts/post.py   apprise
+host/wattlog_host/alerts/rhythm.py
+host/wattlog_host/alerts/rules.py  wattlog_host.alerts.nights wattlog_host.alerts.rhythm
+                                   wattlog_host.live
+host/wattlog_host/alerts/sending.py  wattlog.config wattlog_host.alerts.config
+host/wattlog_host/alerts/service.py  wattlog_host.alerts wattlog_host.alerts.config
+                                   wattlog_host.alerts.kept wattlog_host.alerts.nights
+                                   wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
+                                   wattlog_host.alerts.rules wattlog_host.alerts.words
+                                   wattlog_host.history wattlog_host.history.columns
+                                   wattlog_host.history.gauge wattlog_host.history.house
+                                   wattlog_host.history.zone wattlog_host.live
+                                   wattlog_host.store.records wattlog_host.web.languages
+host/wattlog_host/alerts/words.py  wattlog_host.alerts.config wattlog_host.alerts.ledger
+                                   wattlog_host.history.zone wattlog_host.web.languages
 host/wattlog_host/web/__init__.py
-host/wattlog_host/web/app.py       starlette.* wattlog_host.dess.panel wattlog_host.dess.web
+host/wattlog_host/web/alarms.py    starlette.* wattlog_host.alerts.service
+                                   wattlog_host.web.door wattlog_host.web.languages
+                                   wattlog_host.web.login
+host/wattlog_host/web/app.py       prometheus_client.* starlette.* wattlog_host.dess.panel
+                                   wattlog_host.dess.web
                                    wattlog_host.dess.web_settings wattlog_host.history.changes
-                                   wattlog_host.live wattlog_host.stream wattlog_host.web.api
-                                   wattlog_host.web.door wattlog_host.web.first
+                                   wattlog_host.live wattlog_host.stream wattlog_host.web.alarms
+                                   wattlog_host.web.api wattlog_host.web.door
+                                   wattlog_host.web.first
                                    wattlog_host.web.guard wattlog_host.web.login
                                    wattlog_host.web.metrics wattlog_host.web.pages
                                    wattlog_host.web.questions wattlog_host.web.solar
@@ -434,7 +478,8 @@ host/wattlog_host/web/guard.py     starlette.* wattlog_host.access.attempts
                                    wattlog_host.web.login
 host/wattlog_host/web/languages.py
 host/wattlog_host/web/pages.py     jinja2 starlette.* wattlog_host.live wattlog_host.snapshot
-                                   wattlog_host.web.assets wattlog_host.web.door
+                                   wattlog_host.web.alarms wattlog_host.web.assets
+                                   wattlog_host.web.door
                                    wattlog_host.web.guard wattlog_host.web.languages
                                    wattlog_host.web.login
 host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.history.answers
@@ -442,9 +487,11 @@ host/wattlog_host/web/api.py  starlette.* wattlog_host.clock wattlog_host.histor
                                      wattlog_host.history.columns wattlog_host.history.house
                                      wattlog_host.live wattlog_host.snapshot
                                      wattlog_host.store.records wattlog_host.stream
-                                     wattlog_host.units wattlog_host.web.asking
+                                     wattlog_host.units wattlog_host.web.alarms
+                                     wattlog_host.web.asking
                                      wattlog_host.web.door wattlog_host.web.exports
-                                     wattlog_host.web.gate wattlog_host.web.openapi
+                                     wattlog_host.web.gate wattlog_host.web.languages
+                                     wattlog_host.web.openapi
                                      wattlog_host.web.questions wattlog_host.web.schemas
 host/wattlog_host/web/asking.py  wattlog_host.history.times wattlog_host.history.zone
 host/wattlog_host/web/exports.py     starlette.* wattlog_host.history.answers
@@ -600,7 +647,7 @@ tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing watt
                                    wattlog_tools.bench_log wattlog_tools.bench_readers
                                    wattlog_tools.bench_wire
 tools/wattlog_tools/bench_host.py  wattlog_tools.console wattlog_tools.run
-tools/wattlog_tools/bench_readers.py aiomqtt wattlog_host.clock wattlog_host.wire
+tools/wattlog_tools/bench_readers.py aiomqtt prometheus_client.* wattlog_host.clock wattlog_host.wire
                                    wattlog_tools.bench_edge wattlog_tools.bench_history
                                    wattlog_tools.bench_host wattlog_tools.console
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading

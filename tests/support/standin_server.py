@@ -18,6 +18,8 @@ from wattlog_host.forecast import Forecast
 from wattlog_host.live import EdgeView, HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.store.records import Latest
+from wattlog_host.web.alarms import NO_ALARMS, alarm_routes
+from wattlog_host.web.alarms import POSTS as ALARM_POSTS
 from wattlog_host.web.door import Door
 from wattlog_host.web.guard import Guard
 from wattlog_host.web.login import POSTS
@@ -41,6 +43,7 @@ class StandIn:
     held     paths that are not answered before release()
     now_ms   the clock of all of it; moves only by tick()
     door     who is let in
+    alarms   what is told of
     """
 
     local = staticmethod(house.local)
@@ -50,6 +53,7 @@ class StandIn:
         self.meters = dict(list(METERS.items())[:1]) if meters is None else meters
         self.now_ms = house.NOW_MS
         self.door = Door()
+        self.alarms = NO_ALARMS
         self.broken = False
         self.empty_before_ms = 0
         self.has_figures = True
@@ -197,7 +201,10 @@ class StandIn:
 
         return Starlette(
             routes=[
-                *page_routes(self.view, self, lambda: self.now_ms, door=self.door),
+                *page_routes(
+                    self.view, self, lambda: self.now_ms, door=self.door, alarms=self.alarms
+                ),
+                *alarm_routes(self.alarms),
                 *(route(name, answer) for name, answer in answers.items()),
                 Route("/api/stream", self._stream),
                 Route("/events", self._stream),
@@ -205,7 +212,7 @@ class StandIn:
                 Route("/status", status),
             ],
             middleware=[
-                Middleware(Guard, hostnames=(), posts=POSTS, door=self.door),
+                Middleware(Guard, hostnames=(), posts=POSTS | ALARM_POSTS, door=self.door),
                 Middleware(GZipMiddleware),
             ],
         )

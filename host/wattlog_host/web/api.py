@@ -21,10 +21,12 @@ from wattlog_host.store.records import Losses, LostRun, StoreError
 from wattlog_host.stream import Hub, TooManyWatchers
 from wattlog_host.units import by_obis, kwh, stored, watts
 from wattlog_host.web import schemas
+from wattlog_host.web.alarms import NO_ALARMS, Alarms
 from wattlog_host.web.asking import END, METER, START, BadQuestion, Parameter, parse
 from wattlog_host.web.door import caller_of
 from wattlog_host.web.exports import CSV, JSON_LINES, PARAMETERS, days_csv, exported
 from wattlog_host.web.gate import Gate, TooBusy
+from wattlog_host.web.languages import LANGUAGES, Speech
 from wattlog_host.web.openapi import Described, document
 from wattlog_host.web.questions import QUESTIONS, Answer, Asked, House, Question
 
@@ -36,6 +38,9 @@ SETTLED_S = 60
 # Each costs a look at the batches beside it.
 LOSSES_MAX = 100
 EVENTS = "text/event-stream"
+LANGUAGE = Parameter(
+    "lang", "choice", "The language of its texts; English by default.", "de", choices=LANGUAGES
+)
 _DAYS = next(one for one in QUESTIONS if one.path == "/api/days")
 
 
@@ -66,8 +71,10 @@ class Api:
         clock_ms: Callable[[], int],
         house: House,
         changes: Notes | None = None,
+        alarms: Alarms = NO_ALARMS,
     ) -> None:
         """Take what is true now, the store for what was, and who tells when that changes."""
+        self._alarms = alarms
         self._view, self._hub, self._store, self._clock_ms = view, hub, store, clock_ms
         self._house = house
         self._book = Book(house.zone, house.tariffs, changes)
@@ -91,6 +98,7 @@ class Api:
             "/api/latest_reading": self._latest_reading,
             "/api/live_power": self._live_power,
             "/api/gaps": self._gaps,
+            "/api/alerts": self._alerts,
             "/api/days.csv": self._days_csv,
             "/api/export.csv": lambda of: self._exported(of, CSV),
             "/api/export.jsonl": lambda of: self._exported(of, JSON_LINES),
@@ -111,6 +119,8 @@ class Api:
                       schemas.LIVE_POWER, statuses=(400, 404, 503)),
             Described("/api/gaps", "What is lost for good; the newest 100 runs of it",
                       (START, END, METER), schemas.GAPS, statuses=(400, 404, 503)),
+            Described("/api/alerts", "What is wrong, what was told of it, and where to",
+                      (LANGUAGE,), schemas.ALERTS, statuses=(400,)),
             Described("/api/days.csv", f"{_DAYS.about}, as CSV", _DAYS.parameters, text, CSV,
                       (400, 404, 503)),
             Described("/api/export.csv", "Readings or buckets of a meter as CSV, however many",
@@ -163,6 +173,10 @@ class Api:
 
     async def _status(self, _: dict[str, Any]) -> Response:
         return JSONResponse(snapshot(self._view, self._clock_ms()))
+
+    async def _alerts(self, of: dict[str, Any]) -> Response:
+        say = Speech(of["lang"] or LANGUAGES[0], self._house.zone.local)
+        return JSONResponse(self._alarms.shown(say))
 
     async def _latest_reading(self, of: dict[str, Any]) -> Response:
         name = of["meter"]

@@ -4,7 +4,7 @@ A meter whose reading is no news has no series: a value that stands still would 
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
@@ -25,17 +25,24 @@ _SUFFIXES = {
     "A": (("amperes", 1),),
     "Hz": (("hertz", 1),),
 }
+AlarmCounts = Callable[[], tuple[Mapping[str, int], Mapping[str, tuple[int, int]]]]
+"""How many conditions stand by kind, and how many messages were sent and failed by target."""
+
 _HELD = "held"
 _LABELS = ("phase", "tariff")
 _LABEL_WORD = re.compile(r"l[1-3]|t[0-9]")
 
 
 def metrics(
-    view: LiveView, clock_ms: Callable[[], int]
+    view: LiveView,
+    clock_ms: Callable[[], int],
+    alarms: AlarmCounts = lambda: ({}, {}),
+    others: Iterable[Collector] = (),
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers /metrics."""
+    """Return what answers /metrics: the present, and what others have measured."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Present(view, clock_ms))
+    for collector in (_Present(view, clock_ms, alarms), *others):
+        registry.register(collector)
 
     async def answer(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -47,9 +54,10 @@ def metrics(
 class _Present(Collector):
     """Reads the view when somebody asks."""
 
-    def __init__(self, view: LiveView, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, view: LiveView, clock_ms: Callable[[], int], alarms: AlarmCounts) -> None:
         self._view = view
         self._clock_ms = clock_ms
+        self._alarms = alarms
 
     def describe(self) -> list[Metric]:
         """Return none: what there is depends on the meters."""
@@ -63,6 +71,7 @@ class _Present(Collector):
         yield from _meters(meters, now_ms)
         yield from _agents(self._view.edges.values())
         yield from _host(self._view)
+        yield from _alerts(*self._alarms())
 
 
 def _readings(meters: list[MeterView]) -> Iterator[Metric]:
@@ -133,6 +142,20 @@ def _agents(edges: Iterable[EdgeView]) -> Iterator[Metric]:
             for what, number in doubted.items():
                 _add(quarantine, number, edge.name, port.port, what)
     yield from (up, used, rssi, frames, quarantine, held)
+
+
+def _alerts(
+    by_kind: Mapping[str, int], by_target: Mapping[str, tuple[int, int]]
+) -> Iterator[Metric]:
+    standing = _gauge("wattlog_alerts_standing", "What is wrong, by kind.", "kind")
+    for kind, number in by_kind.items():
+        standing.add_metric([kind], number)
+    sent = _count("wattlog_alert_messages_sent", "Messages that went.", "target")
+    failed = _count("wattlog_alert_messages_failed", "Tries that did not go.", "target")
+    for target, (went, stayed) in by_target.items():
+        sent.add_metric([target], went)
+        failed.add_metric([target], stayed)
+    yield from (standing, sent, failed)
 
 
 def _host(view: LiveView) -> Iterator[Metric]:

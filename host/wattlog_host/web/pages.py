@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from wattlog_host.live import LiveView
 from wattlog_host.snapshot import snapshot
+from wattlog_host.web.alarms import NO_ALARMS, Alarms
 from wattlog_host.web.assets import Assets
 from wattlog_host.web.door import Door, caller_of
 from wattlog_host.web.guard import CSP, WITH_FORM
@@ -83,6 +84,7 @@ def page_routes(
     clock_ms: Callable[[], int],
     solar: Solar | None = None,
     door: Door | None = None,
+    alarms: Alarms = NO_ALARMS,
 ) -> list[BaseRoute]:
     """Return the routes of all pages and of what they load; those of solar where there is any.
 
@@ -145,7 +147,7 @@ def page_routes(
         )
 
     async def state(request: Request) -> Response:
-        return render(request, "state.html")
+        return render(request, "state.html", alarms=alarms)
 
     async def house(request: Request) -> Response:
         assert solar is not None, "routed only where there is solar"

@@ -185,4 +185,22 @@ GAPS = shaped(
     records=INTEGER,
     newest=listed({"type": "object", "required": ["agent", "meters", "reason", "count", "from"]}),
 )
+ALERTS = shaped(
+    standing=listed(
+        shaped(
+            key=TEXT, kind=TEXT, subject=TEXT, since_ms=TIME, is_urgent=FLAG,
+            is_dismissable=FLAG, text=TEXT,
+        )
+    ),
+    messages=listed(shaped(made_ms=TIME, text=TEXT)),
+    targets=listed(
+        shaped(
+            name={**TEXT, "description": "its number and kind; never its address"},
+            sent_ms=maybe(TIME), sent=INTEGER, failed=INTEGER, given_up=INTEGER, owed=INTEGER,
+            trouble=maybe(TEXT),
+        )
+    ),
+    waiting={**INTEGER, "description": "what will be told after quiet hours, or with the next"},
+    is_quiet=FLAG,
+)  # fmt: skip
 STATUS: Schema = {"type": "object", "required": ["now", "host", "meters", "agents", "events"]}

@@ -1,7 +1,7 @@
 // Keeps the page true: the server sends the whole view when it changes, this module writes it
 // into the elements that the server rendered. It only ever sets text, never markup. When the
-// set of meters, phases, agents or ports differs from what is on the page, the page is loaded
-// anew, so that there is one description of the markup only: templates/state.html.
+// set of meters, phases, agents or ports differs from what is on the page, or there is news of
+// alerts, the page is loaded anew, so that there is one description of the markup only: templates/state.html.
 
 import { exact, size, span, term } from "./format.js";
 import { rememberLanguage, t } from "./i18n.js";
@@ -124,13 +124,13 @@ function shapeOfPage() {
     [...one.querySelectorAll("[data-port]")].map((port) => port.dataset.port),
     one.querySelector("[data-board]") !== null,
   ]);
-  return JSON.stringify([meters, agents]);
+  return JSON.stringify([meters, agents, document.getElementById("alerts").dataset.alerts]);
 }
 
 function shapeOfView() {
   const meters = view.meters.map((meter) => [meter.server_id, String(meter.phases.length)]);
   const agents = view.agents.map((agent) => [agent.id, agent.ports.map((port) => port.port), agent.board !== null]);
-  return JSON.stringify([meters, agents]);
+  return JSON.stringify([meters, agents, String(view.alerts.mark)]);
 }
 
 function reload() {

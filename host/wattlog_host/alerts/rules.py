@@ -1,0 +1,236 @@
+"""What is wrong: a table of rules, each a pure function of what the host knows. No clock, no I/O.
+
+A finding is of a condition, which stands or does not; a tally is of something that happens, and
+is told as how often. Where a rule cannot tell it says None, and nothing changes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from wattlog_host.alerts.nights import Compared
+from wattlog_host.alerts.rhythm import Rhythm
+from wattlog_host.live import LiveView, MeterView
+
+MINUTE_MS = 60_000
+WHY_MAX = 200
+LOG_ROOM_PERCENT = 10
+"""A log that was nearly full is so until it is emptier by this."""
+DISK_ROOM = 1.25
+"""And a disk until there is so much more room."""
+DATABASE_HOLD_MS = MINUTE_MS
+BROKER_HOLD_MS = 5 * MINUTE_MS
+GLITCH = "glitch"
+
+Values = Mapping[str, Any]
+"""What a text says beside its words; None is not known. words.py tells how each is written."""
+
+
+class Limits(NamedTuple):
+    """From where on something is wrong; see [alerts] of host.toml."""
+
+    silent_min: int = 5
+    offline_min: int = 10
+    log_percent: int = 80
+    disk_mib: int = 1024
+    disk_days: int = 14
+
+
+class Facts(NamedTuple):
+    """What the rules look at.
+
+    rhythms  of meters, by server id
+    night    the last night's base load beside what is usual, None where that is not known
+    stands   whether the condition of this key stands already: what is over is asked with room
+    """
+
+    view: LiveView
+    rhythms: Mapping[bytes, Rhythm]
+    night: Compared | None
+    limits: Limits
+    stands: Callable[[str], bool]
+
+
+class Finding(NamedTuple):
+    """A condition: of what kind, of whom; whether it holds, None where nobody can tell.
+
+    hold_ms  so long it must hold before it is worth telling
+    held_ms  so long it has held when it is found first
+    """
+
+    kind: str
+    subject: str
+    holds: bool | None
+    values: Values
+    hold_ms: int = 0
+    held_ms: int = 0
+
+    @property
+    def key(self) -> str:
+        """What makes it the same condition."""
+        return key_of(self.kind, self.subject)
+
+
+class Tally(NamedTuple):
+    """How often something has happened.
+
+    begins_anew  whether a lower number than before counts from nothing; else it is another count
+    """
+
+    kind: str
+    subject: str
+    total: int
+    values: Values
+    begins_anew: bool = False
+
+    @property
+    def key(self) -> str:
+        """What makes it the same count."""
+        return key_of(self.kind, self.subject)
+
+
+def key_of(kind: str, subject: str) -> str:
+    """Return what names a condition or a count."""
+    return f"{kind} {subject}"
+
+
+def is_audible(view: LiveView, meter: MeterView) -> bool:
+    """Tell whether a reading of this meter would get here: else others are to blame."""
+    edge = view.edges.get(meter.latest.edge)
+    return _is_well(view) and (edge is None or edge.state != "offline")
+
+
+def findings(of: Facts, kinds: frozenset[str]) -> Iterator[Finding]:
+    """Yield what the rules of these kinds find."""
+    for kind, rule in CONDITIONS.items():
+        if kind in kinds:
+            yield from rule(of)
+
+
+def tallies(view: LiveView, kinds: frozenset[str]) -> Iterator[Tally]:
+    """Yield what has happened, of these kinds."""
+    for kind, rule in HAPPENINGS.items():
+        if kind in kinds:
+            yield from rule(view)
+
+
+def _is_well(view: LiveView) -> bool:
+    return view.host.broker_trouble is None and view.host.store_trouble is None
+
+
+def _silent(of: Facts) -> Iterator[Finding]:
+    for server_id, meter in of.view.meters.items():
+        rhythm = of.rhythms.get(server_id)
+        if rhythm is None:
+            continue
+        allowed_ms, holds = rhythm.allowed_ms(of.limits.silent_min * MINUTE_MS), None
+        if allowed_ms is not None and rhythm.silent_ms > allowed_ms:
+            holds = True if is_audible(of.view, meter) else None
+        elif allowed_ms is not None and rhythm.is_heard:
+            holds = False
+        latest = meter.latest
+        values = {
+            "meter": latest.label,
+            "since": min(latest.time_ms, meter.arrived_ms),
+            "usual": rhythm.usual_ms(),
+        }
+        yield Finding("silent", server_id.hex(), holds, values, held_ms=rhythm.silent_ms)
+
+
+def _offline(of: Facts) -> Iterator[Finding]:
+    for name, edge in of.view.edges.items():
+        is_known = of.view.host.broker_trouble is None and edge.state != "unknown"
+        yield Finding(
+            "offline",
+            name,
+            edge.state == "offline" if is_known else None,
+            {"agent": name, "since": edge.status_ms},
+            of.limits.offline_min * MINUTE_MS,
+        )
+
+
+def _log(of: Facts) -> Iterator[Finding]:
+    for name, edge in of.view.edges.items():
+        percent = edge.status.log.fill_percent() if edge.status is not None else None
+        holds = None
+        if percent is not None and edge.state == "online":
+            room = LOG_ROOM_PERCENT if of.stands(key_of("log", name)) else 0
+            holds = percent >= of.limits.log_percent - room
+        yield Finding("log", name, holds, {"agent": name, "percent": percent}, MINUTE_MS)
+
+
+def _disk(of: Facts) -> Iterator[Finding]:
+    known = of.view.host.forecast
+    if known is None or known.free_bytes is None:
+        return
+    room = DISK_ROOM if of.stands(key_of("disk", "")) else 1
+    is_small = known.free_bytes < of.limits.disk_mib * 2**20 * room
+    is_soon = known.full_days is not None and known.full_days < of.limits.disk_days * room
+    yield Finding(
+        "disk", "", is_small or is_soon, {"free": known.free_bytes, "days": known.full_days}
+    )
+
+
+def _backup(of: Facts) -> Iterator[Finding]:
+    known = of.view.host.backups
+    if known is not None:
+        yield Finding("backup", "", known.trouble is not None, {"why": _why(known.trouble)})
+
+
+def _database(of: Facts) -> Iterator[Finding]:
+    trouble = of.view.host.store_trouble
+    yield Finding("database", "", trouble is not None, {"why": _why(trouble)}, DATABASE_HOLD_MS)
+
+
+def _broker(of: Facts) -> Iterator[Finding]:
+    trouble = of.view.host.broker_trouble
+    yield Finding("broker", "", trouble is not None, {"why": _why(trouble)}, BROKER_HOLD_MS)
+
+
+def _base(of: Facts) -> Iterator[Finding]:
+    night = of.night
+    if night is not None:
+        holds = night.is_unusual(was=of.stands(key_of("base", "")))
+        yield Finding("base", "", holds, {"watts": night.watts, "usual_watts": night.usual_watts})
+
+
+def _gap(view: LiveView) -> Iterator[Tally]:
+    newest = view.losses.newest
+    yield Tally("gap", "", view.losses.records, {"agent": newest[0].edge if newest else None})
+
+
+def _quarantine(view: LiveView) -> Iterator[Tally]:
+    for name, edge in view.edges.items():
+        for port in edge.status.meters if edge.status is not None else ():
+            if port.quarantine is not None:
+                values = {"agent": name, "port": port.port}
+                count = port.quarantine.get(GLITCH, 0)
+                yield Tally("quarantine", f"{name} {port.port}", count, values, begins_anew=True)
+
+
+def _refused(view: LiveView) -> Iterator[Tally]:
+    count = sum(count for (name, _), count in view.counters.items() if name == "dead_letters")
+    yield Tally("refused", "", count, {})
+
+
+def _why(trouble: str | None) -> str | None:
+    return None if trouble is None else trouble[:WHY_MAX]
+
+
+CONDITIONS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
+    "silent": _silent,
+    "offline": _offline,
+    "log": _log,
+    "disk": _disk,
+    "backup": _backup,
+    "database": _database,
+    "broker": _broker,
+    "base": _base,
+}
+HAPPENINGS: Mapping[str, Callable[[LiveView], Iterator[Tally]]] = {
+    "gap": _gap,
+    "quarantine": _quarantine,
+    "refused": _refused,
+}
+KINDS = (*CONDITIONS, *HAPPENINGS)
+DISMISSABLE = ("silent", "offline")
+"""Of what may be gone for good: told no more until it is heard again."""
