@@ -22,7 +22,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(DATA),--data "$(DATA)") $(if $(DESS),--dess "$(DESS)") \
 	$(if $(DESS_PORT),--dess-port "$(DESS_PORT)")
 
-.PHONY: help setup wheel run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
+.PHONY: help setup wheel deb run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -32,6 +32,9 @@ setup: .venv/dev.stamp $(STAMPS)  ## make .venv and .tools (again and again with
 
 wheel: .venv/dev.stamp  ## build dist/wattlog-VERSION-py3-none-any.whl, all there is to install
 	@$(BIN)/python -m hatchling build -t wheel -d dist
+
+deb: .venv/dev.stamp  ## build dist/wattlog_VERSION_ARCH.deb, for this machine's architecture and Python
+	@tools/deb/build.sh
 
 run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= DESS=demo HTTP_PORT= MQTT_PORT= DATA=
 	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)

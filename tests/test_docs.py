@@ -12,14 +12,17 @@ from certificates import broker_of, the_ca
 from layers import ROOT
 from synthetic_firmware import firmware
 from toolbox import unavailable
+from wattlog import __version__
 from wattlog.quirks import QUIRKS
 from wattlog.records import FORMAT_WIRE
 from wattlog.ringsector import FORMAT_DISK
+from wattlog_host import service_command as host_service
 from wattlog_host.alerts import config as alerts_config
 from wattlog_host.alerts.rules import KINDS
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess import devcodes
 from wattlog_host.store.database import revisions
+from wattlog_pi import service_command
 from wattlog_tools.chips import CHIPS, by_name
 
 DOCUMENTS = sorted(
@@ -130,6 +133,37 @@ def test_options_named_in_a_guide_exist(document):
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in helps[command, sub], option
     assert helps
+
+
+INSTALL = (ROOT / "host/INSTALL.md").read_text()
+
+
+def test_files_and_secrets_that_the_guide_for_services_names_are_in_the_units():
+    services = (service_command.service_of("x", [], "x"), host_service.service())
+    placed = {f"/{file.path}" for service in services for file in service.files}
+    for path in placed:
+        shown = re.sub(r"wattlog-(agent|host)\.service", "wattlog-*.service", path)
+        assert f"`{shown}`" in INSTALL or f"`{shown.rpartition('/')[2]}`" in INSTALL, path
+    units = "".join(
+        file.text for one in services for file in one.files if file.path.endswith(".service")
+    )
+    for secret in re.findall(r"LoadCredential=([^:]+):", units):
+        assert f"`{secret}`" in INSTALL, secret
+    for sample in re.findall(r'_file = "(.*?)"', (ROOT / "README.md").read_text()):
+        assert sample.endswith(".pem") or f"LoadCredential={sample}:" in units, sample
+    for folder in re.findall(r"StateDirectory=(.*)", units):
+        assert f"`/var/lib/{folder}`" in INSTALL, folder
+
+
+def test_scripts_of_the_guide_for_services_are_scripts_and_name_what_there_is():
+    scripts = re.findall(r"```sh\n(.*?)```", INSTALL, re.S)
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    for named in re.findall(r"wattlog[-_](\d+\.\d+\.\d+)[-_]", INSTALL):
+        assert named == __version__
+    for target in re.findall(r"(?m)^(?:    )?make (\w+)", INSTALL):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+    assert len(scripts) == 5
 
 
 @pytest.mark.parametrize("of", [dess_config, alerts_config], ids=["solar", "alerts"])

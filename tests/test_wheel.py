@@ -27,7 +27,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from manager import Manager
-from toolbox import ROOT
+from toolbox import ROOT, unavailable
 from waiting import wait_until
 from wattlog_sim import sml_writer as w
 
@@ -396,3 +396,101 @@ def test_without_any_source_the_error_says_what_to_do(vendor):
     vendor.lock(vendor.archive())
     with pytest.raises(vendor.error, match=r"no network.*chart-1\.tgz.*WATTLOG_TARBALLS"):
         vendor.run()
+
+
+# -- the Debian package -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def package(wheel, tmp_path_factory):
+    """Call it for the package of a version: without libraries, so that nothing is fetched."""
+    if shutil.which("dpkg-deb") is None:
+        unavailable("dpkg-deb is missing: this is no Debian")
+    nothing = tmp_path_factory.mktemp("libraries")
+    made = {}
+
+    def of(version):
+        if version not in made:
+            made[version] = build(version)
+        return made[version]
+
+    def build(version):
+        folder = tmp_path_factory.mktemp("deb")
+        settings = {
+            "WATTLOG_DEB_FOLDER": str(folder),
+            "WATTLOG_DEB_VERSION": version,
+            "WATTLOG_LIBRARIES": str(nothing),
+            "SOURCE_DATE_EPOCH": "1764201600",
+        }
+        run(ROOT / "tools/deb/build.sh", wheel, env=os.environ | settings)
+        (path,) = folder.glob(f"wattlog_{version}_*.deb")
+        return path
+
+    of.build = build
+    return of
+
+
+def test_the_package_runs_from_where_it_lies(package, tmp_path):
+    run("dpkg-deb", "-x", package("1.0"), tmp_path)
+    at = tmp_path / "opt/wattlog"
+    # Its own Python would be the system's, which is not always that of the tests' libraries.
+    environ = dict(os.environ, PYTHONPATH=str(next(at.glob("lib/python3.*/site-packages"))))
+    said = run(sys.executable, at / "bin/wattlog-agent", "--help", env=environ, cwd=tmp_path)
+    assert said.startswith("usage: wattlog-agent")
+    for name in COMMANDS:
+        first = (at / "bin" / name).read_text().splitlines()[0]
+        assert first == "#!/opt/wattlog/bin/python3"
+        assert (tmp_path / "usr/bin" / name).readlink() == Path("../../opt/wattlog/bin", name)
+    for name in ("wattlog-agent", "wattlog-host"):
+        unit = (tmp_path / f"usr/lib/systemd/system/{name}.service").read_text()
+        assert f"ExecStart=/opt/wattlog/bin/{name} --config /etc/wattlog/" in unit
+        assert "@" not in unit.replace("@system-service", "").replace(
+            "~@privileged @resources", ""
+        )
+    settings = (tmp_path / "usr/share/wattlog/agent.toml").read_text()
+    assert "@" not in settings
+    assert tomllib.loads(settings)["agent"]["id"] == "agent"
+    compiled = list(at.glob("lib/python3.*/site-packages/wattlog_host/__pycache__/app.*.pyc"))
+    assert len(compiled) == 1, "no start compiles anything"
+    assert str(tmp_path) not in compiled[0].read_bytes().decode("latin-1")
+
+
+def test_the_package_says_what_it_needs_and_belongs_to_root(package):
+    made = package("1.0")
+    (minor,) = re.findall(r"lib/python3\.(\d+)/\n", run("dpkg-deb", "-c", made))
+    depends = run("dpkg-deb", "-f", made, "Depends")
+    assert depends.startswith(f"python3 (>= 3.{minor}~), python3 (<< 3.{int(minor) + 1}~)")
+    for line in run("dpkg-deb", "-c", made).splitlines():
+        assert line.split()[1] == "root/root"
+        assert line[0] == "l" or line[8] != "w", f"all may write: {line}"
+
+
+def test_the_same_sources_make_the_same_package(package):
+    assert package.build("1.0").read_bytes() == package("1.0").read_bytes()
+
+
+def test_settings_and_data_outlive_upgrade_downgrade_and_removal(package, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can unpack files of root's")
+    for name in ("info", "updates", "triggers"):
+        (tmp_path / "var/lib/dpkg" / name).mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/status").touch()
+    readings = tmp_path / "var/lib/private/wattlog/wattlog.db"
+    readings.parent.mkdir(parents=True)
+    readings.write_text("readings")
+    dpkg = ["dpkg", f"--root={tmp_path}", "--force-script-chrootless", "--force-depends"]
+    settings = tmp_path / "etc/wattlog/host.toml"
+    run(*dpkg, "-i", package("1.0"))
+    assert tomllib.loads(settings.read_text())["data"] == "/var/lib/wattlog"
+    settings.write_text("# mine\n")
+    for version in ("1.1", "1.0"):
+        run(*dpkg, "-i", package(version))
+        assert f"Version: {version}\n" in run(*dpkg, "-s", "wattlog")
+        assert settings.read_text() == "# mine\n"
+    run(*dpkg, "-r", "wattlog")
+    assert not (tmp_path / "opt/wattlog").exists()
+    assert settings.read_text() == "# mine\n"
+    said = run(*dpkg, "-P", "wattlog")
+    assert "readings are still in /var/lib/private/wattlog\n" in said
+    assert not settings.exists()
+    assert readings.read_text() == "readings"

@@ -12,7 +12,7 @@ PID_VARIABLE = "WATCHDOG_PID"
 SEND_S_MAX = 0.5  # the manager reads fast, and nobody may wait for it for long
 STATUS_CHARACTERS_MAX = 400
 BEATS_A_PERIOD: Final = 4
-STATUS_MS: Final = 30_000  # where nobody waits for a beat, the status is still told
+BEAT_MS_MAX: Final = 5_000  # for the status, which goes with it
 
 
 class Notifier:
@@ -65,7 +65,7 @@ def _address(text: str) -> bytes | None:
 def _beat_ms(environ: Mapping[str, str]) -> int | None:
     period, pid = environ.get(PERIOD_VARIABLE, ""), environ.get(PID_VARIABLE)
     if not period.isdecimal() or not int(period):
-        return STATUS_MS
+        return BEAT_MS_MAX
     if pid is not None and pid != str(os.getpid()):
         return None  # meant for the one that started us
-    return max(1, int(period) // 1000 // BEATS_A_PERIOD)
+    return min(max(1, int(period) // 1000 // BEATS_A_PERIOD), BEAT_MS_MAX)
