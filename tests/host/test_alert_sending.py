@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import json
 import re
+import sys
 import threading
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ import pytest
 
 from waiting import wait_until
 from wattlog.config import ConfigError
-from wattlog_host import settings
+from wattlog_host import app, settings
 from wattlog_host.alerts import sending
 from wattlog_host.alerts.config import Target
 from wattlog_host.web.languages import words
@@ -339,3 +340,13 @@ def test_a_host_does_not_start_with_an_address_that_is_unknown(make_host, run_ho
     assert done.returncode == 2
     assert "urls line 1 is no address that Apprise knows" in done.stderr
     assert CANARY not in done.stderr
+
+
+def test_a_library_that_cannot_be_run_is_told_and_the_host_starts(config, monkeypatch, caplog):
+    monkeypatch.setattr(sending, "_PROGRAM", (sys.executable, "-c", "print('x')"))
+    of = settings.load(config('urls_file = "urls"', "json://a/b\n"), {})
+    with pytest.raises(sending.SenderBroken, match="apprise cannot be run"):
+        sending.check(of.alerts)
+    assert send("json://a/b") == sending.BROKEN
+    asyncio.run(app._check_targets(of))
+    assert "apprise cannot be run" in caplog.text

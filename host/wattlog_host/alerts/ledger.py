@@ -136,6 +136,11 @@ class Ledger:
         shown = [one for one in self.troubles.values() if one.is_standing and not one.is_dismissed]
         return sorted(shown, key=lambda one: one.since_ms)
 
+    def keep_only(self, kinds: frozenset[str]) -> None:
+        """Forget what is of any other kind, without a word."""
+        self.troubles = {key: one for key, one in self.troubles.items() if one.kind in kinds}
+        self.waiting = [line for line in self.waiting if line.kind in kinds]
+
     def dismiss(self, key: str) -> bool:
         """Have a standing condition told no more until it is over; tell whether that was done."""
         trouble = self.troubles.get(key)
