@@ -230,6 +230,21 @@ def _en():
     return Speech("en", BERLIN.local)
 
 
+def test_the_end_is_told_after_two_minutes(world):
+    w = world(look_ms=5_000)
+
+    async def act():
+        w.edge("cellar", "offline")
+        await w.run(HOUR_MS)
+        w.edge("cellar")
+        await w.run(MINUTE_MS + 50_000)
+        assert len(w.sent) == 1
+        await w.run(MINUTE_MS)
+
+    asyncio.run(act())
+    assert len(w.sent) == 2
+
+
 ROOM = (
     ("a log", "log", lambda w, full: w.edge("cellar", fill=80 if full else 71)),
     ("a disk", "disk", lambda w, full: set_host(forecast=Forecast(free_bytes=(1023 if full else 1200) * 2**20))(w)),
@@ -671,6 +686,28 @@ def test_of_a_target_that_is_gone_for_good_not_everything_is_kept(world):
     asyncio.run(act())
     (target,) = w.alerts.shown(_en())["targets"]
     assert target["owed"] <= OWED_MAX and target["given_up"] > 0
+
+
+def test_what_is_owed_is_sent_by_a_loop_of_its_own(world):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        w.failing = "HTTP 500"
+        silence(w)
+        await w.run(HOUR_MS)
+        w.failing = None
+        loop = asyncio.create_task(w.alerts.deliver())
+        w.mono_ms += HOUR_MS
+        await w.alerts.look()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        loop.cancel()
+        await asyncio.wait((loop,))
+        assert loop.cancelled()
+
+    asyncio.run(act())
+    assert w.lines() == [(ON, "silent", LABELS[FAST])]
 
 
 # --- what a person dismisses -----------------------------------------------------------------

@@ -16,8 +16,9 @@ from wattlog_host.alerts.rules import DISMISSABLE, Finding, Tally
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-CALM_MS = 2 * MINUTE_MS
-"""So long a condition must not hold to be over."""
+CALM_MS = MINUTE_MS // 2
+"""So long a condition must not hold to be over: this, grown by how often it was told lately. It
+was told at least once, so mostly it is two minutes."""
 CALM_FACTOR = 4
 TALLY_MS = 15 * MINUTE_MS
 """So long after it was told that something happened, it is not told that it happened again: this,
