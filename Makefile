@@ -8,11 +8,13 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-TOOLS := chromium micropython mosquitto postgres umqtt wasm
+TOOLS := chromium micropython mosquitto postgres systemd umqtt wasm
 STAMPS := $(TOOLS:%=.tools/%.stamp)
 
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
 ARGS ?=
+# All of them beside each other: half of their time is waiting (tests/conftest.py).
+TEST_ARGS = $(or $(ARGS),-n 2 --dist loadgroup)
 
 # Settings of `make run`; only what is given is passed on, so that the defaults live in one place.
 RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
@@ -20,7 +22,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(DATA),--data "$(DATA)") $(if $(DESS),--dess "$(DESS)") \
 	$(if $(DESS_PORT),--dess-port "$(DESS_PORT)")
 
-.PHONY: help setup run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
+.PHONY: help setup wheel run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -28,11 +30,14 @@ help:  ## list the targets
 setup: .venv/dev.stamp $(STAMPS)  ## make .venv and .tools (again and again without harm)
 	@echo "wattlog is set up: commands in $(BIN), tools in .tools/bin"
 
+wheel: .venv/dev.stamp  ## build dist/wattlog-VERSION-py3-none-any.whl, all there is to install
+	@$(BIN)/python -m hatchling build -t wheel -d dist
+
 run: .venv/run.stamp  ## host, agent and a simulated meter; PORT= REPLAY= DESS=demo HTTP_PORT= MQTT_PORT= DATA=
 	@exec $(BIN)/wattlog-tools run $(RUN_ARGS)
 
 test: .venv/dev.stamp $(STAMPS)  ## all tests on CPython and MicroPython; ARGS= goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 test-mpy: .venv/dev.stamp $(STAMPS)  ## only the portable tests on MicroPython
 	@$(BIN)/python -m pytest tests/test_micropython.py $(ARGS)
@@ -98,6 +103,6 @@ endif
 .tools/%.stamp: tools/setup/%.sh tools/setup/common.sh
 	@tools/setup/tool.sh $*
 
-.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp: tools/setup/get-deb-tool.sh
+.tools/micropython.stamp .tools/mosquitto.stamp .tools/postgres.stamp .tools/systemd.stamp: tools/setup/get-deb-tool.sh
 .tools/umqtt.stamp: tools/setup/fetch_umqtt.py | .venv/dev.stamp
 .tools/wasm.stamp: tools/setup/wasm/package.json tools/setup/wasm/package-lock.json

@@ -30,6 +30,19 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"corpus: {os.environ.get('WATTLOG_CORPUS', 'none, its tests are skipped')}"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For two workers beside each other: a file's tests stay together, and all of e2e.
+
+    These take long because they wait, for real clocks and real processes: one worker has them, and
+    meanwhile the other does all that computes.
+    """
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        group = "e2e" if file.startswith("tests/e2e/") else file
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def free_port() -> int:
     """A TCP port that was free on 127.0.0.1 just now."""
     with closing(socket.socket()) as probe:

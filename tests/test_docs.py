@@ -109,20 +109,20 @@ def test_a_command_explains_itself(command):
     assert done.stdout.decode().startswith(f"usage: {command}")
 
 
-@pytest.mark.parametrize("document", ["README.md", "firmware/FLASHING.md"])
+@pytest.mark.parametrize("document", ["README.md", "firmware/FLASHING.md", "host/INSTALL.md"])
 def test_options_named_in_a_guide_exist(document):
     helps = {}
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
-            r"    (?:\.venv/bin/)?(wattlog-\w+)"
-            r"(?: (alerts|backup|broker-config|bundle|decode|device|export|flash|head|import|manifest|password|pin"
-            r"|restore|token))?(.*)",
+            r"    (?:\.venv/bin/|sudo )?(wattlog-\w+)"
+            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|install|manifest"
+            r"|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
             line,
         )
         if not match:
             continue
         command, sub, rest = match.groups()
-        arguments = [sys.executable, "-m", COMMANDS[command], *([sub] if sub else []), "--help"]
+        arguments = [sys.executable, "-m", COMMANDS[command], *(sub or "").split(), "--help"]
         if (command, sub) not in helps:
             helps[command, sub] = subprocess.run(
                 arguments, capture_output=True, timeout=HELP_S_MAX, check=True

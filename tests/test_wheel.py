@@ -1,26 +1,35 @@
-"""The one wheel: it holds every package whole, and its commands start where no source is.
+"""The one wheel: it holds every package whole, and its commands run where no source is.
+
+There an environment holds the wheel and what its extra names, so that nothing is used unnamed.
 
 And the chart library, which is no part of the repository: the locked one, with its licence.
 """
 
 import base64
+import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tomllib
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
+from manager import Manager
 from toolbox import ROOT
+from waiting import wait_until
+from wattlog_sim import sml_writer as w
 
 STEP_S_MAX = 60
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -45,22 +54,104 @@ def run(*command, **more):
     return done.stdout
 
 
+# Of a checkout, what is no source, and may be large.
+NO_SOURCE = shutil.ignore_patterns(".*", "dist", "build", "__pycache__", "tests")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built by the hatchling of this environment: nothing is fetched for it."""
+    """The wheel, built by the hatchling of this environment: nothing is fetched for it.
+
+    It is built from a copy of the sources, which is gone afterwards.
+    """
     folder = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=ROOT)
+    sources = folder / "sources"
+    shutil.copytree(ROOT, sources, ignore=NO_SOURCE)
+    shutil.copy(ROOT / ".gitignore", sources)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=sources)
+    shutil.rmtree(sources)
     (path,) = folder.glob("wattlog-*.whl")
     return path
 
 
+class Environment:
+    """One that was empty, with the wheel in it, and what its extra asks for, and no more.
+
+    Its libraries are links to those of the environment of the tests.
+    """
+
+    def __init__(self, folder, wheel, extra):
+        self.folder = folder
+        self.environ = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        }
+        run(BASE_PYTHON, "-m", "venv", "--without-pip", folder)
+        (self.packages,) = folder.glob("lib/python*/site-packages")
+        pip = [sys.executable, "-m", "pip", "--python", self.bin("python"), "--quiet"]
+        run(*pip, "install", "--no-deps", "--no-index", "--no-compile", wheel)
+        for name in needed(wheel, extra):
+            library = importlib.metadata.distribution(name)
+            tops = {Path(file).parts[0] for file in library.files or ()}
+            for top in tops - {"..", "__pycache__"}:
+                if not (self.packages / top).exists():
+                    (self.packages / top).symlink_to(library.locate_file(top))
+
+    def bin(self, name):
+        return self.folder / "bin" / name
+
+    def run(self, command, *words):
+        return run(self.bin(command), *words, env=self.environ, cwd=self.folder)
+
+    @contextlib.contextmanager
+    def serving(self, folder, command, *words):
+        """Run a command that notifies its service manager; gives its first word."""
+        manager = Manager(folder)
+        process = subprocess.Popen(
+            [self.bin(command), *words],
+            env=self.environ | manager.environ, cwd=self.folder,
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            first = manager.next()
+            assert first is not None or process.kill(), process.stderr.read()
+            yield first
+            process.terminate()
+            assert process.wait(STEP_S_MAX) == 0
+        finally:
+            process.kill()
+            process.communicate()
+            manager.close()
+
+
+def needed(wheel, extra):
+    """The names of all that the wheel asks for with this extra, and that asks for in turn."""
+    names = zipfile.ZipFile(wheel).namelist()
+    (own,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    ours = re.findall(r"(?m)^Requires-Dist: (.*)$", zipfile.ZipFile(wheel).read(own).decode())
+    found, waiting = set(), [("wattlog", extra)]
+    while waiting:
+        if (pair := waiting.pop()) in found:
+            continue
+        found.add(pair)
+        name, extra = pair
+        for line in ours if name == "wattlog" else importlib.metadata.requires(name) or ():
+            one = Requirement(line)
+            if one.marker is None or one.marker.evaluate({"extra": extra}):
+                waiting += [(one.name, more) for more in ("", *one.extras)]
+    return sorted({name for name, _ in found} - {"wattlog"})
+
+
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """The folder that the wheel alone was installed into."""
-    folder = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(*pip, "--no-deps", "--no-index", "--no-compile", "--target", folder, wheel)
-    return folder
+def environment(wheel, tmp_path_factory):
+    """Call it with the name of an extra."""
+    made = {}
+
+    def of(extra):
+        if extra not in made:
+            made[extra] = Environment(tmp_path_factory.mktemp(extra), wheel, extra)
+        return made[extra]
+
+    return of
 
 
 def files_of(folder):
@@ -90,31 +181,110 @@ def test_a_top_folder_is_never_a_package(folder):
     assert not (ROOT / folder / "__init__.py").exists()
 
 
-def without_sources(installed):
-    """How to run the installed wheel: this environment's libraries, but not its editable wattlog.
-
-    The link to the sources is a .pth file, which is not followed for a folder in PYTHONPATH.
-    """
-    libraries = sysconfig.get_path("purelib")
-    environment = dict(os.environ, PYTHONPATH=f"{installed}:{libraries}", PYTHONNOUSERSITE="1")
-    return {"env": environment, "cwd": installed}
-
-
 BASE_PYTHON = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_starts_without_the_sources(installed, command):
-    output = run(BASE_PYTHON, installed / "bin" / command, "--help", **without_sources(installed))
-    assert command in output
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_comes_from_the_wheel(installed, command):
+def test_a_command_comes_from_the_wheel(environment, command):
     module = COMMANDS[command].partition(":")[0]
+    at = environment("all")
     code = f"import {module}; print({module}.__file__)"
-    output = run(BASE_PYTHON, "-c", code, **without_sources(installed))
-    assert output.strip().startswith(str(installed)), output
+    assert at.run("python", "-c", code).startswith(str(at.packages))
+    assert at.run(command, "--help").startswith(f"usage: {command}")
+
+
+# In one process, because there are many.
+ALL_COMMANDS = """
+import contextlib, io
+from wattlog_host import cli as host, commands
+from wattlog_pi import cli as agent
+from wattlog_tools import cli as tools
+
+rows = [(agent.main, word) for word in ("decode", *agent.SERVICE_COMMANDS)]
+rows += [(host.main, word) for word in ("dess", *(one.name for one in commands.COMMANDS))]
+rows += [(tools.main, one.name) for one in tools.TOOLS]
+for main, word in rows:
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            main([word, "--help"])
+        raise AssertionError(word)
+    except SystemExit as end:
+        assert end.code == 0, word
+    assert said.getvalue().startswith("usage: wattlog-"), word
+    print(word)
+"""
+
+
+def test_every_command_of_a_command_starts_without_the_sources(environment):
+    said = environment("all").run("python", "-c", ALL_COMMANDS).splitlines()
+    assert len(said) > 25
+    assert {"decode", "install", "backup", "dess", "meter"} <= set(said)
+
+
+def test_the_agent_alone_decodes_and_starts(environment, tmp_path):
+    at = environment("agent")
+    (tmp_path / "capture").write_bytes(frame())
+    assert "Import  198927.5 Wh" in at.run("wattlog-agent", "decode", tmp_path / "capture")
+    config = tmp_path / "agent.toml"
+    config.write_text(
+        '[agent]\nid = "cellar"\n[log]\npath = "a.ring"\n[[meter]]\nport = "/dev/ttyNOTHING"\n'
+        '[mqtt]\nhost = "127.0.0.1"\nport = 1\n'
+    )
+    with at.serving(tmp_path, "wattlog-agent", "--config", config) as first:
+        assert "/dev/ttyNOTHING: there is no such port" in first["STATUS"]
+    assert "aiomqtt" not in {path.name for path in at.packages.iterdir()}, "it is the agent alone"
+
+
+def test_the_host_alone_serves_its_page(environment, tmp_path, free_port):
+    at = environment("host")
+    port = free_port()
+    config = tmp_path / "host.toml"
+    config.write_text(
+        f'data = "{tmp_path}/data"\n[http]\nport = {port}\n[mqtt]\nport = {free_port()}\n'
+    )
+    with at.serving(tmp_path, "wattlog-host", "--config", config) as first:
+        assert first["READY"] == "1"
+        for path, word in (("/", "wattlog"), ("/state", "wattlog"), ("/metrics", "wattlog_")):
+            assert word in fetch(port, path)
+        script = re.search(r"/static/\w+/vendor/uplot/uPlot.iife.min.js", fetch(port, "/"))
+        assert "uPlot" in fetch(port, script[0])
+    at.run("wattlog-host", "backup", "--config", config)
+
+
+def test_a_simulated_meter_reaches_the_page(environment, tmp_path, free_port):
+    at = environment("all")
+    port = free_port()
+    words = ("--http-port", port, "--mqtt-port", free_port(), "--data", tmp_path / "data")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [at.bin("wattlog-tools"), "run", *map(str, words)],
+            env=at.environ, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+
+    def reading():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        with contextlib.suppress(OSError):
+            return json.loads(fetch(port, "/api/latest_reading")).get("energy_in_kwh")
+
+    try:
+        assert wait_until(reading, "a reading", STEP_S_MAX) > 0
+    finally:
+        process.terminate()
+        process.wait(STEP_S_MAX)
+
+
+def fetch(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=STEP_S_MAX) as answer:
+        return answer.read().decode()
+
+
+def frame():
+    """One frame of a meter that has counted 198927.5 Wh."""
+    entries = [w.entry(bytes.fromhex("0100010800ff"), w.unsigned(1989275, 4), unit=30, scaler=-1)]
+    server_id = bytes.fromhex("0a0145534d0000bc614e")
+    content = w.get_list_response(server_id, entries, sensor_time=w.sec_index(77))
+    return w.transport(w.message(b"\x01", w.TAG_GET_LIST_RESPONSE, content))
 
 
 # -- the chart library ----------------------------------------------------------------------

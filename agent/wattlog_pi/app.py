@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 from wattlog import records
 from wattlog.agent import Agent
+from wattlog_pi.heart import Heart
 from wattlog_pi.log import OpenLog, open_log
 from wattlog_pi.mqtt_link import MqttLink
+from wattlog_pi.notify import Notifier
 from wattlog_pi.serial_source import SerialSource
 from wattlog_pi.settings import Settings
 from wattlog_pi.system_clock import SystemClock
@@ -51,8 +53,10 @@ def run(settings: Settings) -> int:
         opened.trouble,
     )
     log.info("agent %s started: %s", settings.edge, ", ".join(s.name for s in sources))
+    heart = Heart(agent, Notifier(os.environ), log.info)
     start_ns = time.monotonic_ns()
-    _loop(agent, opened, start_ns, stopping.wait, stopping.is_set)
+    _loop(agent, opened, start_ns, stopping.wait, stopping.is_set, heart.beat)
+    heart.stop()
     opened.secure()
     if not opened.is_durable:
         _deliver(agent, opened, start_ns)
@@ -72,14 +76,16 @@ def _loop(
     start_ns: int,
     wait: Callable[[float], object],
     is_done: Callable[[], bool],
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Step the agent until it is done."""
+    """Step the agent until it is done; on_step hears the uptime of each step that went well."""
     while not is_done():
         now_ms = (time.monotonic_ns() - start_ns) // 1_000_000
         try:
             opened.watch(now_ms)
             agent.tell_log_trouble(opened.trouble)
             due_ms = agent.step(now_ms)
+            on_step(now_ms)
         except Exception:  # the supervisor: a defect of ours must not cost the meter's data
             log.exception("internal error; going on")
             wait(CRASH_WAIT_S)

@@ -5,15 +5,16 @@ import io
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from wattlog import __version__
 from wattlog.config import ConfigError
-
-if TYPE_CHECKING:
-    from wattlog_pi.settings import Settings
+from wattlog_pi import installing, service_command, settings
 
 EXIT_USAGE = 2
+SERVICE_COMMANDS = {
+    "install": service_command.install,
+    "uninstall": service_command.uninstall,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
         help="also show lists whose own checksum is right in frames whose checksum is wrong",
     )
     decode.add_argument("--baud", type=int, default=9600, help="of a serial port (default 9600)")
+    about = "print the unit that makes it a service of systemd, or install it"
+    service_command.add_options(
+        commands.add_parser("install", help=about, description=f"To {about}.")
+    )
+    about = "print how the service is removed, or remove it"
+    installing.add_options(
+        commands.add_parser("uninstall", help=about, description=f"To {about}.")
+    )
     return parser
 
 
@@ -74,20 +83,8 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     try:
-        if options.command == "decode":
-            from wattlog_pi.decode import run_decode
-
-            return run_decode(options)
-        from wattlog_pi import settings
-
-        checked = settings.read(options.config or settings.default_path())
-        if options.check_config:
-            _print_settings(checked)
-            return 0
-        from wattlog_pi.app import run
-
-        return run(checked)
-    except ConfigError as err:
+        return _act(options)
+    except (ConfigError, installing.InstallRefused) as err:
         print(f"wattlog-agent: {err}", file=sys.stderr)
         return EXIT_USAGE
     except ModuleNotFoundError as err:
@@ -100,13 +97,31 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
 
 
-def _print_settings(settings: "Settings") -> None:
-    mqtt = settings.mqtt
-    print(f"{settings.path}: ok")
-    print(f"id      {settings.edge}")
-    for meter in settings.meters:
+def _act(options: argparse.Namespace) -> int:
+    if options.command == "decode":
+        from wattlog_pi.decode import run_decode
+
+        return run_decode(options)
+    if options.command in SERVICE_COMMANDS:
+        for line in SERVICE_COMMANDS[options.command](options):
+            print(line, flush=True)
+        return 0
+    checked = settings.read(options.config or settings.default_path())
+    if options.check_config:
+        _print_settings(checked)
+        return 0
+    from wattlog_pi.app import run
+
+    return run(checked)
+
+
+def _print_settings(checked: settings.Settings) -> None:
+    mqtt = checked.mqtt
+    print(f"{checked.path}: ok")
+    print(f"id      {checked.edge}")
+    for meter in checked.meters:
         print(f"meter   {meter.port} at {meter.baud} bit/s")
     login = f" as {mqtt.username}" if mqtt.username else ""
     print(f"broker  {mqtt.host}:{mqtt.port}{' with TLS' if mqtt.tls else ''}{login}")
-    print(f"log     {settings.log_path}, {settings.log_bytes // 1024} KiB")
-    print(f"batches every {settings.batch_ms // 1000} s")
+    print(f"log     {checked.log_path}, {checked.log_bytes // 1024} KiB")
+    print(f"batches every {checked.batch_ms // 1000} s")

@@ -1,5 +1,6 @@
 """Whether the head really works: what decides if the watchdog is fed. Knows no hardware.
 
+On a Raspberry Pi the same decides whether the service manager hears of the agent.
 The rule, and a table of cases, are in DESIGN.md.
 """
 

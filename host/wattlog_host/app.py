@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client.registry import Collector
 
 import wattlog
 from wattlog.config import ConfigError
@@ -47,6 +48,7 @@ from wattlog_host.web.connection import Connection
 from wattlog_host.web.door import Door
 from wattlog_host.web.entrance import door_of
 from wattlog_host.web.questions import House
+from wattlog_pi.notify import Notifier
 from wattlog_pi.system_clock import LastingTrust
 
 LOG = logging.getLogger(__name__)
@@ -69,6 +71,15 @@ class StartError(Exception):
 class _Server(uvicorn.Server):
     """uvicorn without its own idea of signals: the supervisor decides the order of the end."""
 
+    def __init__(self, config: uvicorn.Config, on_serving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_serving = on_serving
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_serving()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
@@ -89,14 +100,14 @@ async def run(settings: Settings) -> None:
         door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)
-        login = None
+        embedded = None
         if settings.mqtt_embedded:
-            login = await stack.enter_async_context(_embedded_broker(settings))
+            embedded = await stack.enter_async_context(_embedded_broker(settings))
         keeper = None
         if settings.backup.enabled and isinstance(settings.database, Path):
             keeper = Keeper(settings.database, settings.backup)
             stack.callback(keeper.stop)
-        await _serve(settings, store, http, door, login, keeper, stop)
+        await _serve(settings, store, http, door, embedded, keeper, stop)
 
 
 async def _check_targets(settings: Settings) -> None:
@@ -113,31 +124,33 @@ async def _serve(
     store: Store,
     http: socket.socket,
     door: Door,
-    login: tuple[str, str] | None,
+    embedded: EmbeddedBroker | None,
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
-    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
-    view.events.extend(await store.events(EVENTS_SHOWN))
-    view.on_latest(await store.latest(), now_ms())
-    view.losses = await store.losses(LOSSES_SHOWN)
-    view.host.database_bytes = store.size_bytes()
+    view = await _view(store)
     announcements = _announcements(settings, view)
     hub = Hub(lambda: snapshot(view, now_ms()), lambda: readings_of(view))
     outage = _Outage(view, lambda text: intake.say("broker", text), announcements.on_connect)
     link = MqttLink(
         settings,
         outage.on_change,
-        login,
+        None if embedded is None else embedded.login,
         (announcements.birth_topic,),
         LAST_WILL,
     )
     intake = Intake(store, view, link.publish, hub.changed, now_ms, LastingTrust())
+    collectors: list[Collector] = [store.commit_seconds]
+    if embedded is not None:
+        embedded.tell_to(partial(intake.say, "broker"))
+        collectors.append(embedded.refused)
     intake.say("host", _start_text(store, view.host.started_ms))
     updates = Updates(settings.data / "updates", intake.say)
     view.updates = updates.progress
     inbox = _Inbox(intake, updates, announcements, hub.changed)
     solar, panel = _solar(settings, store, intake)
+    notifier = Notifier(os.environ)
+    address = _address(settings)
     alerts = _alerts(settings, store, view, intake, hub)
     server = _Server(
         uvicorn.Config(
@@ -151,7 +164,8 @@ async def _serve(
                 store.changes,
                 panel,
                 door,
-                alarms=alerts,
+                collectors,
+                alerts,
             ),
             http=Connection,
             ssl_context_factory=_tls(settings),
@@ -162,9 +176,11 @@ async def _serve(
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=STOP_HTTP_S,
-        )
+        ),
+        lambda: notifier.ready(errands.status_line(view, address)),
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
+        "heart": lambda: errands.beat(notifier, store, view, address),
         "intake": intake.run,
         "mqtt": lambda: link.run(inbox.on_message),
         "events": hub.run,
@@ -186,10 +202,11 @@ async def _serve(
     gc.freeze()
     tasks = [asyncio.create_task(errands.supervised(name, act)) for name, act in acts.items()]
     serving = asyncio.create_task(server.serve(sockets=[http]))
-    LOG.info("page: %s", _address(settings))
+    LOG.info("page: %s", address)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait((waiting, serving), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    notifier.stopping("writing what was taken")
     hub.close()
     server.should_exit = True
     await serving
@@ -199,6 +216,16 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+async def _view(store: Store) -> LiveView:
+    """Return the present as it was left."""
+    view = LiveView(HostView(wattlog.__version__, now_ms()), store.counters)
+    view.events.extend(await store.events(EVENTS_SHOWN))
+    view.on_latest(await store.latest(), now_ms())
+    view.losses = await store.losses(LOSSES_SHOWN)
+    view.host.database_bytes = store.size_bytes()
+    return view
 
 
 def _solar(
@@ -338,8 +365,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]:
-    """Run the broker; give the host's name and password there."""
+async def _embedded_broker(settings: Settings) -> AsyncIterator[EmbeddedBroker]:
+    """Run the broker."""
     host, port = settings.mqtt_listen, settings.mqtt_port
     try:
         rights = Rights(devices_in(settings.data), is_exposed=not is_loopback(host))
@@ -353,7 +380,7 @@ async def _embedded_broker(settings: Settings) -> AsyncIterator[tuple[str, str]]
             "or embedded = false to use the broker that is there"
         ) from err
     try:
-        yield rights.HOST_NAME, rights.host_password
+        yield broker
     finally:
         await broker.stop()
 

@@ -23,6 +23,7 @@ from amqtt.errors import BrokerError, MQTTError
 from amqtt.mqtt.connack import NOT_AUTHORIZED, ConnackPacket
 from amqtt.mqtt.protocol.broker_handler import BrokerProtocolHandler
 from amqtt.utils import gen_client_id
+from prometheus_client import Counter
 
 from wattlog_host.access.devices import Peer, Rights
 from wattlog_host.bounds import is_edge
@@ -114,6 +115,13 @@ class _Broker(Broker):  # type: ignore[misc]
         self._rights = rights
         self._certificate = certificate
         self._said: set[str] = set()
+        self.tell: Callable[[str], None] = partial(LOG.warning, "broker: %s")
+        self.refused = Counter(
+            "wattlog_broker_refused",
+            "What devices wanted of the embedded broker and may not, by what it was.",
+            ["reason"],
+            registry=None,
+        )
         # By age: the first is the oldest.
         self.writers: dict[_Writer, None] = {}
 
@@ -166,8 +174,10 @@ class _Broker(Broker):  # type: ignore[misc]
         peer = self._rights.admitted(session.username, session.password)
         session.password = None
         if peer is None:
+            self.refused.labels("password").inc()
             await self._refuse(writer, session.username, "with a wrong name or password")
         elif session.will_flag and not peer.may_write(session.will_topic):
+            self.refused.labels("will").inc()
             await self._refuse(
                 writer, peer.name, f"with a last will on {session.will_topic[:100]!r}"
             )
@@ -204,6 +214,7 @@ class _Broker(Broker):  # type: ignore[misc]
             return False
         may = peer.may_write(topic) if action == Action.PUBLISH else peer.may_read(topic)
         if not may and action != Action.RECEIVE:
+            self.refused.labels(str(action)).inc()
             self._say_once(peer.name, f"wants to {action} {topic[:100]!r}, not its own: refused")
         return may
 
@@ -211,7 +222,7 @@ class _Broker(Broker):  # type: ignore[misc]
         shown = name if name is not None and is_edge(name) else "without a name of ours"
         if shown not in self._said and len(self._said) < NAMES_SAID_MAX:
             self._said.add(shown)
-            LOG.warning("broker: device %s %s (said once)", shown, what)
+            self.tell(f"device {shown} {what} (said once)")
 
     async def _delete_session(self, client_id: str) -> None:
         # MQTT 3.1.4: a second connection of a client id ends the first one, last will and all.
@@ -237,12 +248,16 @@ class _Broker(Broker):  # type: ignore[misc]
 
 
 class EmbeddedBroker:
-    """A broker for our agents; it keeps nothing when it stops."""
+    """A broker for our agents; it keeps nothing when it stops.
+
+    login  the host's own name and password there
+    """
 
     def __init__(
         self, host: str, port: int, rights: Rights, certificate: Certificate | None = None
     ) -> None:
         """Prepare; nothing listens before start(). With a certificate it speaks TLS only."""
+        self.login = rights.HOST_NAME, rights.host_password
         # amqtt logs peers' mistakes with tracebacks; the host says what matters.
         for name in ("amqtt", "transitions"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -258,6 +273,15 @@ class EmbeddedBroker:
             rights,
             certificate,
         )
+
+    @property
+    def refused(self) -> Counter:
+        """How often somebody wanted what is not theirs, by reason, since the start."""
+        return self._broker.refused
+
+    def tell_to(self, say: Callable[[str], None]) -> None:
+        """Say there what is refused, once for each name; until then the log has it."""
+        self._broker.tell = say
 
     async def start(self) -> None:
         """Listen; raise BrokerUnusable where the address cannot be had."""

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import wattlog
 from wattlog.config import ConfigError
-from wattlog_host import app, commands, settings
+from wattlog_host import app, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
 from wattlog_host.alerts import sending
+from wattlog_host.command import add_commands
+from wattlog_host.commands import COMMANDS
 from wattlog_host.importing.rows import ImportFailed
+from wattlog_host.ownership import hand_over
 from wattlog_host.store.records import StoreError
+from wattlog_pi.installing import InstallRefused
 
-REFUSALS = (AccessRefused, KeptBroken, PasswordUnfit)
+REFUSALS = (AccessRefused, InstallRefused, KeptBroken, PasswordUnfit)
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
 
@@ -31,22 +35,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return dess.main(words[1:])
     options = _parser().parse_args(words)
     try:
-        chosen = settings.load(options.config, os.environ)
-        if options.check_config:
-            sending.check(chosen.alerts)
-            print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
-            return 0
-        _set_up_logging(verbose=options.verbose)
-        os.umask(0o077)  # who was at home, and when, is nobody else's business
-        if options.command is not None:
-            return commands.run(options, chosen)
-        asyncio.run(app.run(chosen))
+        return _act(options)
     except (ConfigError, StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    return 0
+
+
+def _act(options: argparse.Namespace) -> int:
+    status: int
+    if options.act is not None:
+        status = options.act(options)
+        return status
+    chosen = settings.load(options.config, os.environ)
+    if options.check_config:
+        sending.check(chosen.alerts)
+        print("\n".join([f"{chosen.name}: ok", *chosen.lines()]))
+        return 0
+    _set_up_logging(verbose=options.verbose)
+    os.umask(0o077)  # who was at home, and when, is nobody else's business
+    if options.run is None:
+        asyncio.run(app.run(chosen))
+        return 0
+    try:
+        status = options.run(options, chosen)
+    finally:
+        hand_over(chosen.data)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
     # After a command they are not given again where they were given before it.
-    commands.add_to(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS))
+    parser.set_defaults(run=None, act=None)
+    add_commands(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS), COMMANDS)
     return parser
 
 

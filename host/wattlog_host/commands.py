@@ -1,56 +1,30 @@
 """What `wattlog-host` does beside running: its sub-commands, a row each."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 from wattlog_host.access.commands import (
+    DEVICE_ACTS,
+    TOKEN_ACTS,
     add_broker_options,
-    add_device_options,
     add_password_options,
-    add_token_options,
     broker_config,
-    device,
     password,
-    token,
 )
-from wattlog_host.alerts.commands import add_alert_options, alerts
+from wattlog_host.alerts.commands import ALERT_ACTS
 from wattlog_host.backup import keeper
 from wattlog_host.backup.copying import copy
 from wattlog_host.backup.restoring import restore
 from wattlog_host.clock import now_ms
+from wattlog_host.command import Command, no_options
 from wattlog_host.export_command import add_options, send_out
 from wattlog_host.progress import Progress
+from wattlog_host.service_command import SERVICE_COMMANDS
 from wattlog_host.settings import Settings
 from wattlog_host.store.rebuilding import Rebuilding
 from wattlog_host.store.records import StoreError
-
-
-class Command(NamedTuple):
-    """A sub-command: what it is for, its options, and what it does, returning the exit status."""
-
-    name: str
-    about: str
-    add_options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace, Settings], int]
-
-
-def add_to(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give the parser all sub-commands; without one of them options.command is None."""
-    made = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in COMMANDS:
-        one = made.add_parser(
-            command.name, help=command.about, description=command.about, parents=[common]
-        )
-        command.add_options(one)
-
-
-def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Run the sub-command that was asked for; StoreError is for the caller to show."""
-    (command,) = (one for one in COMMANDS if one.name == options.command)
-    return command.run(options, settings)
 
 
 def _backup_options(parser: argparse.ArgumentParser) -> None:
@@ -128,10 +102,6 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _rebuild_options(_: argparse.ArgumentParser) -> None:
-    """Take none."""
-
-
 def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
     with closing(Rebuilding(settings.database, now_ms())) as work, Progress("buckets") as progress:
         hours = work.run(progress)
@@ -140,14 +110,15 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
 
 
 COMMANDS: Sequence[Command] = (
-    Command("alerts", "send a test message to where alerts go", add_alert_options, alerts),
+    Command("alerts", "where alerts go", below=ALERT_ACTS),
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("broker-config", "settings for another broker", add_broker_options, broker_config),
-    Command("device", "who may use the embedded broker", add_device_options, device),
+    Command("device", "who may use the embedded broker", below=DEVICE_ACTS),
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("import", "add readings of another program", _import_options, _import),
     Command("password", "set the password of the page", add_password_options, password),
-    Command("rebuild", "make all buckets anew from the readings", _rebuild_options, _rebuild),
+    Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
-    Command("token", "tokens of programs that ask the API", add_token_options, token),
+    Command("token", "tokens of programs that ask the API", below=TOKEN_ACTS),
+    *SERVICE_COMMANDS,
 )

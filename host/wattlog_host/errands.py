@@ -1,4 +1,7 @@
-"""What the host does beside serving, each for ever: wishes, updates, retention, sizes, backups."""
+"""What the host does beside serving, each for ever: wishes, updates, retention, sizes, backups.
+
+And telling the service manager that all of it gets on.
+"""
 
 import asyncio
 import contextlib
@@ -17,6 +20,7 @@ from wattlog_host.stream import Hub
 from wattlog_host.updates import UNPROVEN, Updates
 from wattlog_host.wire import pack_live_wish, topic_command
 from wattlog_host.wishes import WISH_S, LiveWishes
+from wattlog_pi.notify import Notifier
 
 LOG = logging.getLogger(__name__)
 
@@ -120,3 +124,27 @@ async def back_up(
         else:
             if before is not None:
                 say("backup", "there are backups again")
+
+
+async def beat(notifier: Notifier, store: Store, view: LiveView, address: str) -> None:
+    """Tell the service manager now and then that the loop runs and the writer's thread answers.
+
+    A database that refuses is no reason to be silent: another start would not mend it, and the
+    page says what is wrong.
+    """
+    while notifier.beat_ms is not None:
+        await store.answer()
+        notifier.alive(status_line(view, address))
+        await asyncio.sleep(notifier.beat_ms / 1000)
+    await asyncio.Event().wait()
+
+
+def status_line(view: LiveView, address: str) -> str:
+    """Return one line for `systemctl status`."""
+    at_ms = now_ms()
+    fresh = sum(not meter.is_stale(at_ms) for meter in view.meters.values())
+    parts = [f"page {address}", f"{fresh} of {len(view.meters)} meters send"]
+    parts += [view.host.store_trouble] if view.host.store_trouble else []
+    if view.host.broker_trouble:
+        parts.append(f"no broker connection: {view.host.broker_trouble}")
+    return "; ".join(parts)

@@ -229,11 +229,14 @@ class Host:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *words: str, healthy: bool = True) -> None:
+    def start(
+        self, *words: str, healthy: bool = True, environ: dict[str, str] | None = None
+    ) -> None:
         """Return once the page answers, and by default once all is well."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "wattlog_host", "--config", self.config_path, *words],
+                env=os.environ | (environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

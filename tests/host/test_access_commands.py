@@ -101,8 +101,37 @@ def test_a_token_is_printed_once_and_can_be_removed(tmp_path, host):
     assert host("token", "add", "ha")[0] == 2
     assert host("token", "remove", "ha") == (0, "token ha is removed\n", "")
     assert host("token", "remove", "ha")[0] == 2
-    assert host("token", "remove")[2] == "wattlog-host: token remove: say which NAME\n"
     assert host("token", "list")[1] == "script  reads and changes\n"
+
+
+ORDERS = (
+    ("token", "add", "--write", "x"),
+    ("token", "add", "x", "--write"),
+    ("device", "add", "--tool", "x"),
+    ("device", "add", "x", "--program"),
+)
+
+
+@pytest.mark.parametrize("words", ORDERS, ids=" ".join)
+def test_an_option_may_stand_before_the_name_and_behind_it(host, words):
+    assert host(*words)[0] == 0
+
+
+UNFINISHED = (
+    ("token", "the following arguments are required: ACT"),
+    ("token remove", "the following arguments are required: NAME"),
+    ("device list x", "unrecognized arguments: x"),
+    ("device add x --tool --program", "not allowed with argument --tool"),
+    ("token take x", "invalid choice: 'take'"),
+)
+
+
+@pytest.mark.parametrize(("words", "said"), UNFINISHED, ids=[words for words, _ in UNFINISHED])
+def test_a_command_that_is_not_finished_says_what_is_missing(config, capsys, words, said):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["--config", str(config), *words.split()])
+    assert said in capsys.readouterr().err
+    assert not (config.parent / "data").exists()
 
 
 def test_two_commands_at_once_lose_nothing(tmp_path):

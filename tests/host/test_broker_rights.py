@@ -23,6 +23,7 @@ from wattlog_pi.settings import MqttSettings
 
 # Only so that a failure ends.
 PATIENCE_S = 20
+COUNTED = "wattlog_broker_refused_total"
 QUIET = logging.getLogger("quiet")
 QUIET.setLevel(logging.CRITICAL + 1)
 
@@ -134,6 +135,12 @@ def test_a_stranger_is_refused_and_leaves_nothing_behind(use, name, password):
     assert use(act) == []
 
 
+def counted(world):
+    """How often the broker has refused something, by reason."""
+    (family,) = world.broker.refused.collect()
+    return {one.labels["reason"]: one.value for one in family.samples if one.name == COUNTED}
+
+
 def test_what_a_stranger_does_is_said_once_and_forges_no_line(use, caplog):
     async def act(world):
         for name in ("evil\nname", "x" * 100, "ghost", "ghost"):
@@ -143,14 +150,29 @@ def test_what_a_stranger_does_is_said_once_and_forges_no_line(use, caplog):
                 with contextlib.suppress(aiomqtt.MqttError):
                     await a.subscribe("wattlog/1/b/a")
                 await a.publish("wattlog/1/b/\x1b[1m", b"x", qos=1)
+        return counted(world)
 
-    use(act)
+    assert use(act) == {"password": 4, "subscribe": 3, "publish": 3}
     assert caplog.messages == [
         "broker: device without a name of ours wants to connect with a wrong name or password: "
         "refused (said once)",
         "broker: device ghost wants to connect with a wrong name or password: refused (said once)",
         "broker: device a wants to subscribe 'wattlog/1/b/a', not its own: refused (said once)",
     ]
+
+
+def test_once_somebody_listens_the_log_hears_no_more(use, caplog):
+    said = []
+
+    async def act(world):
+        world.broker.tell_to(said.append)
+        await world.refuses("ghost", "wrong-canary")
+
+    use(act)
+    assert said == [
+        "device ghost wants to connect with a wrong name or password: refused (said once)"
+    ]
+    assert caplog.messages == []
 
 
 def test_names_that_are_told_are_bounded(use, caplog, monkeypatch):
@@ -348,6 +370,7 @@ def test_a_last_will_in_anothers_name_does_not_even_connect(use, topic):
         async with world.host() as host, world.client("b") as b:
             await host.subscribe("wattlog/1/+/s")
             await world.refuses("a", will=aiomqtt.Will(topic, b"forged", retain=True))
+            assert counted(world) == {"will": 1}
             await b.publish("wattlog/1/b/s", b"end")
             return await heard_until(host, b"end")
 

@@ -198,6 +198,24 @@ def test_home_assistant_hears_what_is_announced_and_nothing_else(world, wire):
     assert set(heard[host]) == {b"online"}, "once for each filter that it is in"
 
 
+def test_who_knows_no_password_is_told_of_on_the_page_and_counted(make_host, run_host):
+    world = with_devices(make_host, run_host)
+    world.passwords["a"] = "wrong-canary"
+
+    async def act():
+        with pytest.raises(aiomqtt.MqttError, match=r"Not authori[sz]ed"):
+            async with world.client("a"):
+                pass
+
+    asyncio.run(act())
+    said = "device a wants to connect with a wrong name or password: refused (said once)"
+    wait_until(lambda: said in world.host.events())
+    assert said in world.host.log()
+    metrics = world.host.get("/metrics")[1]
+    assert 'wattlog_broker_refused_total{reason="password"} 1.0\n' in metrics
+    assert "canary" not in world.host.log() + metrics
+
+
 def test_what_is_printed_for_a_device_is_what_the_device_reads(make_host, run_host, tmp_path):
     host = make_host()
     text = add(run_host, host, "cellar")

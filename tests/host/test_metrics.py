@@ -130,3 +130,4 @@ def test_the_running_host_has_it(make_host):
     host.start()
     status, body = host.get("/metrics")
     assert status == 200 and "\nwattlog_build_info{" in body
+    assert 'wattlog_commit_seconds_bucket{le="0.02"} 0.0\n' in body

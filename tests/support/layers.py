@@ -151,15 +151,21 @@ tools/wattlog_sim/meters.py      collections wattlog_sim.house wattlog_sim.regis
 [cpython]
 agent/wattlog_pi/__init__.py
 agent/wattlog_pi/__main__.py       wattlog_pi.cli
-agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.log
-                                   wattlog_pi.mqtt_link wattlog_pi.serial_source
+agent/wattlog_pi/app.py            wattlog.agent wattlog.records wattlog_pi.heart wattlog_pi.log
+                                   wattlog_pi.mqtt_link wattlog_pi.notify
+                                   wattlog_pi.serial_source
                                    wattlog_pi.settings wattlog_pi.system_clock
 agent/wattlog_pi/cli.py            wattlog wattlog.config wattlog_pi.app wattlog_pi.decode
+                                   wattlog_pi.installing wattlog_pi.service_command
                                    wattlog_pi.settings
+agent/wattlog_pi/installing.py     wattlog.config
+agent/wattlog_pi/service_command.py wattlog_pi.installing wattlog_pi.settings
 agent/wattlog_pi/decode.py         wattlog.channels wattlog.config wattlog.decoder
                                    wattlog.diagnosis wattlog.layout wattlog.reading wattlog.sml
                                    wattlog_pi.serial_source
 agent/wattlog_pi/file_device.py    wattlog.ports
+agent/wattlog_pi/heart.py          wattlog.agent wattlog.ports wattlog_esp32.pulse wattlog_pi.notify
+agent/wattlog_pi/notify.py
 agent/wattlog_pi/log.py            wattlog.config wattlog.ports wattlog.ramdevice wattlog.ringlog
                                    wattlog_pi.file_device
 agent/wattlog_pi/mqtt_link.py      paho.* wattlog.records wattlog.uplink wattlog_pi.settings
@@ -184,7 +190,8 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           uvicorn wattlog wattlog.config wattlog_host.access.devices
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.config
+                                   wattlog_host.access.devices
                                    wattlog_host.alerts wattlog_host.alerts.sending
                                    wattlog_host.alerts.service
                                    wattlog_host.access.kept wattlog_host.announce.announcer
@@ -198,11 +205,12 @@ host/wattlog_host/app.py           uvicorn wattlog wattlog.config wattlog_host.a
                                    wattlog_host.updates wattlog_host.web.app
                                    wattlog_host.web.connection wattlog_host.web.door
                                    wattlog_host.web.entrance wattlog_host.web.questions
-                                   wattlog_pi.system_clock
+                                   wattlog_pi.notify wattlog_pi.system_clock
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
-host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.settings
+host/wattlog_host/access/commands.py  wattlog_host.access.* wattlog_host.command
+                                   wattlog_host.settings
                                    wattlog_pi.credentials
 host/wattlog_host/access/devices.py   wattlog_host.access.* wattlog_host.bounds
 host/wattlog_host/access/kept.py      wattlog_host.private_file
@@ -214,17 +222,25 @@ host/wattlog_host/access/topics.py    wattlog_host.bounds
 host/wattlog_host/certificate.py
 host/wattlog_host/private_file.py
 host/wattlog_host/bounds.py        msgpack
-host/wattlog_host/broker.py        amqtt.* wattlog_host.access.devices wattlog_host.bounds
+host/wattlog_host/broker.py        amqtt.* prometheus_client wattlog_host.access.devices
+                                   wattlog_host.bounds
                                    wattlog_host.certificate
 host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept wattlog_host.alerts
                                    wattlog_host.alerts.sending
                                    wattlog_host.access.passwords
-                                   wattlog_host.app wattlog_host.commands
-                                   wattlog_host.dess.cli wattlog_host.importing.rows
+                                   wattlog_host.app wattlog_host.command
+                                   wattlog_host.commands wattlog_host.dess.cli
+                                   wattlog_host.importing.rows wattlog_host.ownership
                                    wattlog_host.settings wattlog_host.store.records
+                                   wattlog_pi.installing
+host/wattlog_host/ownership.py
+host/wattlog_host/service_command.py wattlog_host.command wattlog_host.settings
+                                   wattlog_pi.installing
+host/wattlog_host/command.py wattlog_host.settings
 host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.alerts.commands
                                    wattlog_host.backup.* wattlog_host.clock
-                                   wattlog_host.export_command
+                                   wattlog_host.command wattlog_host.export_command
+                                   wattlog_host.service_command
                                    wattlog_host.store.rebuilding
                                    wattlog_host.importing.command wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
@@ -368,14 +384,15 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.database wattlog_host.store.history
                                    wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
-host/wattlog_host/store/store.py sqlalchemy.* wattlog_host.forecast
+host/wattlog_host/store/precedence.py
+host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
-                                   wattlog_host.store.kinds
+                                   wattlog_host.store.kinds wattlog_host.store.precedence
                                      wattlog_host.history.columns wattlog_host.store.batches
                                      wattlog_host.store.database wattlog_host.store.due
                                      wattlog_host.store.history
@@ -409,7 +426,7 @@ host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sq
 host/wattlog_host/alerts/__init__.py
 host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
                                    wattlog_host.alerts.sending wattlog_host.alerts.words
-                                   wattlog_host.settings
+                                   wattlog_host.command wattlog_host.settings
 host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
@@ -436,7 +453,8 @@ host/wattlog_host/web/__init__.py
 host/wattlog_host/web/alarms.py    starlette.* wattlog_host.alerts.service
                                    wattlog_host.web.door wattlog_host.web.languages
                                    wattlog_host.web.login
-host/wattlog_host/web/app.py       starlette.* wattlog_host.dess.panel wattlog_host.dess.web
+host/wattlog_host/web/app.py       prometheus_client.* starlette.* wattlog_host.dess.panel
+                                   wattlog_host.dess.web
                                    wattlog_host.dess.web_settings wattlog_host.history.changes
                                    wattlog_host.live wattlog_host.stream wattlog_host.web.alarms
                                    wattlog_host.web.api wattlog_host.web.door
@@ -582,7 +600,7 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
                                      wattlog_host.dess.mapping wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.sensors
                                      wattlog_host.dess.units
-host/wattlog_host/errands.py       wattlog_host.backup.keeper wattlog_host.clock
+host/wattlog_host/errands.py       wattlog_pi.notify wattlog_host.backup.keeper wattlog_host.clock
                                    wattlog_host.forecast wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
@@ -629,7 +647,7 @@ tools/wattlog_tools/bench.py       smllib.* wattlog.decoder wattlog.framing watt
                                    wattlog_tools.bench_log wattlog_tools.bench_readers
                                    wattlog_tools.bench_wire
 tools/wattlog_tools/bench_host.py  wattlog_tools.console wattlog_tools.run
-tools/wattlog_tools/bench_readers.py aiomqtt wattlog_host.clock wattlog_host.wire
+tools/wattlog_tools/bench_readers.py aiomqtt prometheus_client.* wattlog_host.clock wattlog_host.wire
                                    wattlog_tools.bench_edge wattlog_tools.bench_history
                                    wattlog_tools.bench_host wattlog_tools.console
 tools/wattlog_tools/bench_wire.py  wattlog.agent wattlog.ramdevice wattlog.reading

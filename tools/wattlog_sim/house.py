@@ -108,6 +108,11 @@ class House:
         # The minute asked for last, with the energy up to its start: time mostly walks on.
         self._minute = -1
         self._minute_energy_ws = (0, 0)
+        # So with the second, and with the minute whose power was asked for.
+        self._second = -1
+        self._second_energy_ws = (0, 0)
+        self._level_minute = -1
+        self._level_now_w = (0, 0, 0)
 
     def phases_w(self, epoch_s: int) -> tuple[int, int, int]:
         """Return the power drawn from the grid during this second, per phase; negative is export.
@@ -139,10 +144,16 @@ class House:
         """
         if epoch_s < self._first_day * SECONDS_PER_DAY:
             return (0, 0)
-        import_ws, export_ws = self._energy_to_minute(epoch_s // 60)
-        for second in range(epoch_s - epoch_s % 60, epoch_s):
+        minute_start = epoch_s - epoch_s % 60
+        if not minute_start <= self._second <= epoch_s:
+            self._second = minute_start
+            self._second_energy_ws = self._energy_to_minute(epoch_s // 60)
+        import_ws, export_ws = self._second_energy_ws
+        for second in range(self._second, epoch_s):
             import_ws, export_ws = _count(self.power_w(second), 1, import_ws, export_ws)
-        return (import_ws, export_ws)
+        self._second = epoch_s
+        self._second_energy_ws = (import_ws, export_ws)
+        return self._second_energy_ws
 
     def _energy_to_minute(self, minute: int) -> tuple[int, int]:
         day_start = minute - minute % MINUTES_PER_DAY
@@ -186,7 +197,11 @@ class House:
         return (import_ws, export_ws)
 
     def _minute_w(self, minute: int) -> tuple[int, int, int]:
-        return self._level_w(self._kind(minute // MINUTES_PER_DAY), minute % MINUTES_PER_DAY)
+        if minute != self._level_minute:
+            kind = self._kind(minute // MINUTES_PER_DAY)
+            self._level_now_w = self._level_w(kind, minute % MINUTES_PER_DAY)
+            self._level_minute = minute
+        return self._level_now_w
 
     def _kind(self, day: int) -> int:
         draw = _noise(self._seed, day) % 16

@@ -105,6 +105,8 @@ def list_of(items: "Iterable[bytes]") -> bytes:
 
 def type_length(type_bits: int, length: int, tl_bytes_min: int = 1) -> bytes:
     """Encode a type-length field in as many bytes as length needs, at least `tl_bytes_min`."""
+    if length < 16 and tl_bytes_min == 1:
+        return bytes((type_bits | length,))  # of a thousand fields all but one
     nibbles = [length & 0x0F]
     while length >> 4 or len(nibbles) < tl_bytes_min:
         length >>= 4

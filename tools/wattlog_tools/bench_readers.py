@@ -2,23 +2,29 @@
 
 A real host serves a year of readings. A head sends it batches over MQTT, each when the one before
 is acknowledged and a pause is over, and what it waits is measured: broker, planning, the commit
-with its flush to the disk, and the way back. Half of the time ten others load the year over HTTP
-as fast as they are answered, from a process of their own.
+with its flush to the disk, and the way back. How long the commits took the host says itself. Half
+of the time ten others load the year over HTTP as fast as they are answered, from a process of
+their own.
 """
 
 import asyncio
 import http.client
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import aiomqtt
+from prometheus_client.parser import text_string_to_metric_families
 
 from wattlog_host.clock import now_ms
 from wattlog_host.wire import topic_ack
@@ -36,15 +42,21 @@ READERS = 10
 BATCHES = 200
 ROUNDS = 2
 PAUSE_S = 0.05
+COMMITS = "wattlog_commit_seconds_bucket"
 YEAR = "/api/readings?points=2000&start={start}&end={end}"
 
 
 class Waits(NamedTuple):
-    """From publishing a batch to its acknowledgement, in ms."""
+    """From publishing a batch to its acknowledgement, and what the commit took of it, in ms.
+
+    A commit is as exact as the edges between which the host counts it.
+    """
 
     p50_ms: float
     p99_ms: float
     max_ms: float
+    commit_p50_ms: float
+    commit_p99_ms: float
 
 
 class Figures(NamedTuple):
@@ -55,6 +67,19 @@ class Figures(NamedTuple):
     alone: Waits
     beside: Waits
     years_per_s: float
+
+
+class _Side:
+    """What is measured of one side, turn by turn."""
+
+    def __init__(self) -> None:
+        self.waits_ms: list[float] = []
+        self.commits: Counter[float] = Counter()
+
+    def figures(self) -> Waits:
+        cuts = statistics.quantiles(self.waits_ms, n=100, method="inclusive")
+        commits = (1e3 * quantile_s(self.commits, share) for share in (0.5, 0.99))
+        return Waits(cuts[49], cuts[98], max(self.waits_ms), *commits)
 
 
 def measure(
@@ -76,23 +101,63 @@ def measure(
 
 async def _measure(served: Served, path: str, head: Edge, sizes: tuple[int, int, int]) -> Figures:
     readers, batches, rounds = sizes
-    alone: list[float] = []
-    beside: list[float] = []
+    alone, beside = _Side(), _Side()
     years, busy_s = 0, 0.0
     async with aiomqtt.Client("127.0.0.1", served.mqtt_port) as client:
         await client.subscribe(topic_ack(head.name))
         await _send(client, head, 1)
         for _ in range(rounds):
-            alone += await _send(client, head, batches)
+            await _turn(served, client, head, batches, alone)
             crowd = _Crowd(served.http_port, path, readers)
             try:
                 await asyncio.to_thread(crowd.wait_for_first)
                 began_s = time.perf_counter()
-                beside += await _send(client, head, batches)
+                await _turn(served, client, head, batches, beside)
                 busy_s += time.perf_counter() - began_s
             finally:
                 years += await asyncio.to_thread(crowd.end)
-    return Figures(rounds * batches, readers, _waits(alone), _waits(beside), years / busy_s)
+    sides = alone.figures(), beside.figures()
+    return Figures(rounds * batches, readers, *sides, years / busy_s)
+
+
+async def _turn(
+    served: Served, client: aiomqtt.Client, head: Edge, count: int, side: _Side
+) -> None:
+    """Send so many batches, and add what was measured to the side."""
+    before = await asyncio.to_thread(_commits, served.http_port)
+    side.waits_ms += await _send(client, head, count)
+    side.commits += await asyncio.to_thread(_commits, served.http_port) - before
+
+
+def _commits(port: int) -> Counter[float]:
+    """Return how many commits the host has made, by the edge below which they took, in s."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    below = [
+        (float(sample.labels["le"]), int(sample.value))
+        for family in families
+        for sample in family.samples
+        if sample.name == COMMITS
+    ]
+    return Counter(
+        {edge_s: number - before for (_, before), (edge_s, number) in pairwise([(0, 0), *below])}
+    )
+
+
+def quantile_s(counts: Mapping[float, int], share: float) -> float:
+    """Return the time that this share of them did not exceed, evenly between the edges.
+
+    counts is how many took at most so many seconds, and more than the edge before; what lies
+    beyond the last edge counts as that edge.
+    """
+    rest = share * sum(counts.values())
+    low_s = 0.0
+    for edge_s in sorted(edge_s for edge_s in counts if math.isfinite(edge_s)):
+        if counts[edge_s] and rest <= counts[edge_s]:
+            return low_s + (edge_s - low_s) * rest / counts[edge_s]
+        rest -= counts[edge_s]
+        low_s = edge_s
+    return low_s
 
 
 async def _send(client: aiomqtt.Client, head: Edge, count: int) -> list[float]:
@@ -107,11 +172,6 @@ async def _send(client: aiomqtt.Client, head: Edge, count: int) -> list[float]:
         waits.append(1e3 * (time.perf_counter() - began_s))
         await asyncio.sleep(PAUSE_S)
     return waits
-
-
-def _waits(found: Sequence[float]) -> Waits:
-    cuts = statistics.quantiles(found, n=100, method="inclusive")
-    return Waits(cuts[49], cuts[98], max(found))
 
 
 class _Crowd:
@@ -143,9 +203,10 @@ def lines(figures: Figures) -> list[str]:
     return [
         f"a head's wait for its acknowledgement, {figures.batches} batches of {BATCH_READINGS} "
         f"each; the readers are given {figures.years_per_s:.1f} years a second",
-        f"  {'':<20}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}",
+        f"  {'':<20}{'p50 ms':>8}{'p99 ms':>8}{'max ms':>8}   its commit:{'p50':>10}{'p99':>8}",
         *(
             f"  {name:<20}{one.p50_ms:>8.1f}{one.p99_ms:>8.1f}{one.max_ms:>8.1f}"
+            f"{one.commit_p50_ms:>24.1f}{one.commit_p99_ms:>8.1f}"
             for name, one in sides
         ),
     ]

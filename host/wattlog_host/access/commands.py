@@ -13,10 +13,11 @@ from wattlog_host.access.accounts import (
     remove_token,
     set_password,
 )
-from wattlog_host.access.devices import add_device, devices_in, remove_device
-from wattlog_host.access.kept import AccessRefused
+from wattlog_host.access.devices import Devices, add_device, devices_in, remove_device
+from wattlog_host.access.kept import AccessRefused, Kept
 from wattlog_host.access.recipes import FOLDER, HOST_USER, RECIPES
 from wattlog_host.access.topics import AGENT, PROGRAM, TOOL, Role
+from wattlog_host.command import Command
 from wattlog_host.settings import Settings, is_loopback, is_wildcard
 from wattlog_pi.credentials import file_named
 
@@ -73,56 +74,75 @@ def _wanted(file: Path | None) -> str:
     return first
 
 
-def add_token_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `token`."""
-    add_acts(parser, "token")
-    parser.add_argument(
-        "--write", action="store_true", help="add one that may change settings, not only read"
-    )
+def _token_options(parser: argparse.ArgumentParser) -> None:
+    _name_option(parser)
+    parser.add_argument("--write", action="store_true", help="it may change settings, too")
 
 
-def add_device_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `device`."""
-    add_acts(parser, "device")
-    parser.add_argument(
+def _add_token(options: argparse.Namespace, settings: Settings) -> int:
+    secret = add_token(accounts_in(settings.data), options.name, may_change=options.write)
+    print(f"token {options.name}, shown this once:")
+    print(f"Authorization: Bearer {secret}")
+    return 0
+
+
+def _list_tokens(_: argparse.Namespace, settings: Settings) -> int:
+    for one in sorted(accounts_in(settings.data).now().tokens.values()):
+        print(f"{one.name}  {'reads and changes' if one.may_change else 'reads'}")
+    return 0
+
+
+def _remove_token(options: argparse.Namespace, settings: Settings) -> int:
+    remove_token(accounts_in(settings.data), options.name)
+    print(f"token {options.name} is removed")
+    return 0
+
+
+def _device_options(parser: argparse.ArgumentParser) -> None:
+    _name_option(parser)
+    role = parser.add_mutually_exclusive_group()
+    role.add_argument(
         "--tool",
         action="store_const",
         const=TOOL,
         default=AGENT,
         dest="role",
-        help="add one for wattlog-tools head and pin, not for an agent",
+        help="one for wattlog-tools head and pin, not for an agent",
     )
-    parser.add_argument(
+    role.add_argument(
         "--program",
         action="store_const",
         const=PROGRAM,
         dest="role",
-        help="add one for Home Assistant and the like, which reads what the host announces",
+        help="one for Home Assistant and the like, which reads what the host announces",
     )
 
 
-def device(options: argparse.Namespace, settings: Settings) -> int:
-    """Add, list or remove who may use the embedded broker."""
+def _add_device(options: argparse.Namespace, settings: Settings) -> int:
+    secret = add_device(_devices(settings), options.name, options.role)
+    print("\n".join(_handed_out(settings, options.name, options.role, secret)))
+    return 0
+
+
+def _list_devices(_: argparse.Namespace, settings: Settings) -> int:
+    for one in sorted(_devices(settings).now().values()):
+        print(f"{one.name}  {one.role.name}")
+    return 0
+
+
+def _remove_device(options: argparse.Namespace, settings: Settings) -> int:
+    remove_device(_devices(settings), options.name)
+    print(f"device {options.name} is removed, and its connection ends")
+    return 0
+
+
+def _devices(settings: Settings) -> Kept[Devices]:
     if not settings.mqtt_embedded:
         raise AccessRefused(
             "mqtt.embedded is false: devices are known to the broker that you use; "
             "`broker-config` prints settings for one"
         )
-    kept = devices_in(settings.data)
-    if options.act == "add":
-        name = name_in(options)
-        print(
-            "\n".join(
-                _handed_out(settings, name, options.role, add_device(kept, name, options.role))
-            )
-        )
-    elif options.act == "remove":
-        remove_device(kept, name_in(options))
-        print(f"device {options.name} is removed, and its connection ends")
-    else:
-        for one in sorted(kept.now().values()):
-            print(f"{one.name}  {one.role.name}")
-    return 0
+    return devices_in(settings.data)
 
 
 def _handed_out(settings: Settings, name: str, role: Role, secret: str) -> list[str]:
@@ -210,30 +230,17 @@ def broker_config(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def add_acts(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add what can be done with a list of names."""
-    parser.add_argument("act", choices=("add", "list", "remove"), help=f"make a {what}, and so on")
-    parser.add_argument("name", nargs="?", metavar="NAME", help=f"the {what}; not for list")
+def _name_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="as it is told apart from others")
 
 
-def name_in(options: argparse.Namespace) -> str:
-    """Return the name that add and remove need."""
-    if options.name is None:
-        raise AccessRefused(f"{options.command} {options.act}: say which NAME")
-    return str(options.name)
-
-
-def token(options: argparse.Namespace, settings: Settings) -> int:
-    """Add, list or remove the token of a program."""
-    kept = accounts_in(settings.data)
-    if options.act == "add":
-        secret = add_token(kept, name_in(options), may_change=options.write)
-        print(f"token {options.name}, shown this once:")
-        print(f"Authorization: Bearer {secret}")
-    elif options.act == "remove":
-        remove_token(kept, name_in(options))
-        print(f"token {options.name} is removed")
-    else:
-        for one in sorted(kept.now().tokens.values()):
-            print(f"{one.name}  {'reads and changes' if one.may_change else 'reads'}")
-    return 0
+TOKEN_ACTS = (
+    Command("add", "make one; its secret is shown once", _token_options, _add_token),
+    Command("list", "all there are", run=_list_tokens),
+    Command("remove", "it opens nothing any more", _name_option, _remove_token),
+)
+DEVICE_ACTS = (
+    Command("add", "make one; its password is shown once", _device_options, _add_device),
+    Command("list", "all there are", run=_list_devices),
+    Command("remove", "and end its connection", _name_option, _remove_device),
+)

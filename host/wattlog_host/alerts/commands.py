@@ -6,17 +6,13 @@ import asyncio
 from wattlog.config import ConfigError
 from wattlog_host.alerts import sending
 from wattlog_host.alerts.words import speech_of, title_of
+from wattlog_host.command import Command
 from wattlog_host.settings import Settings
 
 EXIT_FAILED = 1
 
 
-def add_alert_options(parser: argparse.ArgumentParser) -> None:
-    """Add what is to be done."""
-    parser.add_argument("act", choices=("test",), help="test: send a message to each target")
-
-
-def alerts(_: argparse.Namespace, settings: Settings) -> int:
+def _test(_: argparse.Namespace, settings: Settings) -> int:
     """Send a test; 1 where it did not reach all targets."""
     of = settings.alerts
     if not of.targets:
@@ -30,3 +26,6 @@ def alerts(_: argparse.Namespace, settings: Settings) -> int:
         print(f"{target.name}: {'sent' if why is None else why}")
         is_well = is_well and why is None
     return 0 if is_well else EXIT_FAILED
+
+
+ALERT_ACTS = (Command("test", "send a message to each target", run=_test),)

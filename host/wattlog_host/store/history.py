@@ -1,6 +1,6 @@
 """The past over SQL: wattlog_host.history.columns says what is asked and answered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import add
 from typing import Any
 
@@ -68,9 +68,12 @@ _ANY_LONG = _NEXT_LAST.where(
 class SqlHistory:
     """Answers over one connection; see columns.History."""
 
-    def __init__(self, connection: sa.Connection) -> None:
-        """Ask over this connection, which sees one state of the database."""
+    def __init__(
+        self, connection: sa.Connection, let_pass: Callable[[], None] = lambda: None
+    ) -> None:
+        """Ask over this connection, which sees one state; call let_pass between two blocks."""
         self._connection = connection
+        self._let_pass = let_pass
 
     def meters(self) -> list[MeterInfo]:
         """Return all meters that have readings, in order of their ids."""
@@ -134,6 +137,7 @@ class SqlHistory:
         found: list[Reading] = []
         while start_ms < end_ms and len(found) < count_max:
             piece_ms = min(end_ms, start_ms + _PIECE_MS)
+            self._let_pass()
             for one in samples(self._connection, meter_id, start_ms, piece_ms).rows:
                 found.append(Reading(one.time_ms, one.source, one.values))
             start_ms = piece_ms
@@ -158,7 +162,9 @@ class SqlHistory:
         name = {"meter_id": meter_id, "channel": channel, "step_s": step_s}
         low_ms = block_start_ms(step_s, start_ms)
         rows = self._connection.execute(_BLOCKS, name | {"low_ms": low_ms, "high_ms": end_ms})
-        yield from _unpacked(rows, step_s)
+        for found in _unpacked(rows, step_s):
+            yield found
+            self._let_pass()
 
     def _neighbour(
         self, meter_id: int, channel: int, time_ms: int, step_s: int, *, is_before: bool

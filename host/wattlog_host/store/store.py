@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import sqlalchemy as sa
+from prometheus_client import Histogram
 
 from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
@@ -26,6 +27,9 @@ from wattlog_host.store.writer import Writer
 
 T = TypeVar("T")
 
+COMMIT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
+"""Edges of what is counted of commits: an SSD takes a few ms, an SD card some hundred."""
+
 
 class Store:
     """The database of one host; promises and errors are the Writer's."""
@@ -38,6 +42,12 @@ class Store:
         # Long questions do not keep short ones waiting.
         self._askers = ThreadPoolExecutor(2, "store-asker")
         self._is_due = asyncio.Event()
+        self.commit_seconds = Histogram(
+            "wattlog_commit_seconds",
+            "From a group of batches to its being durable.",
+            buckets=COMMIT_S,
+            registry=None,
+        )
 
     @property
     def previous(self) -> PreviousRun | None:
@@ -56,9 +66,13 @@ class Store:
 
     async def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
-        done = await _on(self._writer, lambda: self._core.commit(items))
+        done = await _on(self._writer, lambda: self._commit(items))
         self._is_due.set()
         return done
+
+    def _commit(self, items: Sequence[Incoming]) -> Committed:
+        with self.commit_seconds.time():
+            return self._core.commit(items)
 
     async def keep_rolled(self, tell: Callable[[int], None]) -> None:
         """Make buckets whenever some are due, for ever; commits that wait come in between.
@@ -114,6 +128,10 @@ class Store:
     async def check(self) -> None:
         """Raise StoreError where the database cannot be read or its file is gone."""
         await _on(self._readers, self._core.check)
+
+    async def answer(self) -> None:
+        """Return once the writer's thread had a moment; never, where it hangs."""
+        await _on(self._writer, lambda: None)
 
     def size_bytes(self) -> int:
         """Return what the database takes on disk, its journal included."""

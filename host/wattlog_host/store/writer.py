@@ -20,6 +20,7 @@ from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.kinds import Place, kind_of
+from wattlog_host.store.precedence import Precedence
 from wattlog_host.store.records import (
     BatchName,
     Committed,
@@ -64,6 +65,7 @@ class Writer:
     def __init__(self, place: Place, version: str, now_ms: int) -> None:
         """Lock, open and upgrade it and note the start of this run; may take a moment."""
         self.changes = Changes()
+        self._precedence = Precedence()
         kind = kind_of(place)
         self._unlock = kind.lock(place)
         self._write_engine = kind.engine(place, True)
@@ -87,7 +89,7 @@ class Writer:
 
     def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
-        with self._guarded():
+        with self._precedence.taken(), self._guarded():
             done = self._commit_apart(items)
         self.counters.update(done.counts)
         return done
@@ -136,7 +138,7 @@ class Writer:
     def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past; it sees one state of the database."""
         with self._reading() as connection:
-            return question(SqlHistory(connection))
+            return question(SqlHistory(connection, self._precedence.let_pass))
 
     def due_count(self) -> int:
         """Return about how many hours have buckets to be made."""

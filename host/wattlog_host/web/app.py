@@ -1,7 +1,8 @@
 """The routes: the page, its data as JSON, its events, its health."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -40,11 +41,13 @@ def make_app(
     changes: Notes | None = None,
     panel: Panel | None = None,
     door: Door | None = None,
+    collectors: Iterable[Collector] = (),
     alarms: Alarms = NO_ALARMS,
 ) -> Starlette:
     """Return the web application.
 
-    panel is that of solar, None where it is switched off; without a door all may read.
+    panel is that of solar, None where it is switched off; without a door all may read; the
+    collectors have more for /metrics.
     """
     door = door or Door()
     door.own_tokens = web_settings.own_tokens(panel)
@@ -55,7 +58,7 @@ def make_app(
             *page_routes(view, FirstNumbers(api, house, clock_ms), clock_ms, solar, door, alarms),
             *alarm_routes(alarms),
             Route("/healthz", healthz(view, store)),
-            Route("/metrics", metrics(view, clock_ms, alarms.counts)),
+            Route("/metrics", metrics(view, clock_ms, alarms.counts, collectors)),
             *api.routes(),
             *dess.routes(panel, house.zone),
             *(solar.routes() if solar is not None else ()),

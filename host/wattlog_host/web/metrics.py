@@ -34,11 +34,15 @@ _LABEL_WORD = re.compile(r"l[1-3]|t[0-9]")
 
 
 def metrics(
-    view: LiveView, clock_ms: Callable[[], int], alarms: AlarmCounts = lambda: ({}, {})
+    view: LiveView,
+    clock_ms: Callable[[], int],
+    alarms: AlarmCounts = lambda: ({}, {}),
+    others: Iterable[Collector] = (),
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers /metrics."""
+    """Return what answers /metrics: the present, and what others have measured."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Present(view, clock_ms, alarms))
+    for collector in (_Present(view, clock_ms, alarms), *others):
+        registry.register(collector)
 
     async def answer(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
