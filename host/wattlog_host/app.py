@@ -114,6 +114,8 @@ async def run(settings: Settings) -> None:
 async def _check_targets(settings: Settings) -> None:
     try:
         await asyncio.to_thread(sending.check, settings.alerts)
+    except sending.SenderBroken as err:
+        LOG.warning("%s", err)  # readings are worth more than messages
     except ConfigError as err:
         raise StartError(str(err)) from err
 

@@ -5,7 +5,6 @@ import contextlib
 import importlib.util
 import json
 import re
-import subprocess
 import sys
 import threading
 from http.client import HTTPConnection
@@ -16,7 +15,7 @@ import pytest
 
 from waiting import wait_until
 from wattlog.config import ConfigError
-from wattlog_host import settings
+from wattlog_host import app, settings
 from wattlog_host.alerts import sending
 from wattlog_host.alerts.config import Target
 from wattlog_host.web.languages import words
@@ -135,7 +134,7 @@ def test_nobody_is_there(free_port):
 
 
 def test_a_target_that_hangs_is_given_up(sink, monkeypatch):
-    monkeypatch.setattr(sending, "SEND_S_MAX", 3.0)
+    monkeypatch.setattr(sending, "SEND_S_MAX", 2.0)
     sink.gate.clear()
     assert send(f"json://127.0.0.1:{sink.port}/x?rto=60") == sending.LATE
     assert len(sink.got) == 1
@@ -261,14 +260,19 @@ def test_settings_shown_are_settings_read(config):
 # --- the command and a running host -----------------------------------------------------------
 
 
-def test_the_command_says_of_each_target_whether_it_went(config, run_host, sink, free_port):
+def test_the_command_says_of_each_target_whether_it_went(
+    config, run_host, sink, free_port, tmp_path
+):
     urls = f"json://127.0.0.1:{sink.port}/{CANARY}\nntfy://127.0.0.1:{free_port()}/{CANARY}\n"
     done = run_host("alerts", "test", "--config", config('urls_file = "urls"', urls))
     assert (done.returncode, done.stdout) == (1, "1 json: sent\n2 ntfy: no connection\n"), (
         done.stderr
     )
     assert json.loads(sink.got[0][1])["message"] == "This is a test: alerts reach you here."
-    assert CANARY not in done.stdout + done.stderr
+    shown = run_host("--check-config", "--config", tmp_path / "host.toml")
+    assert "# targets: 1 json, 2 ntfy\n" in shown.stdout
+    for one in (done, shown):
+        assert CANARY not in one.stdout + one.stderr
 
 
 def test_the_command_without_targets_says_what_to_set(config, run_host):
@@ -312,14 +316,8 @@ def test_a_host_sends_a_test_and_tells_no_address(make_host, run_host, sink, tmp
     assert "HTTP 500" in texts[1]
     assert 'wattlog_alert_messages_failed_total{target="1 json"} 1.0' in texts[4]
     assert 'wattlog_alerts_standing{kind="silent"} 0.0' in texts[4]
-    for more in (
-        ("--check-config",),
-        ("alerts", "test"),
-        ("--verbose", "backup", "--to", tmp_path / "data/copy.db"),
-    ):
-        done = run(*more)
-        texts.append(done.stdout + done.stderr)
-    assert "# targets: 1 json, 2 ntfy" in texts[-3] and "1 json: HTTP 500" in texts[-2]
+    done = run("--verbose", "backup", "--to", tmp_path / "data/copy.db")
+    texts.append(done.stdout + done.stderr)
     assert host.end() == 0
     texts.append(host.log())
     assert "a message could not be sent to 1 json: HTTP 500" in texts[-1]
@@ -333,16 +331,22 @@ def test_a_host_sends_a_test_and_tells_no_address(make_host, run_host, sink, tmp
         assert CANARY not in text and PASSWORD not in text
 
 
-def test_a_host_does_not_start_with_an_address_that_is_unknown(make_host, tmp_path):
+def test_a_host_does_not_start_with_an_address_that_is_unknown(make_host, run_host, tmp_path):
     host = make_host()
     (tmp_path / "urls").write_text(f"nope://{CANARY}\n")
     with host.config_path.open("a") as file:
         file.write('[alerts]\nurls_file = "urls"\n')
-    for words_ in ((), ("--check-config",)):
-        done = subprocess.run(
-            [sys.executable, "-m", "wattlog_host", "--config", host.config_path, *words_],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
-        assert "urls line 1 is no address that Apprise knows" in done.stderr
-        assert CANARY not in done.stderr
+    done = run_host("--config", host.config_path)
+    assert done.returncode == 2
+    assert "urls line 1 is no address that Apprise knows" in done.stderr
+    assert CANARY not in done.stderr
+
+
+def test_a_library_that_cannot_be_run_is_told_and_the_host_starts(config, monkeypatch, caplog):
+    monkeypatch.setattr(sending, "_PROGRAM", (sys.executable, "-c", "print('x')"))
+    of = settings.load(config('urls_file = "urls"', "json://a/b\n"), {})
+    with pytest.raises(sending.SenderBroken, match="apprise cannot be run"):
+        sending.check(of.alerts)
+    assert send("json://a/b") == sending.BROKEN
+    asyncio.run(app._check_targets(of))
+    assert "apprise cannot be run" in caplog.text

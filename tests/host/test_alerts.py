@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -173,6 +174,12 @@ def set_host(**values):
     return act
 
 
+def back_up(world):
+    world.view.host.backups = Backups(
+        None, newest_ms=max(world.now_ms, world.view.host.started_ms)
+    )
+
+
 FREE, FULL = (
     Forecast(free_bytes=50 * 2**30, full_days=400),
     Forecast(free_bytes=2**29, full_days=400),
@@ -186,7 +193,7 @@ TROUBLES = (
     ("disk", "512.0 MiB", set_host(forecast=FULL), set_host(forecast=FREE), 1),
     ("disk", "50.0 GiB", set_host(forecast=FREE._replace(full_days=13)),
      set_host(forecast=FREE), 1),
-    ("backup", "disk is full", set_host(backups=NO_BACKUP), set_host(backups=WELL), 1),
+    ("backup", "disk is full", set_host(backups=NO_BACKUP), back_up, 1),
     ("database", "disk is full", set_host(store_trouble="disk is full"),
      set_host(store_trouble=None), 2),
     ("broker", "refused", set_host(broker_trouble="refused"), set_host(broker_trouble=None), 6),
@@ -221,6 +228,21 @@ def test_a_trouble_is_told_once_and_its_end_once(world, kind, subject, begin, en
 
 def _en():
     return Speech("en", BERLIN.local)
+
+
+def test_the_end_is_told_after_two_minutes(world):
+    w = world(look_ms=5_000)
+
+    async def act():
+        w.edge("cellar", "offline")
+        await w.run(HOUR_MS)
+        w.edge("cellar")
+        await w.run(MINUTE_MS + 50_000)
+        assert len(w.sent) == 1
+        await w.run(MINUTE_MS)
+
+    asyncio.run(act())
+    assert len(w.sent) == 2
 
 
 ROOM = (
@@ -666,6 +688,28 @@ def test_of_a_target_that_is_gone_for_good_not_everything_is_kept(world):
     assert target["owed"] <= OWED_MAX and target["given_up"] > 0
 
 
+def test_what_is_owed_is_sent_by_a_loop_of_its_own(world):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        w.failing = "HTTP 500"
+        silence(w)
+        await w.run(HOUR_MS)
+        w.failing = None
+        loop = asyncio.create_task(w.alerts.deliver())
+        w.mono_ms += HOUR_MS
+        await w.alerts.look()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        loop.cancel()
+        await asyncio.wait((loop,))
+        assert loop.cancelled()
+
+    asyncio.run(act())
+    assert w.lines() == [(ON, "silent", LABELS[FAST])]
+
+
 # --- what a person dismisses -----------------------------------------------------------------
 
 
@@ -705,6 +749,40 @@ def test_what_must_be_mended_cannot_be_dismissed(world):
     assert len(w.alerts.shown(_en())["standing"]) == 1
 
 
+def test_a_start_is_no_backup(world):
+    w = world()
+
+    async def act():
+        await w.run(HOUR_MS)
+        set_host(backups=NO_BACKUP)(w)
+        await w.run(HOUR_MS)
+        w.start()
+        set_host(backups=WELL)(w)  # the newest that there is, of before
+        await w.run(HOUR_MS)
+        assert [line[:2] for line in w.lines()] == [(ON, "backup")]
+        set_host(backups=Backups(None, newest_ms=w.now_ms))(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert [line[:2] for line in w.lines()] == [(ON, "backup"), (OFF, "backup")]
+
+
+def test_what_is_switched_off_while_it_stands_is_forgotten(world):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        silence(w)
+        await w.run(HOUR_MS)
+        w.settings = replace(w.settings, kinds=w.settings.kinds - {"silent"})
+        w.start()
+        speak(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert len(w.sent) == 1 and w.alerts.shown(_en())["standing"] == []
+
+
 def test_what_is_off_is_not_told(world):
     w = world(off=frozenset(("silent", "gap")))
 
@@ -726,7 +804,7 @@ ACTS = {
     "offline": (lambda w: w.edge("attic", "offline"), lambda w: w.edge("attic")),
     "log": (lambda w: w.edge("cellar", fill=90), lambda w: w.edge("cellar")),
     "disk": (set_host(forecast=FULL), set_host(forecast=FREE)),
-    "backup": (set_host(backups=NO_BACKUP), set_host(backups=WELL)),
+    "backup": (set_host(backups=NO_BACKUP), back_up),
     "database": (set_host(store_trouble="x"), set_host(store_trouble=None)),
     "broker": (set_host(broker_trouble="x"), set_host(broker_trouble=None)),
 }

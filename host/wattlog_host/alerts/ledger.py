@@ -16,8 +16,9 @@ from wattlog_host.alerts.rules import DISMISSABLE, Finding, Tally
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
-CALM_MS = 2 * MINUTE_MS
-"""So long a condition must not hold to be over."""
+CALM_MS = MINUTE_MS // 2
+"""So long a condition must not hold to be over: this, grown by how often it was told lately. It
+was told at least once, so mostly it is two minutes."""
 CALM_FACTOR = 4
 TALLY_MS = 15 * MINUTE_MS
 """So long after it was told that something happened, it is not told that it happened again: this,
@@ -135,6 +136,11 @@ class Ledger:
         """Return what stands and was not dismissed, oldest first."""
         shown = [one for one in self.troubles.values() if one.is_standing and not one.is_dismissed]
         return sorted(shown, key=lambda one: one.since_ms)
+
+    def keep_only(self, kinds: frozenset[str]) -> None:
+        """Forget what is of any other kind, without a word."""
+        self.troubles = {key: one for key, one in self.troubles.items() if one.kind in kinds}
+        self.waiting = [line for line in self.waiting if line.kind in kinds]
 
     def dismiss(self, key: str) -> bool:
         """Have a standing condition told no more until it is over; tell whether that was done."""

@@ -94,7 +94,7 @@ def key_of(kind: str, subject: str) -> str:
 
 
 def is_audible(view: LiveView, meter: MeterView) -> bool:
-    """Tell whether a reading of this meter would get here: else others are to blame."""
+    """Tell whether a reading of this meter would get here; else its silence does not count."""
     edge = view.edges.get(meter.latest.edge)
     return _is_well(view) and (edge is None or edge.state != "offline")
 
@@ -124,7 +124,7 @@ def _silent(of: Facts) -> Iterator[Finding]:
             continue
         allowed_ms, holds = rhythm.allowed_ms(of.limits.silent_min * MINUTE_MS), None
         if allowed_ms is not None and rhythm.silent_ms > allowed_ms:
-            holds = True if is_audible(of.view, meter) else None
+            holds = True
         elif allowed_ms is not None and rhythm.is_heard:
             holds = False
         latest = meter.latest
@@ -138,11 +138,10 @@ def _silent(of: Facts) -> Iterator[Finding]:
 
 def _offline(of: Facts) -> Iterator[Finding]:
     for name, edge in of.view.edges.items():
-        is_known = of.view.host.broker_trouble is None and edge.state != "unknown"
         yield Finding(
             "offline",
             name,
-            edge.state == "offline" if is_known else None,
+            None if edge.state == "unknown" else edge.state == "offline",
             {"agent": name, "since": edge.status_ms},
             of.limits.offline_min * MINUTE_MS,
         )
@@ -171,9 +170,14 @@ def _disk(of: Facts) -> Iterator[Finding]:
 
 
 def _backup(of: Facts) -> Iterator[Finding]:
-    known = of.view.host.backups
-    if known is not None:
-        yield Finding("backup", "", known.trouble is not None, {"why": _why(known.trouble)})
+    host = of.view.host
+    known = host.backups
+    if known is None:
+        return
+    holds: bool | None = known.trouble is not None
+    if not holds and (known.newest_ms or 0) < host.started_ms:
+        holds = None  # none was tried since the start
+    yield Finding("backup", "", holds, {"why": _why(known.trouble)})
 
 
 def _database(of: Facts) -> Iterator[Finding]:
@@ -232,5 +236,5 @@ HAPPENINGS: Mapping[str, Callable[[LiveView], Iterator[Tally]]] = {
     "refused": _refused,
 }
 KINDS = (*CONDITIONS, *HAPPENINGS)
-DISMISSABLE = ("silent", "offline")
-"""Of what may be gone for good: told no more until it is heard again."""
+DISMISSABLE = frozenset(CONDITIONS) - {"database", "broker"}
+"""What a person may know of: a meter that was removed, guests. Without these nothing arrives."""

@@ -13,6 +13,12 @@ from wattlog_host.alerts.config import AlertSettings, Target
 SEND_S_MAX = 60.0
 LATE = "no answer within a minute"
 BROKEN = "the library failed"
+
+
+class SenderBroken(ConfigError):
+    """Apprise cannot be run, whatever the addresses are."""
+
+
 _PROGRAM = (sys.executable, "-m", "wattlog_host.alerts.post")
 
 
@@ -42,7 +48,7 @@ async def send(target: Target, title: str, body: str, mood: str) -> str | None:
 
 
 def check(settings: AlertSettings) -> None:
-    """Raise ConfigError where Apprise does not know an address; takes a second."""
+    """Raise ConfigError where Apprise knows no such address, or SenderBroken; takes a second."""
     if not settings.targets:
         return
     try:
@@ -55,12 +61,12 @@ def check(settings: AlertSettings) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as err:
-        raise ConfigError(f"alerts.urls_file: apprise: {LATE}") from err
+        raise SenderBroken(f"alerts.urls_file: apprise: {LATE}") from err
     for target, why in zip(
         settings.targets, _understood(done.stdout, len(settings.targets)), strict=True
     ):
         if why == BROKEN:
-            raise ConfigError("alerts.urls_file: apprise cannot be run; is it installed whole?")
+            raise SenderBroken("alerts.urls_file: apprise cannot be run; is it installed whole?")
         if why is not None:
             raise ConfigError(
                 f"alerts.urls_file: {settings.place} line {target.line} is no address that "

@@ -81,6 +81,7 @@ class Alerts:
         self._ask, self._send, self._say, self._changed = ask, send, say, changed
         self._clock_ms, self._mono_ms = clock_ms, mono_ms
         self._memory = kept.load(self._path)
+        self._memory.ledger.keep_only(settings.kinds)
         known = self._memory.accounts
         self._memory.accounts = {
             one.name: known.get(one.name, Account()) for one in settings.targets
@@ -149,7 +150,8 @@ class Alerts:
                 account.owe(message)
         await self._keep(mono_ms)
         if message is not None:
-            LOG.info("alert: %s", message_text(Speech("en", self._zone.local), message))
+            text = message_text(Speech("en", self._zone.local), message)
+            LOG.info("alert: %s", text.replace("\n", "; "))
             self._has_owed.set()
 
     async def send_due(self) -> None:
