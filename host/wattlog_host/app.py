@@ -22,6 +22,7 @@ from wattlog_host import errands
 from wattlog_host.access.devices import Rights, devices_in
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.announce.announcer import Announcer
+from wattlog_host.announce.backfill import Backfill
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
@@ -164,6 +165,8 @@ async def _serve(
         "updates": lambda: errands.update(updates, inbox.answers, view, link),
     }
     acts |= {"solar": solar.run} if solar is not None else {}
+    if settings.announce.backfill_url:
+        acts["backfill"] = Backfill(settings.announce, store, now_ms, intake.say).run
     if keeper is not None:
         acts["backup"] = lambda: errands.back_up(keeper, store, view, intake.say)
     # All that was imported stays for ever; the collector need not look at it again and again,
