@@ -85,6 +85,9 @@ def test_sums_that_somebody_changed_and_registers_that_fell_are_left_alone():
 
 def test_an_hour_in_which_nothing_was_used_needs_no_word():
     assert missed(rows((0, 1), (3, 2)), quarters(1, 1, 1, 2)) == []
+    # But one that the recorder made up from before what was used does.
+    late = rows((0, 1), (1, 1), (2, 1), (3, 3))
+    assert told(*missed(late, quarters(1, 2, 2, 3))) == [(1, 2, -8), (2, 2, -8)]
 
 
 # -- over the wire ---------------------------------------------------------------------------

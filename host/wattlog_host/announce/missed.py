@@ -7,7 +7,7 @@ sum: it only moves energy to where it was used.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,7 +38,8 @@ def missed(rows: Sequence[Row], quarters: Sequence[Quarter]) -> list[Row]:
     the same distance: else somebody has changed the sums, or it is another register. What we do
     not know ourselves stays as it is.
     """
-    ends = dict(_ends(quarters))
+    # The end of an hour is known where its last quarter is.
+    ends = {one.start_ms + QUARTER_MS - HOUR_MS: one.register for one in quarters}
     known = {row.start_ms: row for row in rows}
     starts = [one.start_ms for one in quarters]
     right = [row for row in rows if not _is_late(row, quarters, starts)]
@@ -56,13 +57,6 @@ def missed(rows: Sequence[Row], quarters: Sequence[Quarter]) -> list[Row]:
                 found.append(Row(hour, ends[hour], before.sum + ends[hour] - before.state))
             register = ends[hour]
     return found
-
-
-def _ends(quarters: Sequence[Quarter]) -> Iterator[tuple[int, float]]:
-    """Yield each hour whose end we know: the register was read in its last quarter."""
-    for start_ms, register in quarters:
-        if start_ms % HOUR_MS == HOUR_MS - QUARTER_MS:
-            yield start_ms + QUARTER_MS - HOUR_MS, register
 
 
 def _is_late(row: Row, quarters: Sequence[Quarter], starts: Sequence[int]) -> bool:
