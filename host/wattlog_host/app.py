@@ -26,6 +26,7 @@ from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.alerts import sending
 from wattlog_host.alerts.service import Alerts
 from wattlog_host.announce.announcer import Announcer
+from wattlog_host.announce.backfill import Backfill
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
@@ -196,9 +197,7 @@ async def _serve(
         "alerts": alerts.run,
         "alert messages": alerts.deliver,
     }
-    acts |= {"solar": solar.run} if solar is not None else {}
-    if keeper is not None:
-        acts["backup"] = lambda: errands.back_up(keeper, store, view, intake.say)
+    acts |= _acts_if_wished(settings, store, view, intake, solar, keeper)
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()
@@ -219,6 +218,25 @@ async def _serve(
     await asyncio.gather(*tasks, return_exceptions=True)
     # What was taken from the broker is still written; its agents are not answered any more.
     await intake.flush()
+
+
+def _acts_if_wished(
+    settings: Settings,
+    store: Store,
+    view: LiveView,
+    intake: Intake,
+    solar: Service | None,
+    keeper: Keeper | None,
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what goes on only where the settings want it."""
+    acts: dict[str, Callable[[], Awaitable[None]]] = {}
+    if solar is not None:
+        acts["solar"] = solar.run
+    if settings.announce.backfill_url:
+        acts["backfill"] = Backfill(settings.announce, store, now_ms, intake.say).run
+    if keeper is not None:
+        acts["backup"] = lambda: errands.back_up(keeper, store, view, intake.say)
+    return acts
 
 
 async def _view(store: Store) -> LiveView:

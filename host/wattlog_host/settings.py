@@ -241,7 +241,7 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
     if mqtt["ca_file"] is not None:
         ca_file = place_beside("mqtt.ca_file", mqtt["ca_file"])
         _check_authority(ca_file, refuse)
-    announced = announce_config.read(values["announce"], refuse)
+    announced = announce_config.read(values["announce"], refuse, place_beside)
     own_tls = _certificate("mqtt", mqtt, place_beside, refuse)
     store = values["store"]
     store_password = password_of("store.password_file", store["password_file"])

@@ -272,6 +272,8 @@ AWAY = {
 }
 OLD, NEW = bytes.fromhex("0a0149534b0003382939"), bytes.fromhex("0a01454d480000a1b2c3")
 NAMES = {OLD: "1_isk00_54012217", NEW: "1_emh00_10597059"}
+# Of the agent's and of Home Assistant's absence; the host came back within the hour.
+MISSED_HOURS = 4
 # In 0.1 Wh; the new meter has been tested by who made it.
 REGISTERS = {OLD: 123_456_789, NEW: 32_100}
 
@@ -282,7 +284,7 @@ class Day:
     def __init__(self, home, agent, wire, make_simulated):
         self.home, self._agent, self._wire = home, agent, wire
         self._make_simulated = make_simulated
-        self._host = make_simulated(1000 * home.now_s)
+        self.host = make_simulated(1000 * home.now_s)
         self._away = set()
         self._meter = OLD
         self._registers = dict(REGISTERS)
@@ -290,6 +292,7 @@ class Day:
         """Readings in the agent's log: (time in s, meter, register)."""
         self._next_seq = 1
         self._count = 0
+        self.metered = {OLD: [], NEW: []}
         self.shown = {OLD: [], NEW: []}
         """Of each meter, what Home Assistant was shown: (time in s, register)."""
 
@@ -305,8 +308,8 @@ class Day:
         if self._waiting and not away & {"agent", "host"}:
             self._send()
         if "host" not in away:
-            self._host.now_ms = 1000 * now_s
-            self._host.look()
+            self.host.now_ms = 1000 * now_s
+            self.host.look()
         if "home" not in away:
             self._see(now_s, is_away=bool(away & {"agent", "host", "meter"}))
 
@@ -323,9 +326,9 @@ class Day:
                 self.home.start()
         if "host" in changed:
             if "host" in away:
-                self._host.stop()
+                self.host.stop()
             else:
-                self._host = self._make_simulated(1000 * now_s)
+                self.host = self._make_simulated(1000 * now_s)
         if "meter" in changed and "meter" not in away:
             self._meter = NEW
 
@@ -333,6 +336,7 @@ class Day:
         self._count += 1
         self._registers[self._meter] += 17 * (7 * self._count % 13)
         self._waiting.append((now_s, self._meter, self._registers[self._meter]))
+        self.metered[self._meter].append((now_s, self._registers[self._meter]))
 
     def _send(self):
         wire, first_s = self._wire, self._waiting[0][0]
@@ -341,7 +345,7 @@ class Day:
         for time_s, meter, register in self._waiting:
             values = (IMPORT, register, -1, POWER, 420, 0)
             records.append(wire.reading(uptime_ms(time_s), values, meter, time_s - DAY_S + 10_000))
-        self._host.now_ms = 1000 * self._waiting[-1][0]
+        self.host.now_ms = 1000 * self._waiting[-1][0]
         heard = len(self._agent.heard)
         self._agent.say("b", wire.batch(*records, first_seq=self._next_seq))
         wait_until(lambda: len(self._agent.heard) > heard, "an acknowledgement")
@@ -367,11 +371,25 @@ class Day:
 
     def close(self):
         if "host" not in self._away:
-            self._host.stop()
+            self.host.stop()
 
 
 def energy_of(meter):
     return f"sensor.meter_{NAMES[meter]}_import"
+
+
+def changes_of(home, meter):
+    """0.1 Wh of each hour (its start in s) in Home Assistant's statistics, where there are any."""
+    rows = home.ask(
+        "recorder/statistics_during_period",
+        start_time="2026-03-28T00:00:00+00:00",
+        statistic_ids=[energy_of(meter)],
+        period="hour",
+        types=["change"],
+        units={"energy": "kWh"},
+    )[energy_of(meter)]
+    found = {row["start"] // 1000: round(10_000 * row["change"]) for row in rows}
+    return {hour_s: change for hour_s, change in found.items() if change}
 
 
 def by_hour(shown):
@@ -389,7 +407,11 @@ def day(make_home, mosquitto, agent, wire, tmp_path):
     home.add_mqtt(mosquitto.port)
     folder = tmp_path / "host"
     folder.mkdir()
-    made = Day(home, agent, wire, lambda now_ms: SimulatedHost(folder, mosquitto.port, now_ms))
+    (folder / "token").write_text(home.token)
+    filling = f'backfill_url = "http://127.0.0.1:{home.port}"\nbackfill_token_file = "token"\n'
+    made = Day(
+        home, agent, wire, lambda now_ms: SimulatedHost(folder, mosquitto.port, now_ms, filling)
+    )
     yield made
     made.close()
 
@@ -420,15 +442,27 @@ def test_home_assistant_counts_what_was_metered_whoever_was_away(day):
     home.move_to(end_s)
     for meter in (OLD, NEW):
         shown = day.shown[meter]
-        rows = home.ask(
-            "recorder/statistics_during_period",
-            start_time="2026-03-28T00:00:00+00:00",
-            statistic_ids=[energy_of(meter)],
-            period="hour",
-            types=["change"],
-            units={"energy": "kWh"},
-        )[energy_of(meter)]
-        changes = {row["start"] // 1000: round(10_000 * row["change"]) for row in rows}
+        changes = changes_of(home, meter)
         assert sum(changes.values()) == shown[-1][1] - shown[0][1] > 0
-        assert {hour_s: change for hour_s, change in changes.items() if change} == by_hour(shown)
+        assert changes == by_hour(shown)
     assert home.ask("recorder/validate_statistics") == {}
+
+    # What it heard late goes to the hours in which it was used, and the sum stays as it was.
+    before = {meter: changes_of(home, meter) for meter in (OLD, NEW)}
+    assert before[OLD] != by_hour(day.metered[OLD])
+    assert day.host.fill() == MISSED_HOURS
+    home.move_to(end_s + 1)
+    for meter in (OLD, NEW):
+        changes = changes_of(home, meter)
+        assert changes == by_hour(day.metered[meter])
+        assert sum(changes.values()) == sum(before[meter].values())
+    assert day.host.fill() == 0
+    entity = energy_of(OLD)
+    assert day.host.told == [
+        ("announce", f"Home Assistant was told {MISSED_HOURS} hours of {entity}")
+    ]
+    # And it goes on from where it was.
+    day.pass_to(end_s + STEP_S)
+    day.pass_to(end_s + 2 * STEP_S)
+    home.move_to(end_s + 3600)
+    assert changes_of(home, NEW) == by_hour(day.shown[NEW])

@@ -182,7 +182,11 @@ host/wattlog_host/announce/announcer.py wattlog_host.announce.config
                                    wattlog_host.announce.inverters
                                    wattlog_host.announce.topics wattlog_host.announce.views
                                    wattlog_host.dess.shown wattlog_host.live
-host/wattlog_host/announce/config.py wattlog.config wattlog.live
+host/wattlog_host/announce/backfill.py wattlog_host.announce.config wattlog_host.announce.missed
+                                   wattlog_host.announce.recorder wattlog_host.announce.views
+                                   wattlog_host.dess.config wattlog_host.history.columns
+                                   wattlog_host.store.records wattlog_host.units
+host/wattlog_host/announce/config.py wattlog.config wattlog.live wattlog_host.dess.config
 host/wattlog_host/announce/homeassistant.py wattlog.channels wattlog_host.announce.topics
                                    wattlog_host.announce.views wattlog_host.live
                                    wattlog_host.status wattlog_host.units
@@ -190,6 +194,8 @@ host/wattlog_host/announce/inverters.py wattlog_host.announce.homeassistant
                                    wattlog_host.announce.topics wattlog_host.announce.views
                                    wattlog_host.clock wattlog_host.dess.mapping
                                    wattlog_host.dess.sensors wattlog_host.dess.shown
+host/wattlog_host/announce/missed.py
+host/wattlog_host/announce/recorder.py websockets.* wattlog_host.announce.missed
 host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_host.announce.topics
                                    wattlog_host.dess.shown wattlog_host.live
 host/wattlog_host/announce/topics.py
@@ -200,6 +206,7 @@ host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.c
                                    wattlog_host.alerts wattlog_host.alerts.sending
                                    wattlog_host.alerts.service
                                    wattlog_host.access.kept wattlog_host.announce.announcer
+                                   wattlog_host.announce.backfill
                                    wattlog_host.announce.service wattlog_host.backup.keeper
                                    wattlog_host.broker wattlog_host.clock wattlog_host.dess.panel
                                    wattlog_host.dess.parts wattlog_host.dess.service

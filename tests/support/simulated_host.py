@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 from wattlog_host.announce.announcer import Announcer
+from wattlog_host.announce.backfill import Backfill
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.intake import Intake
 from wattlog_host.live import HostView, LiveView
@@ -18,18 +19,28 @@ PATIENCE_S = 30
 class SimulatedHost:
     """It looks at what there is to say only when it is told to: look()."""
 
-    def __init__(self, folder, mqtt_port, now_ms):
-        """folder holds its database, which another one after it goes on with."""
+    def __init__(self, folder, mqtt_port, now_ms, more=""):
+        """folder holds its database, which another one after it goes on with.
+
+        more are lines of [announce].
+        """
         self.now_ms = now_ms
         config = folder / "host.toml"
         config.write_text(
             f'data = "{folder}"\n[mqtt]\nembedded = false\nport = {mqtt_port}\n'
-            "[store]\nraw_days = 0\n"
+            f"[store]\nraw_days = 0\n[announce]\n{more}"
         )
         settings = load(config, {})
         self._store = Store(settings.database, "1", now_ms)
         self._view = LiveView(HostView("1", now_ms), self._store.counters)
         announcer = Announcer(settings.announce, "1")
+        self.told = []
+        self._backfill = Backfill(
+            settings.announce,
+            self._store,
+            lambda: self.now_ms,
+            lambda kind, text: self.told.append((kind, text)),
+        )
         self._announcements = Announcements(
             announcer, settings.announce.prefix, self._view, lambda: self.now_ms, lambda: 0.0
         )
@@ -54,6 +65,10 @@ class SimulatedHost:
         """Say what there is to say."""
         self._do(self._announcements.look(self._link))
 
+    def fill(self):
+        """Tell Home Assistant what it missed; return how many hours that were."""
+        return self._do(self._roll_and_fill())
+
     def stop(self):
         """End in order."""
         self._do(self._stop())
@@ -68,6 +83,13 @@ class SimulatedHost:
         self._view.on_latest(await self._store.latest(), self.now_ms)
         acts = (self._intake.run(), self._link.run(self._on_message))
         self._tasks = [asyncio.create_task(act) for act in acts]
+
+    async def _roll_and_fill(self):
+        rolled = asyncio.Event()
+        rolling = asyncio.create_task(self._store.keep_rolled(lambda _: rolled.set()))
+        await rolled.wait()
+        rolling.cancel()
+        return await self._backfill.look()
 
     async def _stop(self):
         await self._announcements.say_goodbye(self._link)
