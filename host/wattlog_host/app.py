@@ -93,12 +93,12 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_stray)
-    await _check_targets(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     http = _listen(settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(http.close)
+        await _check_targets(settings)
         door = _door(settings)
         store = await _open_store(settings)
         stack.push_async_callback(_close_store, store)

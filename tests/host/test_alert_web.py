@@ -2,11 +2,13 @@
 
 import asyncio
 
+import jsonschema_rs
 import pytest
 
 from access_world import NOW_MS, OURS, House
 from alert_world import FAST, HOUR_MS, World
 from wattlog_host.access import passwords
+from wattlog_host.web import schemas
 from wattlog_host.web.languages import words
 
 PASSWORD = "correct horse battery"
@@ -60,6 +62,7 @@ def test_the_page_shows_what_stands_and_what_was_told(house):
 def test_the_api_says_the_same_in_the_language_asked_for(house):
     english = house.visitor.get("/api/alerts").json()
     german = house.visitor.get("/api/alerts?lang=de").json()
+    jsonschema_rs.validate(schemas.ALERTS, english)
     assert english["standing"][0]["key"] == DISMISSED
     assert english["standing"][0]["text"].startswith("Meter 1 ISK00")
     assert german["messages"][0]["text"].startswith("Zähler 1 ISK00")

@@ -22,9 +22,9 @@ from alert_world import (
 from past import Rng
 from wattlog_host.alerts import kept
 from wattlog_host.alerts.config import Quiet
-from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger, Line
+from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger, Line, Message
 from wattlog_host.alerts.nights import Night, compared, nights_of
-from wattlog_host.alerts.outbox import OWED_MAX
+from wattlog_host.alerts.outbox import OWED_MAX, Account
 from wattlog_host.alerts.rhythm import Rhythm
 from wattlog_host.alerts.rules import Finding, Tally
 from wattlog_host.alerts.words import line_text
@@ -686,6 +686,18 @@ def test_of_a_target_that_is_gone_for_good_not_everything_is_kept(world):
     asyncio.run(act())
     (target,) = w.alerts.shown(_en())["targets"]
     assert target["owed"] <= OWED_MAX and target["given_up"] > 0
+
+
+def test_what_is_owed_is_bounded_by_number_and_by_age():
+    account = Account()
+    for number in range(OWED_MAX + 10):
+        account.owe(Message(number, 0, ()))
+    assert (len(account.owed), account.given_up) == (OWED_MAX, 10)
+    assert account.owed[0].number == 10, "the oldest are given up"
+    account.pass_by(DAY_MS)
+    account.owe(Message(99, 0, ()))
+    account.pass_by(DAY_MS + 1)
+    assert [one.number for one in account.owed] == [99]
 
 
 def test_what_is_owed_is_sent_by_a_loop_of_its_own(world):
