@@ -118,7 +118,7 @@ def test_options_named_in_a_guide_exist(document):
     for line in (ROOT / document).read_text().splitlines():
         match = re.match(
             r"    (?:\.venv/bin/|sudo )?(wattlog-\w+)"
-            r"(?: (backup|broker-config|bundle|decode|export|flash|head|import|install|manifest"
+            r"(?: (backup|broker-config|bundle|decode|export|flash|grafana|head|import|install|manifest"
             r"|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
             line,
         )

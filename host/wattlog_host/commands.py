@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 from wattlog_host.access.commands import (
@@ -109,12 +110,18 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _grafana(_: argparse.Namespace) -> int:
+    print((files("wattlog_host") / "grafana.json").read_text("utf-8"), end="")
+    return 0
+
+
 COMMANDS: Sequence[Command] = (
     Command("alerts", "where alerts go", below=ALERT_ACTS),
     Command("backup", "copy the database, also while the host runs", _backup_options, _backup),
     Command("broker-config", "settings for another broker", add_broker_options, broker_config),
     Command("device", "who may use the embedded broker", below=DEVICE_ACTS),
     Command("export", "write readings or buckets to a file", add_options, send_out),
+    Command("grafana", "print a dashboard of /metrics, to import in Grafana", act=_grafana),
     Command("import", "add readings of another program", _import_options, _import),
     Command("password", "set the password of the page", add_password_options, password),
     Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),

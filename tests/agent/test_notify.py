@@ -9,9 +9,11 @@ import sys
 import tty
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from manager import PATIENCE_S, Manager
+from waiting import wait_until
 from wattlog_pi.heart import Heart
 from wattlog_pi.notify import BEAT_MS_MAX, STATUS_CHARACTERS_MAX, Notifier
 
@@ -174,6 +176,7 @@ def test_the_agent_is_ready_beats_and_stops(tmp_path):
         for _ in range(3):
             manager.wait_for("WATCHDOG")
         process.send_signal(signal.SIGSTOP)  # it hangs
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         manager.drain()
         assert manager.next(1.0) is None
         process.send_signal(signal.SIGCONT)

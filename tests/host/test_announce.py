@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import re
 
 import aiomqtt
 import pytest
+import yaml
 
+from toolbox import ROOT
 from wattlog.channels import all_channels
 from wattlog_host.announce import config, topics
 from wattlog_host.announce.announcer import AT_ONCE_MAX, Announcer
@@ -405,3 +408,20 @@ def test_home_assistant_and_a_new_broker_are_told_again(make_host, mosquitto, wi
     mosquitto.stop()
     mosquitto.start()
     asyncio.run(_kept(mosquitto.port, lambda kept: agent in kept))
+
+
+def test_what_the_readme_tells_evcc_to_read_is_there(view, wire):
+    readme = (ROOT / "README.md").read_text()
+    (meter,) = yaml.safe_load(re.search(r"```yaml\n(# evcc\.yaml\n.*?)```", readme, re.S)[1])[
+        "meters"
+    ]
+    said = Said(view)
+    said.look()
+    read = {}
+    for what in ("power", "energy"):
+        source = meter[what]
+        assert source["source"] == "mqtt"
+        assert source["topic"] == topics.meter(wire.meter)
+        assert re.fullmatch(r"\.\w+", source["jq"])
+        read[what] = json.loads(said.kept[source["topic"]])[source["jq"][1:]]
+    assert read == {"power": -250.5, "energy": 12_345.6789}

@@ -1,14 +1,20 @@
 """/metrics as Prometheus reads it."""
 
 import asyncio
+import inspect
+import json
+import re
+from importlib.resources import files
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 
+from wattlog.channels import all_channels
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.status import decode_status
 from wattlog_host.store.records import Latest
+from wattlog_host.web import metrics as metrics_module
 from wattlog_host.web.metrics import metrics
 
 NOW_MS = 1_795_000_000_000
@@ -131,3 +137,59 @@ def test_the_running_host_has_it(make_host):
     status, body = host.get("/metrics")
     assert status == 200 and "\nwattlog_build_info{" in body
     assert 'wattlog_commit_seconds_bucket{le="0.02"} 0.0\n' in body
+
+
+# -- the dashboard ----------------------------------------------------------------------------
+
+BOARD = json.loads((files("wattlog_host") / "grafana.json").read_text())
+# What the fixture's host has not got, and where it comes from.
+ELSEWHERE = {
+    "wattlog_backup_timestamp_seconds": "a host that makes backups",
+    "wattlog_energy_export_watthours_total": "a meter that tells it",
+}
+
+
+def asked():
+    """Return (name, its labels) of all that the dashboard asks for."""
+    texts = [target["expr"] for panel in BOARD["panels"] for target in panel["targets"]]
+    texts += [one["query"] for one in BOARD["templating"]["list"] if one["type"] == "query"]
+    for text in texts:
+        for name, matchers in re.findall(r"(wattlog_\w+)(?:\{([^}]*)\})?", text):
+            yield name, set(re.findall(r"(\w+)(?:=~|!=|=)", matchers))
+    for panel in BOARD["panels"]:
+        for target in panel["targets"]:
+            name = re.search(r"wattlog_\w+", target["expr"])[0]
+            yield name, set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+
+
+def test_the_dashboard_asks_for_what_is_there(view):
+    there = {}
+    for name, labels in samples(view):
+        there[name] = {label for label, _ in labels}
+    source = inspect.getsource(metrics_module)
+    wanted = list(asked())
+    for name, labels in wanted:
+        if name in ELSEWHERE:
+            words = name.removesuffix("_watthours_total").removeprefix("wattlog_energy_")
+            assert name in source or f"{words}_wh" in {one.key for one in all_channels()}, name
+        else:
+            assert labels <= there[name], name
+    assert set(ELSEWHERE) <= {name for name, _ in wanted}
+    assert len(wanted) > 30
+
+
+def test_the_panels_of_the_dashboard_share_no_place():
+    taken = set()
+    for panel in BOARD["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}  # fmt: skip
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in BOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_the_dashboard_is_printed(run_host):
+    done = run_host("grafana")
+    assert (done.returncode, json.loads(done.stdout)) == (0, BOARD)
