@@ -109,12 +109,14 @@ def heart_of(manager, lines):
     return meter, Heart(agent, Notifier(manager.environ), lines.append)
 
 
-def run_minutes(heart, meter, minutes, start_ms, *, is_decoded):
-    """Step once a second; return when it ended."""
+def run_minutes(heart, meter, minutes, start_ms, *, is_decoded, manager=None):
+    """Step once a second; return when it ended. A manager that is given forgets what it hears."""
     for second in range(int(minutes * 60)):
         meter.bytes += 400
         meter.decoder.frames += is_decoded
         heart.beat(start_ms + second * 1000)
+        if manager is not None:
+            manager.drain()
     return start_ms + int(minutes * 60_000)
 
 
@@ -135,9 +137,8 @@ def test_ready_comes_with_the_first_step_and_beats_with_frames(manager):
 def test_bytes_of_which_nothing_is_made_end_the_beats(manager):
     lines = []
     meter, heart = heart_of(manager, lines)
-    end_ms = run_minutes(heart, meter, 1, 0, is_decoded=True)
-    end_ms = run_minutes(heart, meter, 6, end_ms, is_decoded=False)
-    manager.drain()
+    end_ms = run_minutes(heart, meter, 1, 0, is_decoded=True, manager=manager)
+    end_ms = run_minutes(heart, meter, 6, end_ms, is_decoded=False, manager=manager)
     end_ms = run_minutes(heart, meter, 2, end_ms, is_decoded=False)
     assert manager.next(0) is None
     assert lines == [
