@@ -32,19 +32,37 @@ python=$(find_python) || fail "Home Assistant needs Python 3.13: see above, or i
 
 say "installing Home Assistant into .tools with $("$python" -V)"
 rm -rf "$home"
-mkdir -p "$home"
+mkdir -p "$home/new"
+# get COMMAND ARGUMENT...: pip's install or download, for that Python, as things stand.
+get() {
+    # pip moves what it unpacked, which within one file system costs nothing.
+    TMPDIR=$PWD/$home/new .venv/bin/python -m pip --python "$python" "$1" -qq --no-input \
+        --disable-pip-version-check --retries 5 --timeout 60 --no-deps --only-binary :all: "${@:2}"
+}
+itself=$(grep '^homeassistant==' "$wanted")
+grep -v '^homeassistant==' "$wanted" >"$home/new/others.txt"
 fetched=
 for attempt in 1 2 3; do
-    # Not compiled: of 10 000 files it imports a few hundred.
-    if .venv/bin/python -m pip --python "$python" install -qq --disable-pip-version-check --no-input \
-        --retries 5 --timeout 60 --no-compile --no-deps --only-binary :all: \
-        --target "$home/lib" --upgrade --requirement "$wanted"; then
+    if get download --dest "$home/new" "$itself" &&
+        get install --no-compile --upgrade --target "$home/lib" --requirement "$home/new/others.txt"
+    then
         fetched=yes
         break
     fi
     say "attempt $attempt failed (above)" >&2
 done
 [ -n "$fetched" ] || fail "pip could not fetch Home Assistant (above)"
+# Of its 40 000 files most are translations.
+"$python" - "$home"/new/homeassistant-*.whl "$home/lib" <<'UNPACK'
+import sys
+import zipfile
+
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    names = wheel.namelist()
+    wanted = (one for one in names if "/translations/" not in one or one.endswith("en.json"))
+    wheel.extractall(sys.argv[2], wanted)
+UNPACK
+rm -rf "$home/new"
 
 # A checkout may move, and what is below .tools with it.
 case $python in /*) ;; *) python="\$here/../../$python" ;; esac

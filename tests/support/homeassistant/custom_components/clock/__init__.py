@@ -10,6 +10,7 @@ import heapq
 import time_machine
 from homeassistant.components.http import HomeAssistantView
 from homeassistant.components.recorder import get_instance
+from homeassistant.components.recorder.tasks import SynchronizeTask
 from homeassistant.util import dt as dt_util
 
 SETTLE_TURNS = 3
@@ -36,7 +37,10 @@ class ClockView(HomeAssistantView):
         for _ in range(SETTLE_TURNS):
             await asyncio.sleep(0)
             await hass.async_block_till_done()
-        await get_instance(hass).async_block_till_done()
+        # Its own way of waiting passes over the task that it is at just now.
+        written = asyncio.Event()
+        get_instance(hass).queue_task(SynchronizeTask(written))
+        await written.wait()
         return self.json({})
 
 
