@@ -14,7 +14,7 @@ STAMPS := $(TOOLS:%=.tools/%.stamp)
 # Arguments for pytest, as in: make test ARGS="tests/portable -k crc"
 ARGS ?=
 # All of them beside each other: half of their time is waiting (tests/conftest.py).
-TEST_ARGS = $(or $(ARGS),-n 2 --dist loadgroup)
+TEST_ARGS = $(or $(ARGS),-n 2 --no-loadscope-reorder)
 
 # Settings of `make run`; only what is given is passed on, so that the defaults live in one place.
 RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from mpy import compile_portable, has_compiler
 from toolbox import find_corpus, require, select_briefly, unavailable
@@ -30,17 +32,20 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"corpus: {os.environ.get('WATTLOG_CORPUS', 'none, its tests are skipped')}"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For two workers beside each other: a file's tests stay together, and all of e2e.
+class FilesAndE2e(LoadScopeScheduling):
+    """Deals out files to workers that run beside each other, and all of e2e as one.
 
-    These take long because they wait, for real clocks and real processes: one worker has them, and
+    Those take long because they wait, for real clocks and real processes: one worker has them, and
     meanwhile the other does all that computes.
     """
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        group = "e2e" if file.startswith("tests/e2e/") else file
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesAndE2e:
+    return FilesAndE2e(config, log)
 
 
 def free_port() -> int:

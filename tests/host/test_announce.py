@@ -136,6 +136,17 @@ def test_each_entity_reads_a_field_that_is_there(view, wire):
     assert {entity.field for entity in AGENT_ENTITIES} <= set(agent)
 
 
+def test_what_only_a_board_can_tell_is_announced_of_a_board_alone(view, wire):
+    def fields():
+        said = Said(view)
+        said.look()
+        return set(said.json("homeassistant/device/wattlog_agent_cellar/config")["cmps"])
+
+    assert not fields() & {"rssi_dbm", "heap_free_bytes"}
+    view.on_status(decode_status(wire.status(board={"rssi_dbm": -61})), NOW_MS)
+    assert fields() >= {"rssi_dbm", "heap_free_bytes", "log_fill_percent", "connected"}
+
+
 def test_an_older_home_assistant_gets_a_message_for_each_entity(view, wire):
     said = Said(view, form="entity", prefix="ha")
     said.look()

@@ -80,6 +80,7 @@ AGENT_ENTITIES = (
     Entity("uptime_s", "Uptime", "duration", "measurement", "s", True, False),
     Entity("heap_free_bytes", "Free heap", "data_size", "measurement", "B", True, False),
 )
+_OF_BOARD = ("rssi_dbm", "heap_free_bytes")
 _CONNECTED = Entity(
     "connected", "Connection", "connectivity", None, None, True, True, None, "binary_sensor"
 )
@@ -107,7 +108,10 @@ def device_of_agent(edge: EdgeView, status: Status) -> Device:
         name=f"Agent {edge.name}",
         state_topic=topics.agent(edge.name),
         availability=(topics.HOST, topics.agent_availability(edge.name)),
-        entities=(*AGENT_ENTITIES, _CONNECTED),
+        entities=(
+            *(one for one in AGENT_ENTITIES if status.board or one.field not in _OF_BOARD),
+            _CONNECTED,
+        ),
         about=tuple((key, value) for key, value in about if value),
     )
 
