@@ -87,3 +87,16 @@ def test_news_of_alerts_come_by_themselves(visitor, house):
     house.view.alerts = {"standing": 0, "mark": 7}
     house.hang_up()  # it connects again, and hears of it
     expect(page.locator("#alerts")).to_have_attribute("data-alerts", "7")
+
+
+def test_the_dashboard_says_that_something_is_wrong_and_leads_there(visitor, house, screenshot):
+    page = visitor.open(house)
+    line = page.locator("#trouble-alerts")
+    expect(line).to_be_hidden()
+    house.view.alerts = {"standing": 2, "mark": 8}
+    house.grow_old(1)
+    expect(line).to_have_text("Meldungen: 2")
+    screenshot(page, "alerts-on-the-dashboard")
+    house.view.alerts = {"standing": 0, "mark": 9}
+    house.grow_old(1)
+    expect(line).to_be_hidden()

@@ -62,6 +62,8 @@ export class Now {
       $(id).hidden = !trouble;
       setText($(id).lastElementChild, trouble ?? "");
     }
+    $("trouble-alerts").hidden = view.alerts.standing === 0;
+    setText($("trouble-alerts").querySelector("span"), exact(view.alerts.standing));
     const known = meters.filter((one) => one.power_w !== null);
     const sum = known.length ? known.reduce((total, one) => total + Number(one.power_w), 0) : null;
     const direction = sum === null ? "unknown" : sum < 0 ? "exporting" : sum > 0 ? "importing" : "balanced";
