@@ -22,7 +22,7 @@ CT_MAX = 100_000
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 SHOWN_MAX = 60
 
-_REQUIRED = object()
+REQUIRED = object()
 
 
 class Field(NamedTuple):
@@ -34,21 +34,21 @@ class Field(NamedTuple):
     about: str
 
 
-_TARIFF_FIELDS = (
-    Field("valid_from", "date", _REQUIRED, "the first day of the tariff"),
+TARIFF_FIELDS = (
+    Field("valid_from", "date", REQUIRED, "the first day of the tariff"),
     Field("valid_to", "date", None, "its last day, where no other tariff follows"),
-    Field("import_ct_per_kwh", "money", _REQUIRED, "the price of energy from the grid"),
+    Field("import_ct_per_kwh", "money", REQUIRED, "the price of energy from the grid"),
     Field("export_ct_per_kwh", "money", Decimal(0), "what is paid for energy into the grid"),
     Field("standing_eur_per_year", "money", Decimal(0), "the standing charge"),
     Field("window", "tables", (), "hours with a price of their own"),
 )
-_WINDOW_FIELDS = (
-    Field("from", "clock", _REQUIRED, "when it begins"),
-    Field("to", "clock", _REQUIRED, "when it ends"),
+WINDOW_FIELDS = (
+    Field("from", "clock", REQUIRED, "when it begins"),
+    Field("to", "clock", REQUIRED, "when it ends"),
     Field("days", "days", frozenset(range(7)), "on which days it begins"),
-    Field("import_ct_per_kwh", "money", _REQUIRED, "the price of energy from the grid"),
+    Field("import_ct_per_kwh", "money", REQUIRED, "the price of energy from the grid"),
 )
-_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {}
+KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {}
 """Kind -> how a value is read, which raises ValueError, and what would be right."""
 
 
@@ -113,7 +113,7 @@ def _tariffs(name: str, text: str) -> tuple[Tariff, ...]:
     reader = _Reader(name, text)
     made: list[Tariff] = []
     for index, row in enumerate(reader.tables(rows, TARIFF, "[[tariff]]")):
-        of = reader.fields(row, _TARIFF_FIELDS, f"tariff[{index}]", "tariff", index)
+        of = reader.fields(row, TARIFF_FIELDS, f"tariff[{index}]", "tariff", index)
         windows = [
             reader.window(one)
             for one in reader.tables(of["window"], f"tariff[{index}].window", "[[tariff.window]]")
@@ -152,7 +152,7 @@ class _Reader:
         """Return one window; raise where another one has its hours."""
         index, self._windows = self._windows, self._windows + 1
         path = f"tariff.window[{index}]"
-        of = self.fields(row, _WINDOW_FIELDS, path, "tariff.window", index)
+        of = self.fields(row, WINDOW_FIELDS, path, "tariff.window", index)
         if of["from"] == QUARTERS_DAY:
             raise self.error(f"{path}.from", 'from must lie before "24:00"')
         window = Window(of["days"], of["from"], of["to"], of["import_ct_per_kwh"])
@@ -182,11 +182,11 @@ class _Reader:
         found = {}
         for field in fields:
             if field.key not in row:
-                if field.default is _REQUIRED:
+                if field.default is REQUIRED:
                     raise self.error(path, f"{field.key} {where} is missing: it is {field.about}")
                 found[field.key] = field.default
                 continue
-            read, right = _KINDS[field.kind]
+            read, right = KINDS[field.kind]
             try:
                 found[field.key] = read(row[field.key])
             except ValueError:
@@ -273,7 +273,7 @@ def _days(value: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-_KINDS |= {
+KINDS |= {
     "date": (_date, "a date like 2026-01-01, without quotes"),
     "money": (_money, "a number like 31.02, with at most six decimals"),
     "clock": (_clock, 'a time on a quarter of an hour, like "22:00"'),

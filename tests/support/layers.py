@@ -694,6 +694,9 @@ tools/wattlog_tools/bundle.py       wattlog wattlog_host.clock wattlog_tools
                                     wattlog_tools.chips wattlog_tools.console
                                     wattlog_tools.head_files wattlog_tools.head_settings
 tools/wattlog_tools/icons.py        wattlog_host.web
+tools/wattlog_tools/settings_reference.py  wattlog.config wattlog_host wattlog_host.house_settings
+                                   wattlog_host.settings wattlog_pi wattlog_pi.settings
+                                   wattlog_tools wattlog_tools.head_settings
 tools/wattlog_tools/ca_file.py
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file

@@ -47,6 +47,11 @@ TOOLS = (
     Tool(
         "sim", "wattlog_tools.sim:main", "days of trouble in virtual time, then the books compared"
     ),
+    Tool(
+        "settings",
+        "wattlog_tools.settings_reference:main",
+        "write the reference of all settings anew",
+    ),
     Tool("run", "wattlog_tools.run:main", "run the whole of wattlog on this machine"),
 )
 
