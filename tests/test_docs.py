@@ -84,6 +84,19 @@ def test_links_lead_somewhere(document):
             assert (document.parent / target).exists(), target
 
 
+def test_what_the_readme_quotes_of_our_words_is_what_we_say():
+    section = (ROOT / "README.md").read_text().partition("## When something is wrong")[2]
+    quoted = re.findall(r"^\| `(.*?)`", section.partition("\n## ")[0], re.M)
+    sources = [
+        path.read_text() for top in ("agent", "host") for path in (ROOT / top).rglob("*.py")
+    ]
+    # A long text of ours is in several pieces, one a line.
+    said = "".join(re.sub(r"""['"]\s+f?['"]""", "", text) for text in sources)
+    assert len(quoted) == 7
+    for words in quoted:
+        assert words in said, words
+
+
 def test_every_quirk_is_in_the_table_of_meters():
     design = (ROOT / "agent/DESIGN.md").read_text()
     for quirk in QUIRKS:
