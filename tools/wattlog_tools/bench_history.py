@@ -8,6 +8,7 @@ measurement of it with its own server on a machine like this.
 """
 
 import http.client
+import os
 import statistics
 import tempfile
 import time
@@ -25,7 +26,10 @@ from wattlog_tools.bench_host import PATIENCE_S, Served, serving
 from wattlog_tools.console import ToolError
 
 DAY_S = 86_400
-ASKED = 5
+ASKED = 15
+REST_S = 10.0
+"""Between filling and asking: a processor that has worked for minutes is slower, and the disk is
+still written to."""
 
 SHAPES = ((365, 10), (30, 1))
 """Days, and seconds between two readings."""
@@ -156,6 +160,8 @@ def build(path: Path, days: int, interval_s: int, end_ms: int) -> Built:
 
 def _ask(folder: Path, end_ms: int) -> tuple[list[Answer], float]:
     """Serve the database of the folder with a real host, and ask."""
+    os.sync()
+    time.sleep(REST_S)  # noqa: TID251 - it is for the machine that it waits
     with serving(folder) as served:
         idle_mb = _peak_mb(served.pid)
         times = {"now": end_ms, "day": end_ms - 86_400_000, "month": end_ms - 30 * 86_400_000}
