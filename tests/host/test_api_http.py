@@ -195,16 +195,16 @@ def test_a_bookmark_of_the_phones_page_opens_the_page(world):
     assert world.get("/mobile").text == world.get("/").text
 
 
-def test_few_ask_at_once_and_who_waits_too_long_is_told(monkeypatch):
+def test_one_asks_at_a_time_and_who_waits_too_long_is_told(monkeypatch):
     monkeypatch.setattr(gate, "WAIT_S_MAX", 0.01)
 
     async def act():
         door = Gate()
-        async with door.turn(), door.turn():
+        async with door.turn():
             with pytest.raises(TooBusy):
                 async with door.turn():
                     pass
-        async with door.turn(), door.turn():
+        async with door.turn():
             pass
         monkeypatch.setattr(gate, "WAITING_MAX", 0)
         with pytest.raises(TooBusy):

@@ -1,10 +1,12 @@
-"""Who may ask the past at once: a few; others wait their turn for a while, and not without end."""
+"""Who may ask the past: one at a time; others wait their turn, and not without end.
+
+Two at once take as long, for they share an interpreter, and keep a commit waiting twice as long.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-ASKING_MAX = 2
 WAITING_MAX = 64
 WAIT_S_MAX = 5.0
 
@@ -14,11 +16,11 @@ class TooBusy(Exception):
 
 
 class Gate:
-    """Lets a few in at a time."""
+    """Lets one in at a time."""
 
     def __init__(self) -> None:
         """Make one that nobody is in."""
-        self._inside = asyncio.Semaphore(ASKING_MAX)
+        self._inside = asyncio.Lock()
         self._waiting = 0
 
     @asynccontextmanager
