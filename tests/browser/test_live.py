@@ -184,6 +184,7 @@ def test_before_the_first_reading_the_page_says_how_to_go_on(visitor, serve):
     expect(page.locator("#chart")).to_be_hidden()
     expect(page.locator("#first-run")).to_contain_text("Warten auf den ersten Lesekopf")
     expect(page.locator("#now")).to_be_hidden()
+    page.locator("#link.live").wait_for()  # else it hears of the meter, and not of the reading
     house.meters = dict(list(standin_server.METERS.items())[:1])
     house.tick()
     expect(page.locator("#first-run")).to_be_hidden()
