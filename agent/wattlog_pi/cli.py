@@ -54,14 +54,11 @@ def _parser() -> argparse.ArgumentParser:
         help="also show lists whose own checksum is right in frames whose checksum is wrong",
     )
     decode.add_argument("--baud", type=int, default=9600, help="of a serial port (default 9600)")
-    about = "print the unit that makes it a service of systemd, or install it"
-    service_command.add_options(
-        commands.add_parser("install", help=about, description=f"To {about}.")
-    )
-    about = "print how the service is removed, or remove it"
-    installing.add_options(
-        commands.add_parser("uninstall", help=about, description=f"To {about}.")
-    )
+    for name, about, add_options in (
+        ("install", installing.INSTALL_ABOUT, service_command.add_options),
+        ("uninstall", installing.UNINSTALL_ABOUT, installing.add_options),
+    ):
+        add_options(commands.add_parser(name, help=about, description=f"To {about}."))
     return parser
 
 

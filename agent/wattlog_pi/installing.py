@@ -22,6 +22,9 @@ SYSTEMD_RUNS = "run/systemd/system"  # as sd_booted(3) has it
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # from what our units start
 RULES = "etc/udev/rules.d/70-wattlog.rules"
 
+INSTALL_ABOUT = "print the unit that makes it a service of systemd, or install it"
+UNINSTALL_ABOUT = "print how the service is removed, or remove it"
+
 Call = Callable[[Sequence[str]], int]
 
 

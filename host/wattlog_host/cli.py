@@ -44,10 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _act(options: argparse.Namespace) -> int:
-    status: int
     if options.act is not None:
-        status = options.act(options)
-        return status
+        return int(options.act(options))
     chosen = settings.load(options.config, os.environ)
     if options.check_config:
         sending.check(chosen.alerts)
@@ -59,10 +57,9 @@ def _act(options: argparse.Namespace) -> int:
         asyncio.run(app.run(chosen))
         return 0
     try:
-        status = options.run(options, chosen)
+        return int(options.run(options, chosen))
     finally:
         hand_over(chosen.data)
-    return status
 
 
 def _parser() -> argparse.ArgumentParser:

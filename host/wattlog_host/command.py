@@ -14,8 +14,8 @@ def no_options(_: argparse.ArgumentParser) -> None:
 class Command(NamedTuple):
     """A sub-command: what it is for, its options, and what it does, returning the exit status.
 
-    act is what one does that has no settings, because it makes them. One that has commands below
-    it, as `token add` is of token, does nothing itself.
+    act is what one does that needs no settings, or makes them. One that has commands below it, as
+    `token add` is of token, does nothing itself.
     """
 
     name: str
@@ -30,11 +30,11 @@ def add_commands(
     parser: argparse.ArgumentParser,
     common: argparse.ArgumentParser,
     commands: Sequence[Command],
-    metavar: str = "COMMAND",
+    *,
+    is_required: bool = False,
 ) -> None:
     """Give the parser these sub-commands; options.run or .act is then what was asked for."""
-    title = f"{metavar.lower()}s"
-    made = parser.add_subparsers(metavar=metavar, title=title, required=metavar != "COMMAND")
+    made = parser.add_subparsers(metavar="COMMAND", title="commands", required=is_required)
     for command in commands:
         parents = [] if command.act is not None else [common]
         one = made.add_parser(
@@ -42,6 +42,6 @@ def add_commands(
         )
         command.add_options(one)
         if command.below:
-            add_commands(one, common, command.below, "ACT")
+            add_commands(one, common, command.below, is_required=True)
         else:
             one.set_defaults(run=command.run, act=command.act)

@@ -44,16 +44,6 @@ def _check(path: Path) -> None:
 
 
 SERVICE_COMMANDS = (
-    Command(
-        "install",
-        "print the unit that makes it a service of systemd, or install it",
-        installing.add_options,
-        act=_install,
-    ),
-    Command(
-        "uninstall",
-        "print how the service is removed, or remove it",
-        installing.add_options,
-        act=_uninstall,
-    ),
+    Command("install", installing.INSTALL_ABOUT, installing.add_options, act=_install),
+    Command("uninstall", installing.UNINSTALL_ABOUT, installing.add_options, act=_uninstall),
 )

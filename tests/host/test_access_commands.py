@@ -118,7 +118,7 @@ def test_an_option_may_stand_before_the_name_and_behind_it(host, words):
 
 
 UNFINISHED = (
-    ("token", "the following arguments are required: ACT"),
+    ("token", "the following arguments are required: COMMAND"),
     ("token remove", "the following arguments are required: NAME"),
     ("device list x", "unrecognized arguments: x"),
     ("device add x --tool --program", "not allowed with argument --tool"),

@@ -63,9 +63,10 @@ for pair in wattlog-agent:wattlog_pi wattlog-host:wattlog_host; do
 done
 cp "$packages/wattlog_pi/service/70-wattlog.rules" "$root/usr/lib/udev/rules.d/"
 cp "$packages/wattlog_host/service/host.toml" "$root/usr/share/wattlog/"
-sed -e 's/@ID@/agent/' -e 's/@BROKER@/127.0.0.1/' \
-    -e 's|^@METERS@$|# [[meter]]\n# port = "/dev/serial/by-id/..."\n|' \
-    "$packages/wattlog_pi/service/agent.toml" >"$root/usr/share/wattlog/agent.toml"
+PYTHONPATH=$packages "$python" -c '
+from wattlog_pi.service_command import service_of
+print(*(one.text for one in service_of("agent", [], "127.0.0.1").files if one.is_kept), end="")
+' >"$root/usr/share/wattlog/agent.toml"
 cp LICENSE "$root/usr/share/doc/wattlog/copyright"
 
 # The service's user can write no bytecode: without it each start would compile everything anew.
