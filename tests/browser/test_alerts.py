@@ -95,7 +95,9 @@ def test_the_dashboard_says_that_something_is_wrong_and_leads_there(visitor, hou
     expect(line).to_be_hidden()
     house.view.alerts = {"standing": 2, "mark": 8}
     house.grow_old(1)
+    expect(line).to_be_visible()
     expect(line).to_have_text("Meldungen: 2")
+    expect(line.locator("a")).to_have_attribute("href", "/state#alerts")
     screenshot(page, "alerts-on-the-dashboard")
     house.view.alerts = {"standing": 0, "mark": 9}
     house.grow_old(1)
