@@ -370,14 +370,17 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                     wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
 host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
                                    wattlog_host.store.due
                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
                                    wattlog_host.store.postgres
                                    wattlog_host.store.role
@@ -390,16 +393,21 @@ host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host
                                      wattlog_host.placing wattlog_host.store.database
                                      wattlog_host.store.tables
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
                                      wattlog_host.store.tables
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
+                                   wattlog_host.store.days
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
                                    wattlog_host.store.due wattlog_host.store.tables
+                                   wattlog_host.store.days
+                                   wattlog_host.store.logs
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
@@ -407,9 +415,11 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
+host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
 host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
                                    wattlog_host.store.records wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
@@ -430,6 +440,7 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_ho
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
                                      wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
@@ -441,6 +452,7 @@ host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.record
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
@@ -451,6 +463,8 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0007_writers_of_a_cell.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0008_days.py  alembic.* sqlalchemy.*
+                                                                     wattlog_host.store.days
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/alerts/__init__.py
 host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts

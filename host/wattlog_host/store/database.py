@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
-from wattlog_host.store import sharing, tables
+from wattlog_host.store import days, sharing, tables
 from wattlog_host.store.records import StoreError
 
 BUSY_TIMEOUT_MS = 2_000
@@ -173,6 +173,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
                 and not sa.inspect(connection).get_table_names()
             ):
                 tables.METADATA.create_all(connection)
+                days.partition(connection)
                 command.stamp(config, target)
             else:
                 command.upgrade(config, target)
