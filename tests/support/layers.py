@@ -437,6 +437,7 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_ho
                                      wattlog_host.store.sizes
                                      wattlog_host.store.tables
                                    wattlog_host.store.role
+                                   wattlog_host.store.days
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
@@ -446,6 +447,7 @@ host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
                                      wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
