@@ -74,6 +74,8 @@ SERIES_OF_BATCH = tables.series.join(
     ),
 )
 """Each part with its batch."""
+SINCE_IN_BOTH = sa.and_(since(tables.series.c.day, FROM_DAY), since(tables.batch.c.day, FROM_DAY))
+"""Of parts with their batches: where one side says it, the other one may be read as a whole."""
 
 
 @dataclass(slots=True)
