@@ -868,7 +868,7 @@ def test_a_second_host_on_the_same_file_is_refused(store, path):
 
 def test_the_migrations_make_the_tables_that_the_code_describes(path):
     use(path, lambda store: None)
-    engine = kind_of(path).engine(path, False)
+    engine = kind_of(path).engine(path, None)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.METADATA) == []

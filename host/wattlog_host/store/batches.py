@@ -12,8 +12,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
 from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
-from wattlog_host.store import due, lookup, places, tables
-from wattlog_host.store.database import inserted_id
+from wattlog_host.store import due, lookup, places, sharing, tables
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
 from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
@@ -47,7 +46,6 @@ _FOLLOWING = (
     .limit(1)
 )
 _NEW_BATCH, _NEW_SERIES = sa.insert(tables.batch), sa.insert(tables.series)
-_NEW_METER = sa.insert(tables.meter)
 # One that is there already is the same one: what was looked up need not have all of them.
 _NEW_SYNC = sa.insert(tables.sync_point).from_select(
     ["log_id", "boot", "uptime_ms", "epoch_ms", "grade"],
@@ -384,17 +382,22 @@ class Writing:
                 seen.setdefault(server_id, (log.edge, planned.received_ms))
         if not seen:
             return {}
-        rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
-        ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
-        for server_id, (edge, received_ms) in seen.items():
-            if server_id in ids:
-                continue
-            label = server_id_text(server_id)
-            self.meters_new.append((edge, label))
-            new = {"server_id": server_id, "label": label, "first_seen_ms": received_ms}
-            ids[server_id] = inserted_id(self._connection.execute(_NEW_METER, new))
+        ids = self._known_meters(seen)
+        new = [
+            {"server_id": one, "label": server_id_text(one), "first_seen_ms": received_ms}
+            for one, (_, received_ms) in seen.items()
+            if one not in ids
+        ]
+        if new:
+            added = sharing.add_meters(self._connection, new)
+            self.meters_new += [(seen[one][0], server_id_text(one)) for one in added]
+            ids = self._known_meters(seen)
         self.meter_ids.update(ids.values())
         return ids
+
+    def _known_meters(self, server_ids: Iterable[bytes]) -> dict[bytes, int]:
+        rows = self._connection.execute(_METERS, {"server_ids": sorted(server_ids)})
+        return {row.server_id: row.id for row in rows}
 
     def _place(self) -> None:
         """Give the batches beside those that came the clock that these mean for them."""

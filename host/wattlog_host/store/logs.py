@@ -10,7 +10,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Plan
 from wattlog_host.placing import SyncPoint
-from wattlog_host.store import tables
+from wattlog_host.store import sharing, tables
 from wattlog_host.store.database import inserted_id
 
 # A log that is renewed takes the next id: those less than this apart are of one log; see ringlog.
@@ -115,6 +115,7 @@ class Logs:
         wanted = [one for one in wanted if one[:2] not in self._open]
         if not wanted:
             return
+        sharing.take_edges(self._connection, {name: now_ms for name, _, now_ms in wanted})
         names = sorted({name for name, _, _ in wanted})
         numbers = sorted({number for _, number, _ in wanted})
         rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()

@@ -23,7 +23,7 @@ class Reader:
         if isinstance(place, Path) and not place.exists():
             raise StoreError(f"there is no database {place} yet")
         kind = kind_of(place)
-        self._engine = kind.engine(place, False)
+        self._engine = kind.engine(place, None)
         try:
             self.look(lambda connection: database.require_newest(connection, kind.name(place)))
         except BaseException:

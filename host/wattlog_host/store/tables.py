@@ -193,14 +193,16 @@ dead_letter = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
-# Totals since the database exists, so that no page ever counts rows.
+# Totals since the database exists, so that no page ever counts rows. Each writer of a cell adds to
+# its own ones (its slot), so that none waits for another one's commit.
 counter = Table(
     "counter",
     METADATA,
     Column("name", String(32), nullable=False),
     Column("reason", String(120), nullable=False),
     Column("value", BigInteger, nullable=False),
-    PrimaryKeyConstraint("name", "reason"),
+    Column("slot", SmallInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("name", "reason", "slot"),
 )
 
 # One row per start of the host; one without ended_ms did not stop cleanly.
