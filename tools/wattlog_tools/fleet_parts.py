@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STOP_S_MAX = 60.0
 LOG_LINES_SHOWN = 3
 CONNECTIONS_BESIDE = 100
+CONNECTED = b"broker: connected"
+"""What a worker says; it serves nothing that could be asked."""
 HOME_ASSISTANT = "homeassistant"
 """The prefix of what the host announces, unless it is told another."""
 POSTGRES_PORT = 5432
@@ -49,6 +51,9 @@ shared_buffers = 256MB
 max_connections = 60
 log_min_messages = fatal
 """
+
+
+IsReady = Callable[["Part"], bool]
 
 
 class Usage(NamedTuple):
@@ -88,14 +93,16 @@ class Part:
         name: str,
         command: Sequence[str],
         folder: Path,
-        is_ready: Callable[[], bool],
+        asks: IsReady,
         how: dict[str, object] | None = None,
         *,
         may_refuse: bool = False,
+        end: int = signal.SIGTERM,
     ) -> None:
-        """Describe it; may_refuse is of one that may end again right behind a kill.
+        """Describe it; asks tells whether it is ready.
 
-        how is more for the operating system, such as another user.
+        how is more for the operating system, such as another user; may_refuse is of one that may
+        end again right behind a kill.
         """
         self.name = name
         self.kills = 0
@@ -103,9 +110,11 @@ class Part:
         self.rss_peak_bytes = 0
         self._command = list(command)
         self._log = folder / f"{name}.log"
-        self._asks = is_ready
+        self._asks = asks
         self._how = how or {}
         self._may_refuse = may_refuse
+        self._end = end
+        self._said_before = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._cpu_before_s = 0.0
         self._cpu_s = 0.0
@@ -113,6 +122,7 @@ class Part:
     def start(self) -> None:
         """Start it; tend() tells when it is ready."""
         self.is_ready = False
+        self._said_before = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -136,7 +146,7 @@ class Part:
                 )
             self.start()
         if not self.is_ready:
-            self.is_ready = self._asks()
+            self.is_ready = self._asks(self)
         return self.is_ready
 
     def kill(self) -> None:
@@ -150,17 +160,18 @@ class Part:
         self.is_ready = False
         self.kills += 1
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """End it in order; where it does not, kill it."""
+    def stop(self, s_max: float = STOP_S_MAX) -> None:
+        """End it in order; where it does not within so long, kill it."""
         if self._process is None:
             return
         self.sample()
         process, self._process = self._process, None
-        process.send_signal(number)
+        process.send_signal(self._end)
         try:
-            process.wait(STOP_S_MAX)
+            process.wait(s_max)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def sample(self) -> Usage:
@@ -173,6 +184,10 @@ class Part:
             rss_bytes = sum(_own_bytes(pid) for pid in family)
             self.rss_peak_bytes = max(self.rss_peak_bytes, rss_bytes)
         return Usage(self._cpu_before_s + self._cpu_s, rss_bytes)
+
+    def said(self, words: bytes) -> bool:
+        """Tell whether it has said this since it was started last."""
+        return words in self._log.read_bytes()[self._said_before :]
 
     def words(self) -> str:
         """Return the last lines of what it said."""
@@ -270,7 +285,7 @@ def broker(
     if hashed.returncode:
         raise ToolError(f"mosquitto_passwd: {hashed.stderr.decode().strip()}")
     command = [str(program("mosquitto")), "-c", str(folder / "wattlog.conf")]
-    return Part("broker", command, folder, lambda: _listens(access.port)), access
+    return Part("broker", command, folder, lambda _: _listens(access.port)), access
 
 
 def _listens(port: int) -> bool:
@@ -325,10 +340,11 @@ class Postgres:
             "postmaster",
             [str(program("postgres")), "-D", str(self._folder / "data")],
             self._folder,
-            lambda: answers(self.url),
+            lambda _: answers(self.url),
             how,
             # Behind a kill it does not start while those that it had started still end.
             may_refuse=True,
+            end=signal.SIGINT,  # at SIGTERM it would wait for who is connected
         )
 
     def remove(self) -> None:
@@ -388,17 +404,12 @@ def hosts(folder: Path, access: BrokerAccess, database: Path | sa.URL, workers: 
     lines += ["[cell]", 'share = "wattlog"'] if workers else []
     config = folder / "host.toml"
     config.write_text("\n".join(lines) + "\n")
-    rows: list[tuple[str, tuple[str, ...], Callable[[], bool]]] = [
-        ("host", (), health_check(http_port)),
-        *((f"worker-{number + 1}", ("worker",), _yes) for number in range(workers)),
-    ]
-    start = (sys.executable, "-m", "wattlog_host")
+    start = [sys.executable, "-m", "wattlog_host"]
+    is_well = health_check(http_port)
+    names = [f"worker-{number + 1}" for number in range(workers)]
+    rows: list[tuple[str, list[str], IsReady]] = [("host", [], lambda _: is_well())]
+    rows += [(name, ["worker"], lambda part: part.said(CONNECTED)) for name in names]
     return [
         Part(name, [*start, *words, "--config", str(config)], folder, asks)
         for name, words, asks in rows
     ]
-
-
-def _yes() -> bool:
-    """Tell that it is ready as soon as it runs: a worker serves nothing that could be asked."""
-    return True

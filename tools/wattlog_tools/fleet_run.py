@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,8 +101,7 @@ class Fleet:
             for part in self._parts:
                 self._say(f"starting {part.name}")
                 part.start()
-                # PostgreSQL ends fast at SIGINT only.
-                stack.callback(part.stop)
+                stack.push(partial(_end, part))
                 self._wait_for(part, START_S_MAX)
             crew = stack.enter_context(crew_of(self._orders()))
             marks = self._drive(crew)
@@ -263,6 +263,11 @@ class Fleet:
 def _clock(seconds: float) -> str:
     whole = max(0, int(seconds))
     return f"{whole // 60}:{whole % 60:02}"
+
+
+def _end(part: Part, kind: type[BaseException] | None, *_: object) -> None:
+    """End it; at Ctrl-C at once, for all it has goes with it."""
+    part.stop(0 if kind is Stopped else fleet_parts.STOP_S_MAX)
 
 
 def progress(text: str) -> None:
