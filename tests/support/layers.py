@@ -737,6 +737,33 @@ tools/wattlog_tools/settings_reference.py  wattlog.config wattlog_host wattlog_h
                                    wattlog_host.settings wattlog_pi wattlog_pi.settings
                                    wattlog_tools wattlog_tools.head_settings
 tools/wattlog_tools/ca_file.py
+tools/wattlog_tools/fleet.py        sqlalchemy wattlog_host.settings wattlog_host.store.kinds
+                                    wattlog_tools wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_parts
+                                    wattlog_tools.fleet_report wattlog_tools.fleet_run
+tools/wattlog_tools/fleet_check.py  sqlalchemy wattlog.channels wattlog_host.store
+                                    wattlog_host.store.kinds wattlog_host.store.lookup
+                                    wattlog_host.store.reader wattlog_host.store.records
+                                    wattlog_host.store.tables wattlog_tools.console
+                                    wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_crew.py   wattlog_tools wattlog_tools.console wattlog_tools.fleet_load
+tools/wattlog_tools/fleet_head.py   wattlog wattlog.live wattlog.ports wattlog.reading
+                                    wattlog.records wattlog.ringlog wattlog.uplink
+                                    wattlog_sim.lcg
+tools/wattlog_tools/fleet_link.py   msgpack paho.* wattlog wattlog.recordreader wattlog.records
+                                    wattlog.uplink wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_load.py   wattlog.records wattlog.uplink wattlog_sim.lcg
+                                    wattlog_tools.fleet_head wattlog_tools.fleet_link
+tools/wattlog_tools/fleet_parts.py  sqlalchemy wattlog_host.access wattlog_host.access.recipes
+                                    wattlog_host.access.topics wattlog_tools.console
+                                    wattlog_tools.run wattlog_tools.supervisor
+tools/wattlog_tools/fleet_report.py wattlog_tools.fleet_check wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts
+tools/wattlog_tools/fleet_run.py    wattlog_host.clock wattlog_host.store.kinds wattlog_tools
+                                    wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_head
+                                    wattlog_tools.fleet_link wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts wattlog_tools.fleet_report
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings
