@@ -26,12 +26,13 @@ from wattlog_host.moving import move as move_module
 from wattlog_host.moving import rows as rows_module
 from wattlog_host.moving import target as target_module
 from wattlog_host.moving.move import Move
-from wattlog_host.moving.rows import TABLES, compared, key_of, pieces
+from wattlog_host.moving.rows import compared, key_of, pieces
 from wattlog_host.settings import STORE_PASSWORD
 from wattlog_host.store import database, tables
 from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.reader import Reader
 from wattlog_host.store.records import DeadLetter, Event, Floor, Incoming, StoreError
+from wattlog_host.store.tables import METADATA
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
 
@@ -45,6 +46,7 @@ TEXTS = ("", "\\N", "\\.", "a\tb", "Ä⚡𝄞", "B", "b", "\n\r", "'\"", "ä", "
 BYTES = (b"", b"\\N", bytes(range(32)), b"\xff\x00", *(bytes((one,)) for one in range(1, 9)))
 EDGES = {sa.SmallInteger: 2**15, sa.Integer: 2**31, sa.BigInteger: 2**63}
 ROWS = len(TEXTS)
+TABLES = METADATA.sorted_tables
 
 
 @pytest.fixture
