@@ -139,7 +139,7 @@ def scans(url):
     """How often each partition was looked into, by its name."""
     query = (
         "SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_user_tables"
-        " WHERE relname ~ '^(batch|series)_[0-9]+$'"
+        " WHERE relname ~ '^(batch|series)_day_[0-9]+$'"
     )
     return dict(tuple(row) for row in rows(url, query))
 

@@ -256,7 +256,8 @@ host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.alerts.c
                                    wattlog_host.command wattlog_host.export_command
                                    wattlog_host.service_command
                                    wattlog_host.store.rebuilding
-                                   wattlog_host.importing.command wattlog_host.progress
+                                   wattlog_host.importing.command wattlog_host.moving.command
+                                   wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.worker
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
@@ -286,6 +287,20 @@ host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
                                    wattlog_host.wire
 host/wattlog_host/importing/rows.py wattlog.channels wattlog_host.units
 host/wattlog_host/progress.py
+host/wattlog_host/moving/__init__.py
+host/wattlog_host/moving/command.py sqlalchemy wattlog_host.moving.move wattlog_host.progress
+                                   wattlog_host.settings
+                                   wattlog_host.store.records
+host/wattlog_host/moving/move.py   sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.moving.target
+                                   wattlog_host.store.records
+host/wattlog_host/moving/rows.py   sqlalchemy.* wattlog_host.store.tables
+                                   wattlog_host.store.days
+host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
+                                   wattlog_host.moving.rows wattlog_host.store.*
+host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.store.*
+                                   wattlog_host.store.days wattlog_host.store.role
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
 host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
@@ -373,6 +388,7 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                    wattlog_host.store.days
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
+host/wattlog_host/store/unfinished.py sqlalchemy.* wattlog_host.store.records
 host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.store.tables
                                    wattlog_host.store.days
@@ -395,9 +411,9 @@ host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host
                                    wattlog_host.store.sharing
                                    wattlog_host.store.days
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
-                                     wattlog_host.store.tables
                                    wattlog_host.store.sharing
                                    wattlog_host.store.days
+                                     wattlog_host.store.tables wattlog_host.store.unfinished
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
@@ -411,7 +427,7 @@ host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
-                                   wattlog_host.store.records
+                                   wattlog_host.store.records wattlog_host.store.unfinished
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py

@@ -63,7 +63,11 @@ _TO_STAY = tuple(
 )
 _NO_LONGER_ASIDE = (
     sa.select(_SERIES.log_id, _SERIES.first_seq, _SERIES.meter_id)
-    .where(_SERIES.day == sa.bindparam("aside"), ~due.SPEAKS_IN_HOUR_ASIDE)
+    .where(
+        _SERIES.day == sa.bindparam("aside"),
+        _SERIES.last_ms < sa.bindparam("before_ms"),
+        ~due.SPEAKS_IN_HOUR_ASIDE,
+    )
     .limit(sa.bindparam("count_max", type_=sa.Integer))
 )
 _PARTS = sa.select(sa.func.count()).where(_SERIES.day == sa.bindparam("of_day"))
@@ -91,7 +95,7 @@ def let_go(connection: sa.Connection, before_ms: int) -> int:
     elif count := _let_go_of_day(connection, before_ms):
         return count
     else:
-        bounds = {"count_max": BATCHES_MAX, "aside": days.ASIDE}
+        bounds = {"count_max": BATCHES_MAX, "aside": days.ASIDE, "before_ms": before_ms}
         parts = [_part(row, row.meter_id) for row in connection.execute(_NO_LONGER_ASIDE, bounds)]
     if parts:
         connection.execute(_DROP_SERIES, parts)
