@@ -367,7 +367,7 @@ def test_every_address_and_parameter_is_in_the_document(world):
         route.path
         for route in world.app.routes
         if route.path.startswith(("/api/", "/status", "/events"))
-        # Solar's are in the README.
+        # Solar's are in its own guide.
         and not route.path.startswith("/api/solar")
     }
     assert served - {"/api/openapi.json"} == set(paths)
