@@ -526,12 +526,14 @@ host/wattlog_host/web/shapes.py    wattlog.channels wattlog_host.history.answers
                                    wattlog_host.history.house wattlog_host.history.tariff
                                    wattlog_host.history.zone wattlog_host.units
                                    wattlog_host.web.languages
+host/wattlog_host/web/solar_schemas.py  wattlog_host.web.schemas
 host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
                                      wattlog_host.history.answers wattlog_host.history.zone
                                      wattlog_host.house wattlog_host.picture
                                      wattlog_host.store.records wattlog_host.web.api
                                      wattlog_host.web.asking wattlog_host.web.gate
-                                     wattlog_host.web.pages
+                                     wattlog_host.web.openapi wattlog_host.web.pages
+                                     wattlog_host.web.solar_schemas
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -599,10 +601,12 @@ host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host
                                      wattlog_host.dess.panel wattlog_host.dess.shown
                                      wattlog_host.dess.web_settings wattlog_host.history.zone
                                      wattlog_host.store.records wattlog_host.web.asking
+                                     wattlog_host.web.openapi wattlog_host.web.solar_schemas
 host/wattlog_host/dess/web_settings.py starlette.* wattlog_host.access.secrets
                                    wattlog_host.dess.api wattlog_host.dess.config
                                    wattlog_host.dess.controls wattlog_host.dess.panel
-                                   wattlog_host.dess.shown wattlog_host.web.door
+                                   wattlog_host.dess.shown wattlog_host.web.asking
+                                   wattlog_host.web.door
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
