@@ -22,8 +22,12 @@ from wattlog_host.alerts import config as alerts_config
 from wattlog_host.alerts.rules import KINDS
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess import devcodes
+from wattlog_host.dess.web import described as solar_described
 from wattlog_host.store.database import revisions
+from wattlog_host.web.questions import QUESTIONS
+from wattlog_host.web.solar import DESCRIBED as SOLAR_HOUSE
 from wattlog_pi import service_command
+from wattlog_sim.meters import MODELS
 from wattlog_tools.chips import CHIPS, by_name
 
 DOCUMENTS = sorted(
@@ -216,6 +220,19 @@ def test_every_kind_of_alert_is_in_the_guide():
     guide = (ROOT / "host/ALERTS.md").read_text()
     for kind in KINDS:
         assert re.search(rf"^\| .*`{kind}`.* \|", guide, re.M), kind
+
+
+def test_every_simulated_model_is_in_its_table():
+    design = (ROOT / "tools/DESIGN.md").read_text()
+    for model in MODELS:
+        assert f"| `{model.name}` |" in design, model.name
+
+
+def test_every_address_is_in_a_guide():
+    guides = "".join((ROOT / "host" / name).read_text() for name in ("GUIDE.md", "SOLAR.md"))
+    rows = "".join(re.findall(r"^\| (`/.*?) \|", guides, re.M))
+    for question in (*QUESTIONS, *solar_described(), *SOLAR_HOUSE):
+        assert re.search(rf"`{re.escape(question.path)}[`?]", rows), question.path
 
 
 PICTURE_BYTES_MAX = 120_000

@@ -441,6 +441,7 @@ host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
                                    wattlog_host.alerts.sending wattlog_host.alerts.words
                                    wattlog_host.command wattlog_host.settings
 host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
+                                   wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.private_file
