@@ -489,6 +489,7 @@ host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
                                    wattlog_host.alerts.sending wattlog_host.alerts.words
                                    wattlog_host.command wattlog_host.settings
 host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
+                                   wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.private_file
@@ -574,12 +575,14 @@ host/wattlog_host/web/shapes.py    wattlog.channels wattlog_host.history.answers
                                    wattlog_host.history.house wattlog_host.history.tariff
                                    wattlog_host.history.zone wattlog_host.units
                                    wattlog_host.web.languages
+host/wattlog_host/web/solar_schemas.py  wattlog_host.web.schemas
 host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
                                      wattlog_host.history.answers wattlog_host.history.zone
                                      wattlog_host.house wattlog_host.picture
                                      wattlog_host.store.records wattlog_host.web.api
                                      wattlog_host.web.asking wattlog_host.web.gate
-                                     wattlog_host.web.pages
+                                     wattlog_host.web.openapi wattlog_host.web.pages
+                                     wattlog_host.web.solar_schemas
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -647,10 +650,12 @@ host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host
                                      wattlog_host.dess.panel wattlog_host.dess.shown
                                      wattlog_host.dess.web_settings wattlog_host.history.zone
                                      wattlog_host.store.records wattlog_host.web.asking
+                                     wattlog_host.web.openapi wattlog_host.web.solar_schemas
 host/wattlog_host/dess/web_settings.py starlette.* wattlog_host.access.secrets
                                    wattlog_host.dess.api wattlog_host.dess.config
                                    wattlog_host.dess.controls wattlog_host.dess.panel
-                                   wattlog_host.dess.shown wattlog_host.web.door
+                                   wattlog_host.dess.shown wattlog_host.web.asking
+                                   wattlog_host.web.door
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
