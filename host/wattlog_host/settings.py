@@ -163,10 +163,7 @@ class Settings:
         """Return where the database is, without the password."""
         if isinstance(self.database, Path):
             return f"{_SQLITE}{self.database}"
-        url = self.database
-        return URL.create(
-            url.drivername, url.username, None, url.host, url.port, url.database, url.query
-        ).render_as_string()
+        return without_password(self.database)
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -180,6 +177,32 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if path is None:
         return _settings("defaults", None, "", environ)
     return _settings(str(path), path, _read(path, str(path)), environ)
+
+
+def without_password(url: URL) -> str:
+    """Return the address as store.url has it."""
+    return URL.create(
+        url.drivername, url.username, None, url.host, url.port, url.database, url.query
+    ).render_as_string()
+
+
+def postgres_at(text: str, password_file: Path | None, environ: Mapping[str, str]) -> URL:
+    """Return the database that --to names on a command line, with the password of its file.
+
+    Without --password-file it is that of the environment, if there is one. Raises ConfigError.
+    """
+    url = _postgres(text, lambda why: ConfigError(f"--to {why}"), "--password-file")
+    if url is None:
+        raise ConfigError('--to must be like "postgresql://user@host/database"')
+    if password_file is None:
+        password = environ.get(STORE_PASSWORD)
+    else:
+        password = next(iter(_read(password_file, "--password-file").splitlines()), "")
+        if not password:
+            raise ConfigError(
+                f"--password-file {password_file} is empty; its first line is the password"
+            )
+    return url if password is None else url.set(password=password)
 
 
 def is_loopback(host: str) -> bool:
@@ -285,20 +308,11 @@ def _database(
         if store["password_file"] is not None:
             raise refuse("store.password_file", "has no use for a file of SQLite")
         return place("store.url", text.removeprefix(_SQLITE))
-    try:
-        url = make_url(text) if text.startswith(_POSTGRES) else None
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or not url.database:
+    url = _postgres(text, lambda why: refuse("store.url", why), "store.password_file")
+    if url is None:
         raise refuse(
             "store.url",
             'must be like "sqlite:////path/to/file.db" or "postgresql://user@host/database"',
-        )
-    if url.password is not None:
-        raise refuse(
-            "store.url",
-            f"must not hold the password: put it in a file and name that in store.password_file, "
-            f"or in the environment as {STORE_PASSWORD}",
         )
     return url if password is None else url.set(password=password)
 
@@ -319,6 +333,20 @@ def _cell_share(
     if mqtt["embedded"]:
         raise refuse("cell.share", "needs a broker that all of them reach: embedded = false")
     return share
+
+
+def _postgres(text: str, refuse: Callable[[str], ConfigError], password_key: str) -> URL | None:
+    """Return an address of PostgreSQL, None where it is none; raise where it has a password."""
+    try:
+        url = make_url(text) if text.startswith(_POSTGRES) else None
+    except (ArgumentError, ValueError):
+        return None
+    if url is not None and url.password is not None:
+        raise refuse(
+            f"must not hold the password: put it in a file and name that in {password_key}, "
+            f"or in the environment as {STORE_PASSWORD}"
+        )
+    return url if url is not None and url.database else None
 
 
 def _backup(

@@ -256,7 +256,8 @@ host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.alerts.c
                                    wattlog_host.command wattlog_host.export_command
                                    wattlog_host.service_command
                                    wattlog_host.store.rebuilding
-                                   wattlog_host.importing.command wattlog_host.progress
+                                   wattlog_host.importing.command wattlog_host.moving.command
+                                   wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.worker
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
@@ -286,6 +287,20 @@ host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
                                    wattlog_host.wire
 host/wattlog_host/importing/rows.py wattlog.channels wattlog_host.units
 host/wattlog_host/progress.py
+host/wattlog_host/moving/__init__.py
+host/wattlog_host/moving/command.py sqlalchemy wattlog_host.moving.move wattlog_host.progress
+                                   wattlog_host.settings
+                                   wattlog_host.store.records
+host/wattlog_host/moving/move.py   sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.moving.target
+                                   wattlog_host.store.records
+host/wattlog_host/moving/rows.py   sqlalchemy.* wattlog_host.store.tables
+                                   wattlog_host.store.days
+host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
+                                   wattlog_host.moving.rows wattlog_host.store.*
+host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.store.*
+                                   wattlog_host.store.days wattlog_host.store.role
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
 host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
@@ -370,14 +385,18 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                     wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
+host/wattlog_host/store/unfinished.py sqlalchemy.* wattlog_host.store.records
 host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
                                    wattlog_host.store.due
                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
                                    wattlog_host.store.postgres
                                    wattlog_host.store.role
@@ -390,26 +409,33 @@ host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host
                                      wattlog_host.placing wattlog_host.store.database
                                      wattlog_host.store.tables
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
-                                     wattlog_host.store.tables
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
+                                     wattlog_host.store.tables wattlog_host.store.unfinished
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
+                                   wattlog_host.store.days
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
                                    wattlog_host.store.due wattlog_host.store.tables
+                                   wattlog_host.store.days
+                                   wattlog_host.store.logs
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
-                                   wattlog_host.store.records
+                                   wattlog_host.store.records wattlog_host.store.unfinished
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
+host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
 host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
                                    wattlog_host.store.records wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
@@ -427,20 +453,24 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_ho
                                      wattlog_host.store.sizes
                                      wattlog_host.store.tables
                                    wattlog_host.store.role
+                                   wattlog_host.store.days
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
                                      wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
                                      wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
                                    wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
@@ -451,12 +481,15 @@ host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* m
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0007_writers_of_a_cell.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0008_days.py  alembic.* sqlalchemy.*
+                                                                     wattlog_host.store.days
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/alerts/__init__.py
 host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
                                    wattlog_host.alerts.sending wattlog_host.alerts.words
                                    wattlog_host.command wattlog_host.settings
 host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
+                                   wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.private_file
@@ -542,12 +575,14 @@ host/wattlog_host/web/shapes.py    wattlog.channels wattlog_host.history.answers
                                    wattlog_host.history.house wattlog_host.history.tariff
                                    wattlog_host.history.zone wattlog_host.units
                                    wattlog_host.web.languages
+host/wattlog_host/web/solar_schemas.py  wattlog_host.web.schemas
 host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
                                      wattlog_host.history.answers wattlog_host.history.zone
                                      wattlog_host.house wattlog_host.picture
                                      wattlog_host.store.records wattlog_host.web.api
                                      wattlog_host.web.asking wattlog_host.web.gate
-                                     wattlog_host.web.pages
+                                     wattlog_host.web.openapi wattlog_host.web.pages
+                                     wattlog_host.web.solar_schemas
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -615,10 +650,12 @@ host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host
                                      wattlog_host.dess.panel wattlog_host.dess.shown
                                      wattlog_host.dess.web_settings wattlog_host.history.zone
                                      wattlog_host.store.records wattlog_host.web.asking
+                                     wattlog_host.web.openapi wattlog_host.web.solar_schemas
 host/wattlog_host/dess/web_settings.py starlette.* wattlog_host.access.secrets
                                    wattlog_host.dess.api wattlog_host.dess.config
                                    wattlog_host.dess.controls wattlog_host.dess.panel
-                                   wattlog_host.dess.shown wattlog_host.web.door
+                                   wattlog_host.dess.shown wattlog_host.web.asking
+                                   wattlog_host.web.door
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors

@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 
 from wattlog_tools.console import EXIT_OK, EXIT_USAGE, StopSignal
 
+UNUSABLE = (EXIT_USAGE, os.EX_CONFIG)
+"""How a program ends that cannot work as it is set up."""
+
 READY_TIMEOUT_S = 20.0
 """So long a program waits for the one before it; then it starts all the same."""
 
@@ -190,7 +193,7 @@ class Supervisor:
                     child.backoff_s = BACKOFF_S_MIN
                 continue
             self._bury(child)
-            if status == EXIT_USAGE and not child.ran_well:
+            if status in UNUSABLE and not child.ran_well:
                 self._screen.tell(
                     "run", f"{child.name} cannot work like this (see above): stopping"
                 )

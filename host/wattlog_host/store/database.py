@@ -16,8 +16,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
-from wattlog_host.store import sharing, tables
+from wattlog_host.store import days, sharing, tables
 from wattlog_host.store.records import StoreError
+from wattlog_host.store.unfinished import require_finished
 
 BUSY_TIMEOUT_MS = 2_000
 READERS = 4
@@ -160,6 +161,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
     config = _config()
     try:
         with made.begin() as connection:
+            require_finished(connection, name)
             revision = MigrationContext.configure(connection).get_current_revision()
             if revision is not None and revision not in revisions():
                 raise StoreError(
@@ -173,6 +175,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
                 and not sa.inspect(connection).get_table_names()
             ):
                 tables.METADATA.create_all(connection)
+                days.partition(connection)
                 command.stamp(config, target)
             else:
                 command.upgrade(config, target)

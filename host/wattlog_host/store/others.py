@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from wattlog_host.store import lookup, tables
+from wattlog_host.store import days, lookup, tables
+from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.records import Event, Latest, Losses
 
 _EVENT, _METER, _SERIES = tables.event.c, tables.meter.c, tables.series.c
@@ -15,9 +16,12 @@ _EVENTS = (
     .where(_EVENT.id > sa.bindparam("after"))
     .order_by(_EVENT.id)
 )
+_LAST_OF_METER = sa.select(sa.func.max(_SERIES.last_ms)).where(
+    _SERIES.meter_id == _METER.id, since(_SERIES.day, FROM_DAY)
+)
 _LAST = sa.select(
     _METER.id,
-    sa.select(sa.func.max(_SERIES.last_ms)).where(_SERIES.meter_id == _METER.id).scalar_subquery(),
+    _LAST_OF_METER.scalar_subquery(),
 ).order_by(_METER.id).limit(sa.bindparam("meters_max", type_=sa.Integer))  # fmt: skip
 
 
@@ -36,7 +40,7 @@ class Others:
         """Look at the readings of so many meters."""
         self._meters_max = meters_max
         self._event_id: int | None = None
-        self._last_ms: dict[int, int | None] = {}
+        self._last_ms: dict[int, int] = {}
 
     def look(self, connection: sa.Connection) -> News:
         """Return what is new; of the first look, no event is."""
@@ -46,8 +50,11 @@ class Others:
         if rows:
             self._event_id = rows[-1].id
         events = [Event(row.time_ms, row.kind, row.edge, row.text) for row in rows]
-        found = connection.execute(_LAST, {"meters_max": self._meters_max})
-        last_ms: dict[int, int | None] = {row[0]: row[1] for row in found}
-        moved = [one for one, at_ms in last_ms.items() if at_ms != self._last_ms.get(one)]
-        self._last_ms = last_ms
-        return News(events, lookup.latest(connection, moved), lookup.losses(connection))
+        # Who has sent nothing for a day has no news either.
+        likely_day = max(0, days.from_day_of(max(self._last_ms.values(), default=0)) - 1)
+        bounds = {"meters_max": self._meters_max, "from_day": likely_day}
+        found = {row[0]: row[1] for row in connection.execute(_LAST, bounds) if row[1] is not None}
+        moved = [one for one, at_ms in found.items() if at_ms != self._last_ms.get(one)]
+        self._last_ms |= found
+        latest = lookup.latest(connection, moved, likely_day=likely_day)
+        return News(events, latest, lookup.losses(connection))

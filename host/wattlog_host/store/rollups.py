@@ -18,6 +18,7 @@ from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
 from wattlog_host.store import due, sharing, tables
+from wattlog_host.store.days import SERIES_OF_BATCH, SINCE_IN_BOTH, from_day_of
 from wattlog_host.store.due import Due, Span
 from wattlog_host.store.lookup import own
 from wattlog_host.units import BY_ID
@@ -36,10 +37,10 @@ _PACKED = (
         _BATCH.log_id, _BATCH.first_seq, _BATCH.readings, _BATCH.skipped, _BATCH.offset_ms,
         _BATCH.steps, _BATCH.time_source, _BATCH.packed, _METER.server_id,
     )
-    .select_from(
-        tables.series.join(tables.batch).join(tables.meter, _METER.id == _SERIES.meter_id)
+    .select_from(SERIES_OF_BATCH.join(tables.meter, _METER.id == _SERIES.meter_id))
+    .where(
+        _OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"), SINCE_IN_BOTH
     )
-    .where(_OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"))
 )  # fmt: skip
 _IN_TIME = _PACKED.where(
     _SERIES.last_ms >= sa.bindparam("start_ms"),
@@ -136,6 +137,7 @@ class Samples(NamedTuple):
 def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> Samples:
     """Return the readings of a meter in start_ms <= t < end_ms."""
     bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
+    bounds["from_day"] = from_day_of(start_ms)
     found: list[Sample] = []
     is_whole = True
     for query in (_IN_TIME, _LONG):
