@@ -28,6 +28,8 @@ SHOW_EVERY_S = 0.5
 LINE_EVERY_S = 10.0
 """Where no terminal is, there is a line now and then."""
 LEVEL_SLACK = 1.05
+NEW_PER_S = 100
+"""So many heads at most begin in a second: for the host each is a new agent with a new meter."""
 BAR_WIDTH = 30
 GENERATOR = "generator"
 
@@ -69,7 +71,7 @@ class Fleet:
             options.heads,
             plan_ms["interval"],
             plan_ms["batch"],
-            max(plan_ms["interval"], plan_ms["batch"]),
+            max(plan_ms["interval"], plan_ms["batch"], 1000 * options.heads // NEW_PER_S),
             plan_ms["status"],
             plan_ms["live"],
         )
