@@ -6,6 +6,7 @@ through a pipe, waits on sockets only, and ends when the pipe does.
 
 import gc
 import heapq
+import os
 import selectors
 import signal
 import time
@@ -222,8 +223,10 @@ class Load:
 
 def run(order: Order, pipe: Connection) -> None:
     """Be a process of the fleet: hear Begin, tell how it stands, hear Stop, tell the Result."""
-    # Ctrl-C is the command's business; where it is gone, so is the pipe.
+    # Ctrl-C is the command's business; where it is gone, so is the pipe. As the programs have it,
+    # a session of its own, by which Linux shares processors.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setsid()
     try:
         begin = pipe.recv()
         load = Load(order, begin)
