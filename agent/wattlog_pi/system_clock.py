@@ -22,6 +22,10 @@ TIMESYNC_FILE = Path("/run/systemd/timesync/synchronized")
 MACHINES_WITH_CHIP = ("x86_64", "i686", "i586", "s390x", "ppc64le")
 
 
+# Once: to open it takes ten times as long as to ask.
+_LIBRARY = ctypes.CDLL(None)
+
+
 class Trust(enum.IntEnum):
     """Who has set the clock since the system's start."""
 
@@ -50,7 +54,7 @@ def _is_synchronised() -> bool:
     """Tell whether a time daemon steers the kernel's clock just now."""
     timex = ctypes.create_string_buffer(_TIMEX_BYTES)  # modes 0: read only
     try:
-        state = int(ctypes.CDLL(None).adjtimex(timex))
+        state = int(_LIBRARY.adjtimex(timex))
     except (OSError, AttributeError):
         return False  # no such call here: nobody vouches for the clock
     return 0 <= state != _TIME_ERROR

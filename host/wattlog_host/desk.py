@@ -40,7 +40,7 @@ EVENT_MS_MIN = 60_000
 EVENTS_PER_MINUTE_MAX = 60
 EVENTS_PER_EDGE_MAX = 30
 # What an item takes beside its payload; rounded up, so that the bound holds.
-_ITEM_BYTES = 512
+_ITEM_BYTES = 640
 
 LOST_TEXTS = {
     EVICTED: "never came, no longer in its log",
@@ -90,6 +90,8 @@ class Desk:
         """Take the view to keep."""
         self._view = view
         self._batches: deque[Incoming] = deque()
+        self._waiting: set[tuple[str, bytes]] = set()
+        """Topic and message of each of them."""
         self._letters: deque[DeadLetter] = deque()
         self._events: deque[Event] = deque(maxlen=EVENTS_PER_MINUTE_MAX + EVENTS_PER_EDGE_MAX)
         self._floors: dict[tuple[str, int], Floor] = {}
@@ -110,6 +112,10 @@ class Desk:
         edge, kind = known
         try:
             if kind == "b":
+                if (topic, payload) in self._waiting:
+                    # Who is answered late sends again; a fleet that does would bury us.
+                    self._view.dropped["came while it waited"] += 1
+                    return False
                 batch = decode_batch(payload)
                 _require_own(batch.edge, edge)
                 self._queue_batch(Incoming(topic, batch, now_ms, payload, trust))
@@ -172,6 +178,7 @@ class Desk:
     def _queue_batch(self, item: Incoming) -> None:
         if self._fits(len(item.message)):
             self._batches.append(item)
+            self._waiting.add((item.topic, item.message))
 
     def _queue_letter(self, letter: DeadLetter) -> None:
         if self._fits(len(letter.payload)):
@@ -195,6 +202,7 @@ class Desk:
         batches = [
             self._batches.popleft() for _ in range(min(len(self._batches), GROUP_ITEMS_MAX))
         ]
+        self._waiting.difference_update((item.topic, item.message) for item in batches)
         letters = [
             self._letters.popleft() for _ in range(min(len(self._letters), GROUP_ITEMS_MAX))
         ]

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
 import aiomqtt
 
@@ -17,7 +19,7 @@ WAIT_S_MIN = 1.0
 WAIT_S_MAX = 30.0
 KEEPALIVE_S = 20
 TIMEOUT_S = 10.0
-# Messages that paho has read and nobody has taken; each is taken at once.
+# Messages that come before all topics are subscribed.
 QUEUE_MESSAGES_MAX = 1_024
 
 _NEVER = "not connected yet"
@@ -58,7 +60,8 @@ class MqttLink:
         wait_s = WAIT_S_MIN
         while True:
             try:
-                async with self._make_client() as client:
+                inbox = _Inbox(QUEUE_MESSAGES_MAX)
+                async with self._make_client(inbox) as client:
                     for topic in self._topics:
                         granted = await client.subscribe(topic)
                         if any(_is_failure(code) for code in granted):
@@ -68,12 +71,9 @@ class MqttLink:
                     self._client = client
                     wait_s = WAIT_S_MIN
                     self._tell(None)
-                    async for message in client.messages:
-                        # What was kept of an update is of an earlier one, or of nobody's.
-                        if message.retain and message.topic.matches("wattlog/1/+/u"):
-                            continue
-                        if isinstance(message.payload, bytes):
-                            on_message(str(message.topic), message.payload)
+                    inbox.hand_to(partial(_take, on_message))
+                    async for _ in client.messages:
+                        continue  # none is left for it: it ends with the connection
             except (aiomqtt.MqttError, OSError, ValueError) as err:
                 self._tell(self._explain(err))
             finally:
@@ -91,7 +91,7 @@ class MqttLink:
             return False
         return True
 
-    def _make_client(self) -> aiomqtt.Client:
+    def _make_client(self, inbox: "_Inbox") -> aiomqtt.Client:
         settings = self._settings
         # The library's own lines tell of every discarded message; ours tell of the outage.
         quiet = logging.getLogger("wattlog_host.paho")
@@ -105,7 +105,7 @@ class MqttLink:
             timeout=TIMEOUT_S,
             keepalive=KEEPALIVE_S,
             will=self._will,
-            max_queued_incoming_messages=QUEUE_MESSAGES_MAX,
+            queue_type=cast(Any, lambda **_: inbox),
             tls_context=_trust(settings),
         )
 
@@ -131,6 +131,37 @@ def _filters(leaves: Sequence[str], share: str | None) -> list[str]:
         f"$share/{share}/{topic}" if share is not None and leaf == BATCHES else topic
         for leaf, topic in zip(leaves, HOST.filters(leaves, HOST.name), strict=True)
     ]
+
+
+class _Inbox(asyncio.Queue[aiomqtt.Message]):
+    """Messages that wait until somebody takes them; what comes later is handed to him at once.
+
+    The library's own way is a task for each message, which takes as long as all else that is done
+    with it.
+    """
+
+    def __init__(self, count_max: int) -> None:
+        super().__init__(count_max)
+        self._take: Callable[[aiomqtt.Message], None] | None = None
+
+    def put_nowait(self, item: aiomqtt.Message) -> None:
+        if self._take is None:
+            super().put_nowait(item)
+        else:
+            self._take(item)
+
+    def hand_to(self, take: Callable[[aiomqtt.Message], None]) -> None:
+        """Hand on what waits, and all that comes."""
+        self._take = take
+        while not self.empty():
+            take(self.get_nowait())
+
+
+def _take(on_message: Callable[[str, bytes], None], message: aiomqtt.Message) -> None:
+    # What was kept of an update is of an earlier one, or of nobody's.
+    is_stale = message.retain and message.topic.matches("wattlog/1/+/u")
+    if isinstance(message.payload, bytes) and not is_stale:
+        on_message(str(message.topic), message.payload)
 
 
 def _trust(settings: Settings) -> ssl.SSLContext | None:

@@ -49,7 +49,7 @@ def test_the_kernel_knows_of_a_time_daemon(monkeypatch, tmp_path):
             return self.state
 
     libc = Libc()
-    monkeypatch.setattr(system_clock.ctypes, "CDLL", lambda name: libc)
+    monkeypatch.setattr(system_clock, "_LIBRARY", libc)
     found = []
     for libc.state in (0, 1, 4, 5, -1):  # all is well, leap seconds, not synchronised, forbidden
         found.append(trust(tmp_path, tmp_path / "synced", "aarch64"))
@@ -57,7 +57,7 @@ def test_the_kernel_knows_of_a_time_daemon(monkeypatch, tmp_path):
 
 
 def test_a_system_without_the_call_vouches_for_nothing(monkeypatch, tmp_path):
-    monkeypatch.setattr(system_clock.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(system_clock, "_LIBRARY", object())
     assert trust(tmp_path, tmp_path / "synced", "aarch64") is Trust.NOBODY
 
 

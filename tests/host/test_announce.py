@@ -13,7 +13,7 @@ from wattlog.channels import all_channels
 from wattlog_host.announce import config, topics
 from wattlog_host.announce.announcer import AT_ONCE_MAX, Announcer
 from wattlog_host.announce.homeassistant import AGENT_ENTITIES, EXPIRES_S
-from wattlog_host.announce.service import LOOKS_MAX, Announcements
+from wattlog_host.announce.service import LOOKS_MAX, Announcements, pause_s
 from wattlog_host.live import HostView, LiveView
 from wattlog_host.status import decode_status
 from wattlog_host.store.records import Latest
@@ -317,6 +317,10 @@ class FakeLink:
             return False
         self.sent.append((topic, payload, is_kept))
         return True
+
+
+def test_looks_at_a_fleet_leave_the_loop_to_others():
+    assert [pause_s(took_s) for took_s in (0.0, 0.01, 0.2)] == pytest.approx([1.0, 1.0, 3.8])
 
 
 def test_home_assistant_that_starts_is_told_after_a_while(view):

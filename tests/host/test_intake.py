@@ -200,6 +200,14 @@ def test_the_trust_is_asked_before_the_time(wire):
     assert world.store.trusts == [Trust.NOBODY]
 
 
+def test_only_for_a_batch_is_the_trust_asked(wire):
+    world = World(True)
+    asked = []
+    world.intake._trust = lambda: asked.append("trust") or Trust.NOBODY
+    world.intake.on_message(STATUS, wire.status())
+    assert asked == []
+
+
 def test_a_log_that_was_put_back_is_said_once_and_told_to_take_its_next_id(world, wire):
     world.store.reason = RENEW
     batches = [wire.batch(wire.reading(), first_seq=seq) for seq in (1, 2)]
@@ -263,12 +271,27 @@ def test_database_trouble_is_silence_said_once_and_ends(world, wire):
 
 
 def test_the_queue_is_bounded_by_bytes_and_counts_what_it_drops(world, wire, monkeypatch):
-    payload = wire.batch(wire.reading())
-    monkeypatch.setattr(desk_module, "QUEUE_BYTES_MAX", 3 * (len(payload) + 512))
-    world.take(*[payload] * 5)
+    payloads = [wire.batch(wire.reading(), first_seq=seq) for seq in range(1, 6)]
+    monkeypatch.setattr(desk_module, "QUEUE_BYTES_MAX", 3 * (len(payloads[0]) + 640))
+    world.take(*payloads)
     assert (world.store.groups, world.view.dropped["queue full"]) == ([3], 2)
-    world.take(*[payload] * 3)
+    world.take(*payloads[:3])
     assert (world.store.groups, world.view.dropped["queue full"]) == ([3, 3], 2)
+
+
+def test_a_batch_that_comes_again_while_it_waits_is_written_and_answered_once(world, wire):
+    payload, other = (wire.batch(wire.reading(value), first_seq=1) for value in (1, 2))
+    foreign = "wattlog/1/attic/b"
+    world.desk.on_message(foreign, payload, world.now_ms, world.trust)
+    world.take(payload, other, payload, payload)
+    assert (world.store.groups, world.view.dropped["came while it waited"]) == ([2], 2)
+    assert [topic for topic, _, _ in world.sent] == ["wattlog/1/cellar/a"] * 2
+    assert [letter.topic for letter in world.store.letters] == [foreign]
+    world.store.trouble = "disk full"
+    world.take(payload)
+    world.store.trouble = None
+    world.take(payload)
+    assert world.store.groups == [2, 1], "what was not written is taken when it comes again"
 
 
 def test_the_same_event_is_said_once_a_minute(world):

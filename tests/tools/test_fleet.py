@@ -23,8 +23,8 @@ from wattlog_tools import fleet_check
 from wattlog_tools.cli import main
 from wattlog_tools.fleet_check import Books
 from wattlog_tools.fleet_head import EXPORT, IMPORT, POWER, Head, Meter, Plan
-from wattlog_tools.fleet_link import Post
-from wattlog_tools.fleet_load import bucket, bucket_end, quantile
+from wattlog_tools.fleet_link import Login, Post
+from wattlog_tools.fleet_load import Begin, Load, Order, bucket, bucket_end, quantile
 
 PLAN = Plan(7, 8, 10_000, 30_000, 30_000, 10_000, 10_000)
 EPOCH_MS = 1_795_000_000_000
@@ -170,6 +170,24 @@ def test_an_acknowledgement_counts_once_and_a_batch_that_goes_again_is_the_same(
     ((edge, sent, _, reason),) = post.settled
     assert (edge, sent.first_seq, sent.readings, reason) == ("fleet-000002", 1, 1, None)
     assert post.on_way == {}
+
+
+def test_heads_that_share_connections_share_no_client_id():
+    begin, login = Begin(0.0, EPOCH_MS, 0), Login(1, "secret")
+    names = []
+    for numbers in (range(0, 8, 2), range(1, 8, 2)):
+        load = Load(Order(PLAN, numbers, 2, login), begin)
+        links = [one.uplink._link for one in load._heads]
+        names.append([link._wire.client_id for link in links])
+        assert {link._wire.name for link in links} == {"wattlog-fleet"}
+        load.close()
+    assert [len(set(one)) for one in names] == [2, 2]
+    assert len({*names[0], *names[1]}) == 4
+    load = Load(Order(PLAN, range(8), 8, login), begin)
+    links = [one.uplink._link for one in load._heads]
+    assert [link._wire.name for link in links] == [Meter(PLAN, number).edge for number in range(8)]
+    assert len({link._client_id for link in links}) == 8
+    load.close()
 
 
 # ---- figures -----------------------------------------------------------------------------------

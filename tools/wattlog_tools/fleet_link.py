@@ -85,13 +85,18 @@ class Wire:
     def __init__(
         self,
         name: str,
+        client_id: str | None,
         login: Login,
         selector: selectors.BaseSelector,
         post: Post,
         awake: set["HeadLink"],
     ) -> None:
-        """Be closed; name is the broker's user, awake hears which links have news."""
+        """Be closed; name is the broker's user, awake hears which links have news.
+
+        client_id is that of a wire that is shared; a head's own has the head's.
+        """
         self.name = name
+        self.client_id = client_id
         self.is_up = False
         self.failure: str | None = None
         self._login = login
@@ -275,7 +280,7 @@ class Wire:
 class HeadLink:
     """A head's link (ports.Link) over a wire that is its own or not."""
 
-    def __init__(self, edge: str, boot: int, wire: Wire, *, is_own: bool) -> None:
+    def __init__(self, edge: str, boot: int, wire: Wire) -> None:
         """Take the wire; with one that is shared there is no last will."""
         self.edge = edge
         self.inbox: deque[tuple[str, bytes]] = deque()
@@ -283,8 +288,8 @@ class HeadLink:
         self.number = -1
         """Whose it is; for whoever is woken by it."""
         self._wire = wire
-        self._client_id = f"wattlog-{edge}-{boot:08x}" if is_own else wire.name
-        self._is_own = is_own
+        self._client_id = wire.client_id or f"wattlog-{edge}-{boot:08x}"
+        self._is_own = wire.client_id is None
         self._failure: str | None = None
 
     def open(self, will: bytes) -> None:

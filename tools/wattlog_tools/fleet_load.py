@@ -6,6 +6,7 @@ through a pipe, waits on sockets only, and ends when the pipe does.
 
 import gc
 import heapq
+import os
 import selectors
 import signal
 import time
@@ -120,12 +121,14 @@ class Load:
         lcg, batch_buf = Lcg(order.plan.seed, -1 - order.numbers.start), bytearray(BATCH_BYTES)
         is_own = order.connections >= len(order.numbers)
         count = 0 if is_own else order.connections
-        shared = [self._wire(SHARED_USER, order) for _ in range(count)]
+        first = order.numbers.start
+        names = [f"{SHARED_USER}-{first}-{number}" for number in range(count)]
+        shared = [self._wire(SHARED_USER, order, name) for name in names]
         self._heads: list[Head] = []
         for place, number in enumerate(order.numbers):
             meter = Meter(order.plan, number)
             wire = shared[place % len(shared)] if shared else self._wire(meter.edge, order)
-            link = HeadLink(meter.edge, meter.boot, wire, is_own=is_own)
+            link = HeadLink(meter.edge, meter.boot, wire)
             link.number = place
             self._heads.append(
                 Head(order.plan, number, link, begin.start_epoch_ms, batch_buf, lcg)
@@ -135,8 +138,8 @@ class Load:
         self._heap = [(due_ms, place) for place, due_ms in enumerate(self._due_ms)]
         heapq.heapify(self._heap)
 
-    def _wire(self, name: str, order: Order) -> Wire:
-        return Wire(name, order.login, self._selector, self._post, self._awake)
+    def _wire(self, user: str, order: Order, client_id: str | None = None) -> Wire:
+        return Wire(user, client_id, order.login, self._selector, self._post, self._awake)
 
     def now_ms(self) -> int:
         """Return the time since the fleet's start."""
@@ -222,8 +225,10 @@ class Load:
 
 def run(order: Order, pipe: Connection) -> None:
     """Be a process of the fleet: hear Begin, tell how it stands, hear Stop, tell the Result."""
-    # Ctrl-C is the command's business; where it is gone, so is the pipe.
+    # Ctrl-C is the command's business; where it is gone, so is the pipe. As the programs have it,
+    # a session of its own, by which Linux shares processors.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setsid()
     try:
         begin = pipe.recv()
         load = Load(order, begin)

@@ -129,7 +129,8 @@ class Part:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,
+                # As a service has it: Linux shares processors among sessions first (autogroup).
+                start_new_session=True,
                 preexec_fn=end_with_parent,
                 **self._how,  # type: ignore[call-overload]
             )

@@ -25,7 +25,11 @@ DRAIN_S_MAX = 600.0
 RESTART_S_MAX = 120.0
 SAMPLE_EVERY_S = 1.0
 SHOW_EVERY_S = 0.5
+LINE_EVERY_S = 10.0
+"""Where no terminal is, there is a line now and then."""
 LEVEL_SLACK = 1.05
+NEW_PER_S = 100
+"""So many heads at most begin in a second: for the host each is a new agent with a new meter."""
 BAR_WIDTH = 30
 GENERATOR = "generator"
 
@@ -67,7 +71,7 @@ class Fleet:
             options.heads,
             plan_ms["interval"],
             plan_ms["batch"],
-            max(plan_ms["interval"], plan_ms["batch"]),
+            max(plan_ms["interval"], plan_ms["batch"], 1000 * options.heads // NEW_PER_S),
             plan_ms["status"],
             plan_ms["live"],
         )
@@ -237,7 +241,8 @@ class Fleet:
         progress(text)
 
     def _show(self, now_s: float, tally: Tally) -> None:
-        if time.monotonic() - self._shown_s < SHOW_EVERY_S:
+        every_s = SHOW_EVERY_S if sys.stderr.isatty() else LINE_EVERY_S
+        if time.monotonic() - self._shown_s < every_s:
             return
         self._shown_s = time.monotonic()
         share = min(1.0, max(0.0, now_s / self._end_s))
@@ -248,7 +253,11 @@ class Fleet:
             what += f", waiting for {tally.waiting or 0}"
         what += f", {tally.resent} batches sent again" if tally.resent else ""
         what += f", {' '.join(down)} down" if down else ""
-        progress(f"[{bar:<{BAR_WIDTH}}] {_clock(now_s)} of {_clock(self._end_s)}, {what}")
+        how_far = f"{_clock(now_s)} of {_clock(self._end_s)}, {what}"
+        if sys.stderr.isatty():
+            progress(f"[{bar:<{BAR_WIDTH}}] {how_far}")
+        else:
+            print(f"fleet: {how_far}", file=sys.stderr, flush=True)
 
     def _tell_check(self, made: int) -> fleet_check.Progress:
         def tell(count: int) -> None:

@@ -10,8 +10,15 @@ from wattlog_host.dess.shown import Inverter
 from wattlog_host.live import LiveView
 
 LOOK_S = 1.0
+PAUSES = 19
+"""After a look there is a pause of so many times its length: a thousand agents take a while."""
 LOOKS_MAX = 10
 """Home Assistant hears from all that it knows when it starts; not all have to speak at once."""
+
+
+def pause_s(took_s: float) -> float:
+    """Return how long to wait after a look that took so long."""
+    return max(LOOK_S, PAUSES * took_s)
 
 
 class Link(Protocol):
@@ -56,9 +63,11 @@ class Announcements:
 
     async def run(self, link: Link) -> None:
         """Publish what is due, again and again, until cancelled."""
+        clock_s = asyncio.get_running_loop().time
         while True:
+            began_s = clock_s()
             await self.look(link)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause_s(clock_s() - began_s))
 
     async def look(self, link: Link) -> None:
         """Publish what is due now."""
