@@ -1,6 +1,7 @@
 """What `wattlog-host` does beside running: its sub-commands, a row each."""
 
 import argparse
+import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import closing
@@ -135,6 +136,13 @@ def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _worker(_: argparse.Namespace, settings: Settings) -> int:
+    from wattlog_host import worker
+
+    asyncio.run(worker.run(settings))
+    return 0
+
+
 def _grafana(_: argparse.Namespace) -> int:
     print((files("wattlog_host") / "grafana.json").read_text("utf-8"), end="")
     return 0
@@ -153,5 +161,6 @@ COMMANDS: Sequence[Command] = (
     Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
     Command("token", "tokens of programs that ask the API", below=TOKEN_ACTS),
+    Command("worker", "store a share of the batches of a cell", no_options, _worker),
     *SERVICE_COMMANDS,
 )

@@ -17,6 +17,7 @@ from wattlog_host.alerts.config import AlertSettings
 from wattlog_host.announce import config as announce_config
 from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.backup.rotation import Keep
+from wattlog_host.bounds import is_edge
 from wattlog_host.certificate import Certificate, CertificateUnusable
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
@@ -50,6 +51,7 @@ SCHEMA = (
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, like sqlite:////path/to/file.db"),
     Key("store.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
+    Key("cell.share", "text", None, 1, 32, "what hosts that share the work are called together"),
     Key("backup.enabled", "boolean", True, None, None, "whether to back up every hour"),
     Key("backup.folder", "text", None, 1, 4096, "the folder for backups"),
     Key("backup.keep_hourly", "integer", 24, 0, 1000, "of how many hours a backup is kept"),
@@ -110,6 +112,7 @@ class Settings:
     mqtt_ca_file: Path | None
     announce: AnnounceSettings
     store_raw_days: int
+    cell_share: str | None
     dess: DessSettings
     house: HouseSettings
     backup: BackupSettings
@@ -136,7 +139,10 @@ class Settings:
         shown += ["", "[store]", f'url = "{self.store_url()}"']
         if isinstance(self.database, URL) and self.database.password is not None:
             shown.append("# password: read from its file, or the environment")
-        shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
+        shown += [f"raw_days = {self.store_raw_days}", ""]
+        if self.cell_share is not None:
+            shown += ["[cell]", f'share = "{self.cell_share}"', ""]
+        shown += self.backup.lines()
         shown += ["", *self.house.lines()]
         return [*shown, *self.dess.lines()]
 
@@ -281,6 +287,7 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
         mqtt["port"] or (8883 if mqtt["tls"] or own_tls else 1883),
         mqtt["username"], password,
         mqtt["tls"], ca_file, announced, values["store"]["raw_days"],
+        _cell_share(values["cell"]["share"], mqtt, database, refuse),
         dess,
         house_settings(name, text, values["house"], environ),
         _backup(values["backup"], database, data, place),
@@ -322,6 +329,24 @@ def _postgres(text: str, refuse: Callable[[str], ConfigError], password_key: str
             f"or in the environment as {STORE_PASSWORD}"
         )
     return url if url is not None and url.database else None
+
+
+def _cell_share(
+    share: str | None,
+    mqtt: Mapping[str, Any],
+    database: Path | URL,
+    refuse: Callable[[str, str], ConfigError],
+) -> str | None:
+    """Return the name of the shared subscription, None for a host that is alone."""
+    if share is None:
+        return None
+    if not is_edge(share):
+        raise refuse("cell.share", "may have only a to z, 0 to 9, - and _")
+    if isinstance(database, Path):
+        raise refuse("cell.share", "needs a database that several can write to: PostgreSQL")
+    if mqtt["embedded"]:
+        raise refuse("cell.share", "needs a broker that all of them reach: embedded = false")
+    return share
 
 
 def _backup(

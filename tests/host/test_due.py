@@ -252,7 +252,7 @@ def test_the_newest_hours_come_first_and_as_few_as_are_asked_for(store, wire):
     with store._reading() as connection:
         found = due.newest(connection, 3)
         plan = rows_of_plan(connection)
-    assert [(one.hour_ms - T0_MS) // HOUR_MS for one in found] == [19, 18, 17]
+    assert [(hour_ms - T0_MS) // HOUR_MS for _, hour_ms in found] == [19, 18, 17]
     assert "ix_rollup_due_hour_ms_meter_id" in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort " not in plan, "a backlog of years is not looked at as a whole, again and again"

@@ -1,11 +1,12 @@
 """Rows of any table, in the order of its key, in pieces; and how two such streams differ."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from wattlog_host.store import days
 from wattlog_host.store.tables import METADATA
 
 Row = tuple[Any, ...]
@@ -15,7 +16,13 @@ TABLES: Sequence[sa.Table] = METADATA.sorted_tables
 
 PIECE_ROWS = 5_000
 PIECE_BYTES = 4 * 2**20
+PIECE_DAYS = 64
+"""A server has only so many locks for a transaction, and each day is several tables."""
+
 _FETCHED_ROWS = 500
+
+
+_NOTHING: Mapping[sa.Column[Any], sa.ColumnElement[Any]] = {}
 
 
 class Difference(NamedTuple):
@@ -40,6 +47,11 @@ def key_of(table: sa.Table, row: Row) -> Row:
     return tuple(row[columns.index(column)] for column in table.primary_key.columns)
 
 
+def day_place(table: sa.Table) -> int:
+    """Return where in a row of a parted table its day is."""
+    return list(table.columns).index(table.c.day)
+
+
 def count(connection: sa.Connection) -> int:
     """Return how many rows all tables have."""
     return sum(
@@ -49,11 +61,17 @@ def count(connection: sa.Connection) -> int:
 
 
 def in_order(
-    connection: sa.Connection, table: sa.Table, behind: Sequence[Any] | None = None
+    connection: sa.Connection,
+    table: sa.Table,
+    behind: Sequence[Any] | None = None,
+    instead: Mapping[sa.Column[Any], sa.ColumnElement[Any]] = _NOTHING,
 ) -> Generator[Row]:
-    """Yield all columns of each row behind this key, by the key, without having all in memory."""
+    """Yield all columns of each row behind this key, by the key, without having all in memory.
+
+    instead says what to read for some columns.
+    """
     key = [_ordered(column, connection.dialect.name) for column in table.primary_key.columns]
-    query = sa.select(*table.columns).order_by(*key)
+    query = sa.select(*(instead.get(one, one) for one in table.columns)).order_by(*key)
     if behind is not None:
         named = zip(behind, table.primary_key.columns, strict=True)
         query = query.where(
@@ -65,16 +83,21 @@ def in_order(
             yield tuple(row)
 
 
-def pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def pieces(table: sa.Table, rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Cut the stream into what is copied at once."""
+    place = day_place(table) if table in days.PARTED else None
     piece: list[Row] = []
     size = 0
+    seen: set[object] = set()
     for row in rows:
         piece.append(row)
         size += sum(len(value) for value in row if isinstance(value, bytes | str))
-        if len(piece) >= PIECE_ROWS or size >= PIECE_BYTES:
+        if place is not None:
+            seen.add(row[place])
+        if len(piece) >= PIECE_ROWS or size >= PIECE_BYTES or len(seen) >= PIECE_DAYS:
             yield piece
             piece, size = [], 0
+            seen.clear()
     if piece:
         yield piece
 
