@@ -97,7 +97,8 @@ def anything(column, index):
     if column is column.table.autoincrement_column:
         return 7 * index + 1
     if column.name in ("received_ms", "first_ms", "last_ms"):  # of which days are made
-        return DAY_MS * (20_000 + 3 * index + 5 * len(column.table.columns) % 7) + index
+        is_later = (column.name == "last_ms") == (index % 2 == 1)
+        return DAY_MS * (20_000 + 3 * index + is_later) + index
     edge = EDGES[sa.BigInteger if kind is tables.ID else type(kind)]
     return (edge - 1, -edge, 0, -1)[index] if index < 4 else 3 * index
 
@@ -360,7 +361,7 @@ def test_text_is_in_the_same_order_whatever_the_servers_language(full, postgres,
 
 def test_pieces_are_of_so_many_rows_or_bytes(monkeypatch):
     monkeypatch.setattr(rows_module, "PIECE_BYTES", 10)
-    monkeypatch.setattr(rows_module, "PIECE_ROWS", 3)
+    monkeypatch.setattr(rows_module, "PIECE_ROWS", 4)
     given = [
         (1, b"12345", None),
         (2, "1234"),
@@ -369,7 +370,7 @@ def test_pieces_are_of_so_many_rows_or_bytes(monkeypatch):
         (8, b"1" * 99),
     ]
     cut = partial(pieces, tables.edge)
-    assert [[row[0] for row in piece] for piece in cut(given)] == [[1, 2, 3], [4, 5, 6], [7, 8]]
+    assert [[row[0] for row in piece] for piece in cut(given)] == [[1, 2, 3], [4, 5, 6, 7], [8]]
     assert [[row[0] for row in piece] for piece in cut(given[:1])] == [[1]]
 
 
@@ -390,14 +391,32 @@ def test_each_batch_is_in_the_partition_of_its_day(full, url, monkeypatch, capsy
     }
     assert len(wanted) > 5
     assert pieces_of == [3] * (2 * ROWS // 3)
-    engine = kind_of(url).engine(url, None)
-    with engine.begin() as connection:
-        assert days.parts(connection) == sorted(wanted)
-    engine.dispose()
+    assert partitions(url) == sorted(wanted)
     for day in wanted:
         assert rows(url, f"SELECT day FROM ONLY {days._name('batch', day)} GROUP BY day") == [
             (day,)
         ]
+
+
+def test_copied_anew_there_are_partitions_for_the_days_there_are_now(full, url, small):
+    interrupted(full, url, ROWS * len(TABLES))
+    execute(full, "UPDATE batch SET received_ms = received_ms + 86400000 * 9")
+    execute(full, f"UPDATE run SET ended_ms = {NOW_MS + 1} WHERE id = {7 * (ROWS - 1) + 1}")
+    with contextlib.closing(Move(full, url)) as work:
+        assert work.rows_there == 0
+        work.copy(lambda *_: None)
+        work.finish(NOW_MS, lambda *_: None)
+    check_moved(full, url)
+    place = list(tables.batch.columns).index(tables.batch.c.day)
+    assert partitions(url) == sorted({row[place] for row in all_rows(url)["batch"]})
+
+
+def partitions(url):
+    engine = kind_of(url).engine(url, None)
+    with engine.begin() as connection:
+        found = days.parts(connection)
+    engine.dispose()
+    return found
 
 
 def test_a_part_without_its_batch_has_a_day(full, url, capsys):

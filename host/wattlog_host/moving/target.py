@@ -73,7 +73,6 @@ class Target:
 
     def _clear(self, source: Identity) -> None:
         """Remove what is there of a source that is no longer as it was."""
-        self.spoil()
         with self._changing() as connection:
             parts = days.parts(connection)
         for day in parts:  # each apart: a server has only so many locks for a transaction
