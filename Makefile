@@ -22,7 +22,7 @@ RUN_ARGS = $(if $(PORT),--port "$(PORT)") $(if $(REPLAY),--replay "$(REPLAY)") \
 	$(if $(DATA),--data "$(DATA)") $(if $(DESS),--dess "$(DESS)") \
 	$(if $(DESS_PORT),--dess-port "$(DESS_PORT)")
 
-.PHONY: help setup wheel deb run test test-mpy check lint type fmt mpy flash bench fuzz lab soak clean FORCE
+.PHONY: help setup wheel deb run test test-mpy check lint type fmt pictures mpy flash bench fuzz lab soak clean FORCE
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
@@ -57,6 +57,9 @@ type: .venv/dev.stamp  ## mypy --strict
 fmt: .venv/dev.stamp  ## format the source
 	@$(BIN)/ruff check --quiet --fix-only --select I .
 	@$(BIN)/ruff format --quiet .
+
+pictures: .venv/dev.stamp .tools/chromium.stamp  ## take the documents' pictures anew, from the real page
+	@WATTLOG_PICTURES=1 $(BIN)/python -m pytest -q tests/browser/test_pictures.py
 
 mpy: .venv/dev.stamp  ## bytes of an ESP32's modules beside those of the last commit; KEEP=1 notes them
 	@$(BIN)/wattlog-tools mpy $(if $(KEEP),--keep)

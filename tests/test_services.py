@@ -1,8 +1,10 @@
 """Agent and host as services: what is printed, what is installed, and how it is confined."""
 
 import argparse
+import fcntl
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -24,6 +26,7 @@ CONFINED = (
     "Type=notify", "Restart=always", "DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes",
     "MemoryDenyWriteExecute=yes", "CapabilityBoundingSet=", "SystemCallFilter=@system-service",
     "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6", "StartLimitIntervalSec=0",
+    "RestartPreventExitStatus=78",
 )  # fmt: skip
 
 
@@ -102,6 +105,30 @@ def test_a_unit_is_confined(tmp_path, name):
     assert all(
         one == f"{one.partition(':')[0]}:/etc/wattlog/{one.partition(':')[0]}" for one in loaded
     )
+
+
+@each
+def test_wrong_settings_end_a_service_for_good_and_nothing_else_does(tmp_path, name):
+    config = tmp_path / "it.toml"
+    config.write_text("[mqtt]\nprot = 1\n")
+    done = command(name, "--config", str(config))
+    assert done.returncode == os.EX_CONFIG == 78, done.stderr
+    assert "mqtt.prot" in done.stderr and done.stderr.count("\n") == 1
+    # Who asks whether they are right is told as every command tells it.
+    assert command(name, "--config", str(config), "--check-config").returncode == 2
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        (tmp_path / "taken").write_text("no folder")
+        # What may be otherwise in 5 s: a port that is taken, a log or a folder that cannot be had.
+        config.write_text(
+            f'data = "{tmp_path}/data"\n[http]\nport = {other.getsockname()[1]}\n'
+            if name == "wattlog-host"
+            else f'[agent]\nid = "a"\n[log]\npath = "{tmp_path}/log"\n'
+            '[mqtt]\nhost = "127.0.0.1"\n[[meter]]\nport = "/dev/x"\n'
+        )
+        with (tmp_path / "log").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            done = command(name, "--config", str(config))
+    assert done.returncode == 2, done.stderr
 
 
 def test_an_empty_credential_stands_for_none(tmp_path):

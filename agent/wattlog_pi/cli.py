@@ -3,6 +3,7 @@
 import argparse
 import io
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -103,7 +104,12 @@ def _act(options: argparse.Namespace) -> int:
         for line in SERVICE_COMMANDS[options.command](options):
             print(line, flush=True)
         return 0
-    checked = settings.read(options.config or settings.default_path())
+    try:
+        checked = settings.read(options.config or settings.default_path())
+    except ConfigError as err:
+        print(f"wattlog-agent: {err}", file=sys.stderr)
+        # A service does not try this again; a log that another agent has may be free soon.
+        return EXIT_USAGE if options.check_config else os.EX_CONFIG
     if options.check_config:
         _print_settings(checked)
         return 0

@@ -19,7 +19,6 @@ import uvicorn
 from prometheus_client.registry import Collector
 
 import wattlog
-from wattlog.config import ConfigError
 from wattlog_host import errands
 from wattlog_host.access.devices import Rights, devices_in
 from wattlog_host.access.kept import AccessRefused, KeptBroken
@@ -89,7 +88,10 @@ class _Server(uvicorn.Server):
 
 
 async def run(settings: Settings) -> None:
-    """Run the host until SIGTERM or SIGINT; raise StartError where it cannot start."""
+    """Run the host until SIGTERM or SIGINT; raise StartError where it cannot start.
+
+    ConfigError where a setting is wrong, so that another start would not help.
+    """
     sys.setswitchinterval(SWITCH_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -118,8 +120,6 @@ async def _check_targets(settings: Settings) -> None:
         await asyncio.to_thread(sending.check, settings.alerts)
     except sending.SenderBroken as err:
         LOG.warning("%s", err)  # readings are worth more than messages
-    except ConfigError as err:
-        raise StartError(str(err)) from err
 
 
 async def _serve(

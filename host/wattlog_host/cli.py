@@ -27,7 +27,10 @@ EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status: 0 stopped as asked, 2 cannot run so."""
+    """Run the command; return the exit status: 0 stopped as asked, 2 cannot run so.
+
+    A host whose settings are wrong ends with 78 (EX_CONFIG): the service does not try again.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["dess"]:
         from wattlog_host.dess import cli as dess
@@ -36,11 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         return _act(options)
-    except (ConfigError, StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
+    except ConfigError as err:
+        print(f"wattlog-host: {err}", file=sys.stderr)
+        return os.EX_CONFIG if _is_host(options) else EXIT_UNUSABLE
+    except (StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _is_host(options: argparse.Namespace) -> bool:
+    return options.run is None and options.act is None and not options.check_config
 
 
 def _act(options: argparse.Namespace) -> int:

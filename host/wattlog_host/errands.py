@@ -65,13 +65,15 @@ async def wish(hub: Hub, view: LiveView, link: MqttLink, is_always: bool) -> Non
 
 
 async def let_go(settings: Settings, store: Store) -> None:
-    """Let go of single readings that are older than they are to be kept."""
-    while settings.store_raw_days:
-        count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
-        if count:
-            LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
+    """Let go of single readings that are too old; have a place for those to come."""
+    while True:
+        await store.make_days(now_ms())
+        if settings.store_raw_days:
+            count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
+            if count:
+                text = "let go of %d batches older than %d days"
+                LOG.info(text, count, settings.store_raw_days)
         await asyncio.sleep(RETENTION_S)
-    await asyncio.Event().wait()
 
 
 async def follow(store: Store, view: LiveView, changed: Callable[[], None]) -> None:

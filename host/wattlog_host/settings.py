@@ -317,20 +317,6 @@ def _database(
     return url if password is None else url.set(password=password)
 
 
-def _postgres(text: str, refuse: Callable[[str], ConfigError], password_key: str) -> URL | None:
-    """Return an address of PostgreSQL, None where it is none; raise where it has a password."""
-    try:
-        url = make_url(text) if text.startswith(_POSTGRES) else None
-    except (ArgumentError, ValueError):
-        return None
-    if url is not None and url.password is not None:
-        raise refuse(
-            f"must not hold the password: put it in a file and name that in {password_key}, "
-            f"or in the environment as {STORE_PASSWORD}"
-        )
-    return url if url is not None and url.database else None
-
-
 def _cell_share(
     share: str | None,
     mqtt: Mapping[str, Any],
@@ -347,6 +333,20 @@ def _cell_share(
     if mqtt["embedded"]:
         raise refuse("cell.share", "needs a broker that all of them reach: embedded = false")
     return share
+
+
+def _postgres(text: str, refuse: Callable[[str], ConfigError], password_key: str) -> URL | None:
+    """Return an address of PostgreSQL, None where it is none; raise where it has a password."""
+    try:
+        url = make_url(text) if text.startswith(_POSTGRES) else None
+    except (ArgumentError, ValueError):
+        return None
+    if url is not None and url.password is not None:
+        raise refuse(
+            f"must not hold the password: put it in a file and name that in {password_key}, "
+            f"or in the environment as {STORE_PASSWORD}"
+        )
+    return url if url is not None and url.database else None
 
 
 def _backup(

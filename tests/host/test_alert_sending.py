@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import sys
 import threading
@@ -337,7 +338,7 @@ def test_a_host_does_not_start_with_an_address_that_is_unknown(make_host, run_ho
     with host.config_path.open("a") as file:
         file.write('[alerts]\nurls_file = "urls"\n')
     done = run_host("--config", host.config_path)
-    assert done.returncode == 2
+    assert done.returncode == os.EX_CONFIG
     assert "urls line 1 is no address that Apprise knows" in done.stderr
     assert CANARY not in done.stderr
 

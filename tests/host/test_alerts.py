@@ -26,12 +26,12 @@ from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger, Line, Mes
 from wattlog_host.alerts.nights import Night, compared, nights_of
 from wattlog_host.alerts.outbox import OWED_MAX, Account
 from wattlog_host.alerts.rhythm import Rhythm
-from wattlog_host.alerts.rules import Finding, Tally
-from wattlog_host.alerts.words import line_text
+from wattlog_host.alerts.rules import CONDITIONS, HAPPENINGS, Finding, Tally
+from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER, line_text
 from wattlog_host.backup.rotation import Backups
 from wattlog_host.forecast import Forecast
 from wattlog_host.history.gauge import QUARTER_MS, Quarter
-from wattlog_host.web.languages import Speech
+from wattlog_host.web.languages import LANGUAGES, Speech, words
 
 ON, OFF, NEWS = "on", "off", "news"
 NOBODY = frozenset()
@@ -40,6 +40,13 @@ NOBODY = frozenset()
 @pytest.fixture
 def world(tmp_path):
     return lambda **more: World(tmp_path, **more)
+
+
+def test_every_kind_has_its_words():
+    assert BEGUN.keys() == OVER.keys() == CONDITIONS.keys()
+    assert HAPPENED.keys() == HAPPENINGS.keys()
+    for language in LANGUAGES:
+        assert {*BEGUN.values(), *OVER.values(), *HAPPENED.values()} <= words(language).keys()
 
 
 # --- how often a meter tells -----------------------------------------------------------------

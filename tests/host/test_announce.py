@@ -421,9 +421,9 @@ def test_home_assistant_and_a_new_broker_are_told_again(make_host, mosquitto, wi
     asyncio.run(_kept(mosquitto.port, lambda kept: agent in kept))
 
 
-def test_what_the_readme_tells_evcc_to_read_is_there(view, wire):
-    readme = (ROOT / "README.md").read_text()
-    (meter,) = yaml.safe_load(re.search(r"```yaml\n(# evcc\.yaml\n.*?)```", readme, re.S)[1])[
+def test_what_the_guide_tells_evcc_to_read_is_there(view, wire):
+    guide = (ROOT / "host/INTEGRATIONS.md").read_text()
+    (meter,) = yaml.safe_load(re.search(r"```yaml\n(# evcc\.yaml\n.*?)```", guide, re.S)[1])[
         "meters"
     ]
     said = Said(view)

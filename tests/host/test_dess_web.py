@@ -3,9 +3,16 @@
 import json
 
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from jsonschema_rs import Draft202012Validator
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 
 from dess_world import Readers, world
+from sunny_house import SunnyHouse
 from wattlog_host.access.accounts import Accounts, Token
 from wattlog_host.access.secrets import digest_of
 from wattlog_host.dess import controls, ledger
@@ -129,6 +136,94 @@ def test_trouble_is_shown_and_old_values_stay_with_their_age(w, http):
     assert not one["connected"]
     assert one["power_w"]["solar"] > 0
     assert one["age_s"] > 3000
+
+
+# --- the document ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sunny(tmp_path_factory):
+    made = SunnyHouse(tmp_path_factory.mktemp("sunny"))
+    yield made
+    made.close()
+
+
+def form_of(document, path, method="get"):
+    answer = document["paths"][path][method]["responses"]["200"]
+    return Draft202012Validator(answer["content"]["application/json"]["schema"])
+
+
+def test_answers_have_the_form_of_the_document(sunny):
+    with TestClient(sunny.app, base_url="http://127.0.0.1") as client:
+        document = client.get("/api/openapi.json").json()
+        solar = {path for path in document["paths"] if path.startswith("/api/solar")}
+        assert solar == {
+            route.path for route in sunny.app.routes if route.path.startswith("/api/solar")
+        }
+        sn = sunny.dess.cloud.devices[0].sn
+        history = f"/api/solar/history?device={sn}&channel="
+        asked = ["/api/solar", "/api/solar/devices", "/api/solar/changes", "/api/solar/periods",
+                 "/api/solar/flow", "/api/solar/house", "/api/solar/house?per=month",
+                 f"/api/solar/latest?device={sn}", f"/api/solar/latest?device={sn}&diagnostics=yes",
+                 f"{history}solar_power", f"{history}operating_mode"]  # fmt: skip
+        for path in asked:
+            answer = client.get(path)
+            assert answer.status_code == 200, answer.text
+            errors = list(form_of(document, path.partition("?")[0]).iter_errors(answer.json()))
+            assert errors == [], (path, errors[:1])
+        assert solar - {path.partition("?")[0] for path in asked} == {"/api/solar/settings"}
+
+
+def test_settings_have_the_form_of_the_document(w, http):
+    document = http.get("/api/openapi.json").json()
+    path, query = "/api/solar/settings", {"device": w.sn}
+    controls_of = http.get(path, params=query, headers=GOOD).json()
+    form_of(document, path).validate(controls_of)
+    for one in controls_of["settings"]:
+        answer = http.get(path, params={**query, "id": one["id"]}, headers=GOOD)
+        form_of(document, path).validate(answer.json())
+    made = http.post(path, json=wish(w), headers=GOOD)
+    form_of(document, path, "post").validate(made.json())
+    form_of(document, "/api/solar/changes").validate(http.get("/api/solar/changes").json())
+    body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert Draft202012Validator(body).is_valid(wish(w))
+    for method in ("get", "post"):
+        assert document["paths"][path][method]["security"] == [{"token": []}]
+    # What is refused is refused with a status of the document.
+    for _, headers, more, status in BAD_POSTS:
+        refused = http.post(path, content=json.dumps(wish(w) | more), headers=headers)
+        assert str(refused.status_code) in document["paths"][path]["post"]["responses"], status
+    assert http.get(path, params={"devise": "x"}, headers=GOOD).status_code == 400
+
+
+def test_no_question_of_the_document_breaks_it(sunny):
+    """Each address with what its document allows, and with what it does not."""
+    described = schemathesis.openapi.from_asgi("/api/openapi.json", sunny.app)
+    tried = set()
+    for found in described.get_all_operations():
+        operation = found.ok()
+        if not operation.path.startswith("/api/solar") or operation.method == "post":
+            continue
+        for mode in GenerationMode:
+
+            @given(operation.as_strategy(generation_mode=mode))
+            @settings(
+                max_examples=6, deadline=None, database=None,
+                suppress_health_check=list(HealthCheck),
+            )  # fmt: skip
+            def ask(case):
+                answer = case.call()
+                assert answer.status_code < 500, answer.text
+                if answer.status_code != 405:
+                    # Which devices there are the document cannot say.
+                    case.validate_response(answer, excluded_checks=[positive_data_acceptance])
+
+            try:
+                ask()
+            except Unsatisfiable:
+                continue  # there is nothing wrong to ask
+            tried.add(operation.path)
+    assert len(tried) == 9
 
 
 # --- settings -------------------------------------------------------------------------------

@@ -196,7 +196,10 @@ def all_rows(place, but_for_the_move=False):
     with engine.begin() as connection:
         found = {
             table.name: sorted(
-                (tuple(row) for row in connection.execute(sa.select(table))),
+                (
+                    tuple(row)
+                    for row in connection.execute(sa.select(*days.columns(connection, table)))
+                ),
                 key=lambda row, table=table: key_of(table, row),
             )
             for table in TABLES

@@ -294,11 +294,10 @@ host/wattlog_host/moving/command.py sqlalchemy wattlog_host.moving.move wattlog_
 host/wattlog_host/moving/move.py   sqlalchemy.* wattlog_host.moving.rows
                                    wattlog_host.moving.source wattlog_host.moving.target
                                    wattlog_host.store.records
-host/wattlog_host/moving/parted.py sqlalchemy.* wattlog_host.store.days wattlog_host.store.tables
-host/wattlog_host/moving/rows.py   sqlalchemy.* wattlog_host.store.days wattlog_host.store.tables
+host/wattlog_host/moving/rows.py   sqlalchemy.* wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
-                                   wattlog_host.moving.parted wattlog_host.moving.rows
-                                   wattlog_host.store.*
+                                   wattlog_host.moving.rows wattlog_host.store.*
 host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
                                    wattlog_host.moving.source wattlog_host.store.*
 host/wattlog_host/backup/__init__.py
@@ -411,9 +410,9 @@ host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host
                                    wattlog_host.store.sharing
                                    wattlog_host.store.days
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
-                                     wattlog_host.store.tables
                                    wattlog_host.store.sharing
-                                   wattlog_host.store.days wattlog_host.store.unfinished
+                                   wattlog_host.store.days
+                                     wattlog_host.store.tables wattlog_host.store.unfinished
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
@@ -453,6 +452,7 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_ho
                                      wattlog_host.store.sizes
                                      wattlog_host.store.tables
                                    wattlog_host.store.role
+                                   wattlog_host.store.days
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
@@ -462,6 +462,7 @@ host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
                                      wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
@@ -487,6 +488,7 @@ host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
                                    wattlog_host.alerts.sending wattlog_host.alerts.words
                                    wattlog_host.command wattlog_host.settings
 host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
+                                   wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.private_file
@@ -572,12 +574,14 @@ host/wattlog_host/web/shapes.py    wattlog.channels wattlog_host.history.answers
                                    wattlog_host.history.house wattlog_host.history.tariff
                                    wattlog_host.history.zone wattlog_host.units
                                    wattlog_host.web.languages
+host/wattlog_host/web/solar_schemas.py  wattlog_host.web.schemas
 host/wattlog_host/web/solar.py  starlette.* wattlog_host.dess.panel wattlog_host.dess.quarters
                                      wattlog_host.history.answers wattlog_host.history.zone
                                      wattlog_host.house wattlog_host.picture
                                      wattlog_host.store.records wattlog_host.web.api
                                      wattlog_host.web.asking wattlog_host.web.gate
-                                     wattlog_host.web.pages
+                                     wattlog_host.web.openapi wattlog_host.web.pages
+                                     wattlog_host.web.solar_schemas
 
 host/wattlog_host/dess/__init__.py
 host/wattlog_host/dess/analyze.py  wattlog_host.dess.controls wattlog_host.dess.devcodes
@@ -645,10 +649,12 @@ host/wattlog_host/dess/web.py  starlette.* wattlog_host.dess.errors wattlog_host
                                      wattlog_host.dess.panel wattlog_host.dess.shown
                                      wattlog_host.dess.web_settings wattlog_host.history.zone
                                      wattlog_host.store.records wattlog_host.web.asking
+                                     wattlog_host.web.openapi wattlog_host.web.solar_schemas
 host/wattlog_host/dess/web_settings.py starlette.* wattlog_host.access.secrets
                                    wattlog_host.dess.api wattlog_host.dess.config
                                    wattlog_host.dess.controls wattlog_host.dess.panel
-                                   wattlog_host.dess.shown wattlog_host.web.door
+                                   wattlog_host.dess.shown wattlog_host.web.asking
+                                   wattlog_host.web.door
 host/wattlog_host/dess/worker.py  wattlog_host.dess.api wattlog_host.dess.client
                                      wattlog_host.dess.history
                                      wattlog_host.dess.devcodes wattlog_host.dess.errors
@@ -751,6 +757,33 @@ tools/wattlog_tools/settings_reference.py  wattlog.config wattlog_host wattlog_h
                                    wattlog_host.settings wattlog_pi wattlog_pi.settings
                                    wattlog_tools wattlog_tools.head_settings
 tools/wattlog_tools/ca_file.py
+tools/wattlog_tools/fleet.py        sqlalchemy wattlog_host.settings wattlog_host.store.kinds
+                                    wattlog_tools wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_parts
+                                    wattlog_tools.fleet_report wattlog_tools.fleet_run
+tools/wattlog_tools/fleet_check.py  sqlalchemy wattlog.channels wattlog_host.store
+                                    wattlog_host.store.kinds wattlog_host.store.lookup
+                                    wattlog_host.store.reader wattlog_host.store.records
+                                    wattlog_host.store.tables wattlog_tools.console
+                                    wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_crew.py   wattlog_tools wattlog_tools.console wattlog_tools.fleet_load
+tools/wattlog_tools/fleet_head.py   wattlog wattlog.live wattlog.ports wattlog.reading
+                                    wattlog.records wattlog.ringlog wattlog.uplink
+                                    wattlog_sim.lcg
+tools/wattlog_tools/fleet_link.py   msgpack paho.* wattlog wattlog.recordreader wattlog.records
+                                    wattlog.uplink wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_load.py   wattlog.records wattlog.uplink wattlog_sim.lcg
+                                    wattlog_tools.fleet_head wattlog_tools.fleet_link
+tools/wattlog_tools/fleet_parts.py  sqlalchemy wattlog_host.access wattlog_host.access.recipes
+                                    wattlog_host.access.topics wattlog_tools.console
+                                    wattlog_tools.run wattlog_tools.supervisor
+tools/wattlog_tools/fleet_report.py wattlog_tools.fleet_check wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts
+tools/wattlog_tools/fleet_run.py    wattlog_host.clock wattlog_host.store.kinds wattlog_tools
+                                    wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_head
+                                    wattlog_tools.fleet_link wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts wattlog_tools.fleet_report
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings

@@ -53,7 +53,9 @@ class SunnyHouse:
             clock.now_ms, clock.monotonic_ms,
         )  # fmt: skip
         house = House("home", BERLIN, "EUR", Tariffs((), BERLIN))
-        self.app = make_app(self.view, self.hub, self, self.now_ms, (), house, panel=panel)
+        self.app = make_app(
+            self.view, self.hub, self, self.now_ms, ("testserver",), house, panel=panel
+        )
 
     def now_ms(self):
         return self.dess.clock.now_ms()

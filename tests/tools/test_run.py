@@ -130,9 +130,11 @@ def test_the_wait_grows_while_a_program_keeps_failing(run):
     assert program.end(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("which", ["host", "agent"])
-def test_a_program_that_cannot_work_as_configured_ends_all(run, which):
-    program = run(**{which: "import sys; print('bad key x', file=sys.stderr); sys.exit(2)"})
+@pytest.mark.parametrize(("which", "status"), [("host", 2), ("agent", 78)])
+def test_a_program_that_cannot_work_as_configured_ends_all(run, which, status):
+    program = run(
+        **{which: f"import sys; print('bad key x', file=sys.stderr); sys.exit({status})"}
+    )
     program.expect(rf"^{which:5} \| bad key x")
     program.expect(rf"^run   \| {which} cannot work like this")
     assert program.end() == 2

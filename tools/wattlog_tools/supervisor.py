@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 
 from wattlog_tools.console import EXIT_OK, EXIT_USAGE, StopSignal
 
+UNUSABLE = (EXIT_USAGE, os.EX_CONFIG)
+"""How a program ends that cannot work as it is set up."""
+
 READY_TIMEOUT_S = 20.0
 """So long a program waits for the one before it; then it starts all the same."""
 
@@ -139,7 +142,7 @@ class Supervisor:
             env=dict(os.environ, PYTHONUNBUFFERED="1"),
             process_group=0,
             # Unsafe beside threads; we have none.
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
         assert child.process.stdout is not None
         os.set_blocking(child.process.stdout.fileno(), False)
@@ -190,7 +193,7 @@ class Supervisor:
                     child.backoff_s = BACKOFF_S_MIN
                 continue
             self._bury(child)
-            if status == EXIT_USAGE and not child.ran_well:
+            if status in UNUSABLE and not child.ran_well:
                 self._screen.tell(
                     "run", f"{child.name} cannot work like this (see above): stopping"
                 )
@@ -254,7 +257,7 @@ def _ending(status: int) -> str:
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     # If we are killed without a chance to stop the children, the kernel does it: otherwise they
     # would hold the ports against the next start. Linux only; elsewhere the ports stay taken.
     if sys.platform == "linux":

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from wattlog.config import ConfigError, Key
 from wattlog_host.alerts.rules import KINDS, Limits
+from wattlog_host.web.languages import LANGUAGES
 
 URLS_VARIABLE = "WATTLOG_ALERTS_URLS"
 URLS_BYTES_MAX = 65_536
@@ -19,7 +20,7 @@ LIBRARY = "apprise"
 _KINDS = ", ".join(KINDS)
 SCHEMA = (
     Key("alerts.urls_file", "text", None, 1, 4096, "a file with an address of Apprise per line"),
-    Key("alerts.language", ("en", "de"), "en", None, None, "the language of messages"),
+    Key("alerts.language", LANGUAGES, LANGUAGES[0], None, None, "the language of messages"),
     Key("alerts.quiet", "text", "", 0, 20, "hours without messages, like 22:00-07:00"),
     Key("alerts.urgent", "text", "database", 0, 200, "what is told in quiet hours, too"),
     Key("alerts.off", "text", "", 0, 200, "what is never told"),

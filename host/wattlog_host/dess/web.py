@@ -4,8 +4,8 @@ Reading is as open as the page; web_settings.py says who may ask for settings.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,14 +17,15 @@ from wattlog_host.dess.panel import Panel, Refused
 from wattlog_host.dess.shown import as_json
 from wattlog_host.history.zone import Zone
 from wattlog_host.store.records import StoreError
+from wattlog_host.web import solar_schemas
 from wattlog_host.web.asking import END, START, BadQuestion, Parameter, parse
+from wattlog_host.web.openapi import Described
 
 AUDIT_SHOWN = 100
 DAY_MS = 86_400_000
 SPAN_MS_MAX = 400 * DAY_MS
 POSTS = frozenset((web_settings.PATH,))
 
-_DEVICE = Parameter("device", "text", "A device's key; not needed where there is one only.", "Q1")
 _CHANNEL = Parameter(
     "channel", "text", "A channel of /api/solar/latest.", "solar_power", is_required=True
 )
@@ -36,18 +37,21 @@ _DIAGNOSTICS = Parameter(
 Handler = Callable[[Panel, dict[str, Any]], Awaitable[Any]]
 
 
+class _Question(NamedTuple):
+    """One address: what it is, its parameters, who answers, and the form of the answer."""
+
+    path: str
+    about: str
+    parameters: tuple[Parameter, ...]
+    answer: Handler
+    schema: Mapping[str, Any]
+
+
 def routes(panel: Panel | None, zone: Zone) -> list[Route]:
     """Return the routes; without a panel each says that solar is switched off.
 
     zone is what times in an address are of, where they do not say it.
     """
-    table: tuple[tuple[str, Handler, tuple[Parameter, ...]], ...] = (
-        ("/api/solar", _status, ()),
-        ("/api/solar/devices", _devices, ()),
-        ("/api/solar/latest", _latest, (_DEVICE, _DIAGNOSTICS)),
-        ("/api/solar/history", _history, (_DEVICE, _CHANNEL, START, END)),
-        ("/api/solar/changes", _changes, ()),
-    )
     settings = web_settings.Settings()
 
     def asking(
@@ -62,9 +66,45 @@ def routes(panel: Panel | None, zone: Zone) -> list[Route]:
 
         return act
 
+    async def change(panel: Panel, request: Request) -> Any:
+        web_settings.require_right(panel, request)
+        if request.method == "POST":
+            return await settings.change(panel, request)
+        return await asking(settings.read, web_settings.PARAMETERS)(panel, request)
+
     return [
-        *(Route(path, _endpoint(panel, asking(act, of))) for path, act, of in table),
-        Route(web_settings.PATH, _endpoint(panel, settings.answer), methods=["GET", "POST"]),
+        *(
+            Route(one.path, _endpoint(panel, asking(one.answer, one.parameters)))
+            for one in _QUESTIONS
+        ),
+        Route(web_settings.PATH, _endpoint(panel, change), methods=["GET", "POST"]),
+    ]
+
+
+def described() -> list[Described]:
+    """Return all of them for the document."""
+    return [
+        *(
+            Described(one.path, one.about, one.parameters, one.schema, statuses=_STATUSES)
+            for one in _QUESTIONS
+        ),
+        Described(
+            web_settings.PATH,
+            "A device's settings, or with id= the present value of one; each asks the device",
+            web_settings.PARAMETERS,
+            solar_schemas.SETTINGS,
+            statuses=(*_STATUSES, 403, 422, 429),
+            is_closed=True,
+        ),
+        Described(
+            web_settings.PATH,
+            "Change one setting; sent once, then read back",
+            (),
+            solar_schemas.CHANGED,
+            statuses=(*_STATUSES, 403, 408, 413, 415, 422, 429),
+            body=solar_schemas.WISH,
+            is_closed=True,
+        ),
     ]
 
 
@@ -128,3 +168,18 @@ async def _history(panel: Panel, of: dict[str, Any]) -> Any:
 
 async def _changes(panel: Panel, _: dict[str, Any]) -> Any:
     return {"changes": await asyncio.to_thread(panel.audit.entries, AUDIT_SHOWN)}
+
+
+_QUESTIONS = (
+    _Question("/api/solar", "Whether the cloud answers, and if not, what to do", (), _status,
+              solar_schemas.STATUS),
+    _Question("/api/solar/devices", "The inverters: whether each is there, its mode and powers",
+              (), _devices, solar_schemas.DEVICES),
+    _Question("/api/solar/latest", "One inverter with its readings",
+              (web_settings.DEVICE, _DIAGNOSTICS), _latest, solar_schemas.LATEST),
+    _Question("/api/solar/history", "One channel over a time, a day by default",
+              (web_settings.DEVICE, _CHANNEL, START, END), _history, solar_schemas.HISTORY),
+    _Question("/api/solar/changes", "The newest changes of settings, and who made them", (),
+              _changes, solar_schemas.CHANGES),
+)  # fmt: skip
+_STATUSES = (400, 404, 502, 503)

@@ -16,11 +16,18 @@ from wattlog_host.dess import api, controls
 from wattlog_host.dess.config import read_secret
 from wattlog_host.dess.panel import Panel, Refused
 from wattlog_host.dess.shown import control_json, live_json
+from wattlog_host.web.asking import Parameter
 from wattlog_host.web.door import caller_of
 
 PATH = "/api/solar/settings"
 BODY_BYTES_MAX = 4_096
 BODY_WAIT_S = 10.0
+
+DEVICE = Parameter("device", "text", "A device's key; not needed where there is one only.", "Q1")
+PARAMETERS = (
+    DEVICE,
+    Parameter("id", "text", "A setting's id or name; without it, all there are.", "bat_ctrl_68"),
+)
 
 
 def own_tokens(panel: Panel | None) -> dict[str, Callable[[str], bool]]:
@@ -37,26 +44,30 @@ def own_tokens(panel: Panel | None) -> dict[str, Callable[[str], bool]]:
 
 
 class Settings:
-    """Answers GET and POST."""
+    """Answers GET and POST of who has the right."""
 
     def __init__(self) -> None:
         """Make one that nobody asks."""
         self._asking = asyncio.Lock()
 
-    async def answer(self, panel: Panel, request: Request) -> Any:
-        """Return the menu, one setting, or what became of a wish; raise Refused or DessError."""
-        _require_token(panel, request)
+    async def read(self, panel: Panel, of: dict[str, Any]) -> Any:
+        """Return the menu, or one setting; raise Refused or DessError."""
+        async with self._turn():
+            return await _settings(panel, of["device"], of["id"])
+
+    async def change(self, panel: Panel, request: Request) -> Any:
+        """Return what became of a wish; raise Refused or DessError."""
+        async with self._turn():
+            return await _change(panel, request)
+
+    def _turn(self) -> asyncio.Lock:
         if self._asking.locked():
             raise Refused(503, "another question about settings is being asked")
-        async with self._asking:
-            if request.method == "POST":
-                return await _change(panel, request)
-            return await _settings(panel, request)
+        return self._asking
 
 
-async def _settings(panel: Panel, request: Request) -> Any:
-    device = panel.device(request.query_params.get("device"))
-    client, wanted = panel.worker.client, request.query_params.get("id")
+async def _settings(panel: Panel, key: str | None, wanted: str | None) -> Any:
+    device, client = panel.device(key), panel.worker.client
     if wanted is None:
         rows = await asyncio.to_thread(api.control_fields, client, device)
         return {"settings": [control_json(control) for control in controls.controls_of(rows)]}
@@ -116,7 +127,8 @@ async def _body(request: Request) -> dict[str, str]:
     return {name: found[name][:200] for name in names}
 
 
-def _require_token(panel: Panel, request: Request) -> None:
+def require_right(panel: Panel, request: Request) -> None:
+    """Raise Refused where this asks without the right to change."""
     if caller_of(request).may_change:
         return
     if panel.write_token_file is None:

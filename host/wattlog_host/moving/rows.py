@@ -1,6 +1,6 @@
 """Rows of any table, in the order of its key, in pieces; and how two such streams differ."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -20,9 +20,6 @@ PIECE_DAYS = 64
 """A server has only so many locks for a transaction, and each day is several tables."""
 
 _FETCHED_ROWS = 500
-
-
-_NOTHING: Mapping[sa.Column[Any], sa.ColumnElement[Any]] = {}
 
 
 class Difference(NamedTuple):
@@ -61,17 +58,14 @@ def count(connection: sa.Connection) -> int:
 
 
 def in_order(
-    connection: sa.Connection,
-    table: sa.Table,
-    behind: Sequence[Any] | None = None,
-    instead: Mapping[sa.Column[Any], sa.ColumnElement[Any]] = _NOTHING,
+    connection: sa.Connection, table: sa.Table, behind: Sequence[Any] | None = None
 ) -> Generator[Row]:
     """Yield all columns of each row behind this key, by the key, without having all in memory.
 
-    instead says what to read for some columns.
+    A row of SQLite's has the day that it has in PostgreSQL.
     """
     key = [_ordered(column, connection.dialect.name) for column in table.primary_key.columns]
-    query = sa.select(*(instead.get(one, one) for one in table.columns)).order_by(*key)
+    query = sa.select(*days.columns(connection, table)).order_by(*key)
     if behind is not None:
         named = zip(behind, table.primary_key.columns, strict=True)
         query = query.where(

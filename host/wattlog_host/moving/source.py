@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from wattlog_host.backup.copying import uri_alone
 from wattlog_host.moving import rows
-from wattlog_host.moving.parted import AS_MOVED
 from wattlog_host.moving.rows import Row
 from wattlog_host.store import database, tables
 from wattlog_host.store.kinds import kind_of
@@ -58,7 +57,7 @@ class Source:
     def rows_of(self, table: sa.Table, behind: Sequence[Any] | None = None) -> Generator[Row]:
         """Yield the table's rows behind this key, in the order of their keys."""
         with self._reading():
-            yield from rows.in_order(self._connection, table, behind, AS_MOVED)
+            yield from rows.in_order(self._connection, table, behind)
 
     def close(self) -> None:
         """Let go of it."""

@@ -9,7 +9,6 @@ whoever looks into every day finds the same.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +19,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from wattlog_host.store import tables
 
 DAY_MS = 86_400_000
+DAY_MAX = 10_000_000
+"""Whatever says that it is of a later day, in 27 000 years, goes there."""
 ASIDE = 0
 """The day of what is kept although its own day was let go."""
 PARTED = (tables.batch, tables.series)
@@ -74,6 +75,8 @@ SERIES_OF_BATCH = tables.series.join(
     ),
 )
 """Each part with its batch."""
+SINCE_IN_BOTH = sa.and_(since(tables.series.c.day, FROM_DAY), since(tables.batch.c.day, FROM_DAY))
+"""Of parts with their batches: where one side says it, the other one may be read as a whole."""
 
 
 @dataclass(slots=True)
@@ -133,12 +136,36 @@ def are_apart(connection: sa.Connection) -> bool:
 
 def day_of(connection: sa.Connection, *times_ms: int) -> int:
     """Return the day that the latest of these times is in; always the same one in SQLite."""
-    return max(ASIDE + 1, max(times_ms) // DAY_MS) if are_apart(connection) else 0
+    return _bounded(max(times_ms) // DAY_MS) if are_apart(connection) else 0
 
 
 def from_day_of(time_ms: int) -> int:
     """Return before which day no batch has readings of this time or later."""
-    return max(0, time_ms // DAY_MS)
+    return _bounded(time_ms // DAY_MS)
+
+
+def columns(connection: sa.Connection, table: sa.Table) -> list[sa.ColumnElement[Any]]:
+    """Return a table's columns, with the day that its rows have in PostgreSQL from SQLite, too."""
+    if are_apart(connection) or table not in PARTED:
+        return list(table.columns)
+    name = (table.c.log_id, table.c.first_seq)
+    part, batch = tables.series.alias(), tables.batch.alias()
+    newest = [
+        sa.select(column)
+        .where(*(one == other for one, other in zip(of, name, strict=True)))
+        .scalar_subquery()
+        for column, of in (
+            (sa.func.max(part.c.last_ms), (part.c.log_id, part.c.first_seq)),
+            (batch.c.received_ms, (batch.c.log_id, batch.c.first_seq)),
+        )
+    ]
+    found = sa.func.max(ASIDE + 1, *(sa.func.coalesce(ms, 0).op("/")(DAY_MS) for ms in newest))
+    day = sa.func.min(found, DAY_MAX)
+    return [day.label("day") if one is table.c.day else one for one in table.columns]
+
+
+def _bounded(day: int) -> int:
+    return min(max(day, ASIDE + 1), DAY_MAX)
 
 
 def partition(connection: sa.Connection) -> None:
@@ -216,13 +243,8 @@ def _make(connection: sa.Connection, table: str, days: Iterable[int]) -> None:
 
 
 def _name(table: str, day: int) -> str:
-    if day == ASIDE:
-        return f"{table}_aside"
-    return f"{table}_{datetime.fromtimestamp(day * DAY_MS / 1000, UTC):%Y%m%d}"
+    return f"{table}_day_{day}"
 
 
 def _day_of_name(name: str) -> int:
-    text = name.rpartition("_")[2]
-    if text == "aside":
-        return ASIDE
-    return int(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000) // DAY_MS
+    return int(name.rpartition("_")[2])

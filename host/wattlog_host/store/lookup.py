@@ -11,7 +11,7 @@ from wattlog_host.gaps import Span, uncovered
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import Clock
 from wattlog_host.store import days, tables
-from wattlog_host.store.days import FROM_DAY, SERIES_OF_BATCH, since
+from wattlog_host.store.days import FROM_DAY, SERIES_OF_BATCH, SINCE_IN_BOTH, since
 from wattlog_host.store.records import Latest, Losses, LostRun, StoredReading
 from wattlog_host.wire import Batch, batch_of
 
@@ -41,7 +41,7 @@ _LATEST = (
         .join(tables.edge)
         .join(tables.meter, _METER.id == _SERIES.meter_id)
     )
-    .where(_SERIES.meter_id == sa.bindparam("meter_id"), since(_SERIES.day, FROM_DAY))
+    .where(_SERIES.meter_id == sa.bindparam("meter_id"), SINCE_IN_BOTH)
     .order_by(_SERIES.last_ms.desc(), _BATCH.first_seq.desc())
     .limit(1)
 )  # fmt: skip

@@ -18,7 +18,7 @@ from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
 from wattlog_host.store import due, sharing, tables
-from wattlog_host.store.days import FROM_DAY, SERIES_OF_BATCH, from_day_of, since
+from wattlog_host.store.days import SERIES_OF_BATCH, SINCE_IN_BOTH, from_day_of
 from wattlog_host.store.due import Due, Span
 from wattlog_host.store.lookup import own
 from wattlog_host.units import BY_ID
@@ -39,7 +39,7 @@ _PACKED = (
     )
     .select_from(SERIES_OF_BATCH.join(tables.meter, _METER.id == _SERIES.meter_id))
     .where(
-        _OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"), since(_SERIES.day, FROM_DAY)
+        _OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"), SINCE_IN_BOTH
     )
 )  # fmt: skip
 _IN_TIME = _PACKED.where(

@@ -97,6 +97,10 @@ class Store:
             count += part
         return count
 
+    async def make_days(self, now_ms: int) -> None:
+        """Have a place for the batches of the days to come, so that none waits for it."""
+        await _on(self._writer, lambda: self._core.make_days(now_ms))
+
     async def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past."""
         return await _on(self._askers, lambda: self._core.ask(question))

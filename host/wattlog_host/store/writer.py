@@ -15,7 +15,16 @@ import sqlalchemy as sa
 from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
-from wattlog_host.store import database, due, lookup, retention, rollups, sizes, tables
+from wattlog_host.store import (
+    database,
+    days,
+    due,
+    lookup,
+    retention,
+    rollups,
+    sizes,
+    tables,
+)
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
@@ -43,6 +52,7 @@ T = TypeVar("T")
 
 DEAD_LETTERS_MAX = 1_000
 EVENTS_MAX = 1_000
+DAYS_AHEAD = 4
 REASON_UNSTORABLE = "host cannot store it"
 
 _NOTE_DATA = (
@@ -142,6 +152,12 @@ class Writer:
         """Delete some of the batches that end before this time; return how many, 0 for none."""
         with self._guarded(), self._write_engine.begin() as connection:
             return retention.let_go(connection, time_ms)
+
+    def make_days(self, now_ms: int) -> None:
+        """Have a place for the batches of the days to come, so that none waits for it."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            today = days.day_of(connection, now_ms)
+            days.ensure(connection, range(today, today + DAYS_AHEAD))
 
     def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past; it sees one state of the database."""
@@ -299,7 +315,7 @@ class Writer:
             if self._run_id is not None:
                 at_ms = max(item.received_ms for item in items)
                 connection.execute(_NOTE_DATA, {"run_id": self._run_id, "at_ms": at_ms})
-            losses = writing.losses()
+            losses = None if self._role is Role.WORKER else writing.losses()
         return Committed(
             tuple(outcomes),
             tuple(latest),

@@ -83,9 +83,10 @@ class Api:
         self._ids: dict[int, bytes] = {}
         self._gone: set[bytes] = set()
 
-    def routes(self) -> list[BaseRoute]:
-        """Return the routes."""
-        described = [*self._described(), *(_described_question(one) for one in QUESTIONS)]
+    def routes(self, others: Sequence[Described] = ()) -> list[BaseRoute]:
+        """Return the routes; the document tells of others, too."""
+        ours = [*self._described(), *(_described_question(one) for one in QUESTIONS)]
+        described = [*ours, *others]
         text = json.dumps(document(described, self._view.host.version), separators=(",", ":"))
 
         async def openapi(request: Request) -> Response:

@@ -24,7 +24,7 @@ from wattlog_host.web.login import POSTS
 from wattlog_host.web.metrics import metrics
 from wattlog_host.web.pages import page_routes
 from wattlog_host.web.questions import PLAIN_HOUSE, House
-from wattlog_host.web.solar import SolarHouse
+from wattlog_host.web.solar import DESCRIBED, SolarHouse
 
 GZIP_BYTES_MIN = 500
 # Of a year's curve level 9 takes three times as long, for a twentieth less.
@@ -59,7 +59,7 @@ def make_app(
             *alarm_routes(alarms),
             Route("/healthz", healthz(view, store)),
             Route("/metrics", metrics(view, clock_ms, alarms.counts, collectors)),
-            *api.routes(),
+            *api.routes([*dess.described(), *(() if solar is None else DESCRIBED)]),
             *dess.routes(panel, house.zone),
             *(solar.routes() if solar is not None else ()),
         ],

@@ -1,7 +1,7 @@
 """The house in one picture, as JSON and for pages: its bars, its shares, and its flows now."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -16,9 +16,11 @@ from wattlog_host.history.zone import UNITS, Zone
 from wattlog_host.house import balance, bar
 from wattlog_host.picture import Now, Row, Solar, Told
 from wattlog_host.store.records import StoreError
+from wattlog_host.web import solar_schemas
 from wattlog_host.web.api import Api
 from wattlog_host.web.asking import END, START, BadQuestion, Parameter
 from wattlog_host.web.gate import TooBusy
+from wattlog_host.web.openapi import Described
 from wattlog_host.web.pages import FIRST_NUMBERS_S_MAX
 
 ROWS_MAX = 800
@@ -29,6 +31,24 @@ _SHOWN_DAYS = {"hour": 1, "day": 31, "week": 7 * 12, "month": 365, "year": 3650}
 _PER = Parameter(
     "per", "choice", "The unit of the calendar; hour by default.", "day", choices=UNITS
 )
+
+
+_STATUSES = (400, 503)
+DESCRIBED = (
+    Described(
+        "/api/solar/house", "What came from where and went where, by units of the calendar",
+        (START, END, _PER), solar_schemas.HOUSE, statuses=_STATUSES,
+    ),
+    Described(
+        "/api/solar/periods", "The same of today, this week, this month and this year", (),
+        solar_schemas.PERIODS, statuses=_STATUSES,
+    ),
+    Described(
+        "/api/solar/flow", "The powers of one moment, and who feeds whom", (),
+        solar_schemas.FLOW, statuses=_STATUSES,
+    ),
+)  # fmt: skip
+"""What is answered here, where there are inverters."""
 
 
 class SolarHouse:
@@ -52,16 +72,16 @@ class SolarHouse:
         async def flow(_: dict[str, Any]) -> Any:
             return await self.flow()
 
+        acts = {"house": house, "periods": periods, "flow": flow}
         return [
-            self._route("/api/solar/house", (START, END, _PER), house),
-            self._route("/api/solar/periods", (), periods),
-            self._route("/api/solar/flow", (), flow),
+            self._route(one.path, one.parameters, acts[one.path.rpartition("/")[2]])
+            for one in DESCRIBED
         ]
 
     def _route(
         self,
         path: str,
-        parameters: tuple[Parameter, ...],
+        parameters: Sequence[Parameter],
         answer: Callable[[dict[str, Any]], Awaitable[Any]],
     ) -> Route:
         async def act(of: dict[str, Any]) -> Response:

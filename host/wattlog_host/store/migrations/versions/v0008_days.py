@@ -16,9 +16,9 @@ _MARKS = (
     ("before_seq", sa.BigInteger),
 )
 _OF_BATCH = """
-UPDATE batch SET day = GREATEST(1, received_ms / 86400000, (
+UPDATE batch SET day = LEAST(10000000, GREATEST(1, received_ms / 86400000, (
     SELECT max(last_ms) / 86400000 FROM series
-    WHERE series.log_id = batch.log_id AND series.first_seq = batch.first_seq))
+    WHERE series.log_id = batch.log_id AND series.first_seq = batch.first_seq)))
 """
 _OF_SERIES = """
 UPDATE series SET day = batch.day FROM batch

@@ -4,7 +4,8 @@ import { language, t } from "./i18n.js";
 
 export const ABSENT = "–";
 const MINUS = "\u2212";
-const [THOUSANDS, POINT] = language === "de" ? [".", ","] : [",", "."];
+const MARKS = { en: [",", "."], de: [".", ","] };
+const [THOUSANDS, POINT] = MARKS[language];
 const SIGNS = new Map([["EUR", "€"], ["USD", "$"], ["GBP", "£"]]);
 const WEEKDAYS = t("weekdays").split(" ");
 const MONTHS = t("months").split(" ");
