@@ -201,7 +201,7 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.config
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog
                                    wattlog_host.access.devices
                                    wattlog_host.alerts wattlog_host.alerts.sending
                                    wattlog_host.alerts.service
@@ -431,7 +431,8 @@ host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
 host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
-host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
+host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.records
+                                   wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
                                    wattlog_host.store.records wattlog_host.store.tables
                                    wattlog_host.store.days
