@@ -300,7 +300,6 @@ host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
                                    wattlog_host.moving.rows wattlog_host.store.*
 host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
                                    wattlog_host.moving.source wattlog_host.store.*
-                                   wattlog_host.store.days wattlog_host.store.role
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
 host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
@@ -427,7 +426,7 @@ host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
-                                   wattlog_host.store.records wattlog_host.store.unfinished
+                                   wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py

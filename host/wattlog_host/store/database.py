@@ -187,6 +187,12 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
 
 
 def require_newest(connection: sa.Connection, name: str) -> None:
+    """Raise StoreError where the tables are not those of this program, or not all is there."""
+    require_finished(connection, name)
+    require_revision(connection, name)
+
+
+def require_revision(connection: sa.Connection, name: str) -> None:
     """Raise StoreError where the tables are not those of this program."""
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision != ScriptDirectory.from_config(_config()).get_current_head():
