@@ -4,7 +4,7 @@ import re
 
 from wattlog_host.alerts.config import AlertSettings, Target
 from wattlog_host.alerts.rules import KINDS
-from wattlog_host.alerts.service import Alerts
+from wattlog_host.alerts.service import Alerts, exchanged_of
 from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER
 from wattlog_host.history.zone import named_zone
 from wattlog_host.live import EdgeView, HostView, LiveView
@@ -59,6 +59,7 @@ class World:
 
     silent   meters that tell nothing
     every    how often each meter tells
+    known    the meters of the store
     sent     (mono_ms, body) of each message that a target took; failing, whether it takes none
     """
 
@@ -69,7 +70,7 @@ class World:
         self.every = {FAST: 10_000, SLOW: HOUR_MS}
         self.sent, self.told, self.tries = [], [], 0
         self.failing = None
-        self.nights = []
+        self.nights, self.known = [], []
         self._due = {FAST: 0, SLOW: 0}
         of = {"targets": (TARGET,), "urgent": frozenset(("database",)), **settings}
         of["kinds"] = frozenset(KINDS) - of.pop("off", frozenset())
@@ -144,7 +145,13 @@ class World:
                             {}, 1, self.mono_ms)  # fmt: skip
             self.view.on_latest([latest], self.now_ms)
 
-    async def _ask(self, _):
+    def meters(self):
+        """As the store knows them."""
+        return self.known
+
+    async def _ask(self, question):
+        if question is exchanged_of:
+            return question(self)
         return [one for one in self.nights if one.day <= BERLIN.day(self.now_ms)]
 
     async def _send(self, target, title, body, mood):

@@ -201,7 +201,7 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.config
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog
                                    wattlog_host.access.devices
                                    wattlog_host.alerts wattlog_host.alerts.sending
                                    wattlog_host.alerts.service
@@ -444,12 +444,13 @@ host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
                                    wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
-                                   wattlog_host.private_file
-host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules
+                                   wattlog_host.alerts.words wattlog_host.history.zone
+                                   wattlog_host.private_file wattlog_host.web.languages
+host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules wattlog_host.alerts.typed
 host/wattlog_host/alerts/nights.py  wattlog_host.history.gauge wattlog_host.history.zone
-host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger
+host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger wattlog_host.alerts.typed
 host/wattlog_host/alerts/post.py   apprise
-host/wattlog_host/alerts/rhythm.py
+host/wattlog_host/alerts/rhythm.py  wattlog_host.alerts.typed
 host/wattlog_host/alerts/rules.py  wattlog_host.alerts.nights wattlog_host.alerts.rhythm
                                    wattlog_host.live
 host/wattlog_host/alerts/sending.py  wattlog.config wattlog_host.alerts.config
@@ -461,6 +462,7 @@ host/wattlog_host/alerts/service.py  wattlog_host.alerts wattlog_host.alerts.con
                                    wattlog_host.history.gauge wattlog_host.history.house
                                    wattlog_host.history.zone wattlog_host.live
                                    wattlog_host.store.records wattlog_host.web.languages
+host/wattlog_host/alerts/typed.py
 host/wattlog_host/alerts/words.py  wattlog_host.alerts.config wattlog_host.alerts.ledger
                                    wattlog_host.history.zone wattlog_host.web.languages
 host/wattlog_host/web/__init__.py

@@ -38,13 +38,15 @@ class Limits(NamedTuple):
 class Facts(NamedTuple):
     """What the rules look at.
 
-    rhythms  of meters, by server id
+    rhythms    of meters, by server id
+    exchanged  meters in whose place another one came
     night    the last night's base load beside what is usual, None where that is not known
     stands   whether the condition of this key stands already: what is over is asked with room
     """
 
     view: LiveView
     rhythms: Mapping[bytes, Rhythm]
+    exchanged: frozenset[bytes]
     night: Compared | None
     limits: Limits
     stands: Callable[[str], bool]
@@ -55,6 +57,7 @@ class Finding(NamedTuple):
 
     hold_ms  so long it must hold before it is worth telling
     held_ms  so long it has held when it is found first
+    is_moot  whether it does not matter any more: it ends without a word
     """
 
     kind: str
@@ -63,6 +66,7 @@ class Finding(NamedTuple):
     values: Values
     hold_ms: int = 0
     held_ms: int = 0
+    is_moot: bool = False
 
     @property
     def key(self) -> str:
@@ -133,7 +137,15 @@ def _silent(of: Facts) -> Iterator[Finding]:
             "since": min(latest.time_ms, meter.arrived_ms),
             "usual": rhythm.usual_ms(),
         }
-        yield Finding("silent", server_id.hex(), holds, values, held_ms=rhythm.silent_ms)
+        is_gone = server_id in of.exchanged
+        yield Finding(
+            "silent",
+            server_id.hex(),
+            None if is_gone else holds,
+            values,
+            held_ms=rhythm.silent_ms,
+            is_moot=is_gone,
+        )
 
 
 def _offline(of: Facts) -> Iterator[Finding]:

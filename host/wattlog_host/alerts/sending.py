@@ -19,7 +19,8 @@ class SenderBroken(ConfigError):
     """Apprise cannot be run, whatever the addresses are."""
 
 
-_PROGRAM = (sys.executable, "-m", "wattlog_host.alerts.post")
+# -P: no module of the current folder may stand in for one of ours.
+_PROGRAM = (sys.executable, "-P", "-m", "wattlog_host.alerts.post")
 
 
 async def send(target: Target, title: str, body: str, mood: str) -> str | None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wattlog_host.alerts import kept
 from wattlog_host.alerts.config import AlertSettings, Target
@@ -26,7 +26,7 @@ from wattlog_host.alerts.words import (
 )
 from wattlog_host.history import gauge
 from wattlog_host.history.columns import History
-from wattlog_host.history.house import members
+from wattlog_host.history.house import exchanged, members
 from wattlog_host.history.zone import Zone
 from wattlog_host.live import LiveView
 from wattlog_host.store.records import StoreError
@@ -41,8 +41,10 @@ NIGHTS_MS = 3_600_000
 TEST_MS_MIN = 30_000
 TEST_PATIENCE_S = 15.0
 
+MISSED_MS = 5 * 60_000
+"""So often it is asked whether a meter that is missed was exchanged for another; else hourly."""
+
 T = TypeVar("T")
-Ask = Callable[[Callable[[History], T]], Awaitable[T]]
 Send = Callable[[Target, str, str, str], Awaitable[str | None]]
 
 
@@ -55,6 +57,18 @@ class TooSoon(Exception):
         self.wait_s = wait_s
 
 
+class Ask(Protocol):
+    """Asks the past a question; raises StoreError."""
+
+    async def __call__(self, question: Callable[[History], T]) -> T:
+        """Return what it finds out."""
+
+
+def exchanged_of(history: History) -> frozenset[bytes]:
+    """Return the meters in whose place another one came."""
+    return exchanged(history.meters())
+
+
 class Alerts:
     """Everything about alerts of one host."""
 
@@ -65,7 +79,7 @@ class Alerts:
         zone: Zone,
         folder: Path,
         view: LiveView,
-        ask: "Ask[list[Night]]",
+        ask: Ask,
         send: Send,
         say: Callable[[str, str], None],
         changed: Callable[[], None],
@@ -90,6 +104,8 @@ class Alerts:
         self._seen: dict[bytes, tuple[str, int, int]] = {}
         self._nights: list[Night] = []
         self._asked_ms: int | None = None
+        self._exchanged: frozenset[bytes] = frozenset()
+        self._compared_ms: int | None = None
         self._kept: tuple[int, int] | None = None
         self._kept_ms = mono_ms()
         self._is_kept = True
@@ -126,11 +142,13 @@ class Alerts:
         self._looked_ms = mono_ms
         self._listen(passed_ms)
         await self._look_at_nights(now_ms, mono_ms)
+        await self._look_at_meters(mono_ms)
         of, ledger = self._settings, self._memory.ledger
         today = self._zone.day(now_ms)
         facts = Facts(
             self._view,
             self._memory.rhythms,
+            self._exchanged,
             compared(self._nights, today, of.base_percent),
             of.limits,
             ledger.stands,
@@ -302,6 +320,20 @@ class Alerts:
 
         try:
             self._nights = await self._ask(question)
+        except StoreError:
+            return  # which the page and another rule tell
+
+    async def _look_at_meters(self, mono_ms: int) -> None:
+        """Ask which meters were exchanged, sooner where one is missed."""
+        if "silent" not in self._settings.kinds:
+            return
+        is_missed = any(one.kind == "silent" for one in self._memory.ledger.troubles.values())
+        wait_ms = MISSED_MS if is_missed else NIGHTS_MS
+        if self._compared_ms is not None and mono_ms - self._compared_ms < wait_ms:
+            return
+        self._compared_ms = mono_ms
+        try:
+            self._exchanged = await self._ask(exchanged_of)
         except StoreError:
             return  # which the page and another rule tell
 
