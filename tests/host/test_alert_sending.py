@@ -176,6 +176,16 @@ def test_a_module_of_the_current_folder_is_not_the_library(sink, tmp_path, monke
     assert send(f"json://127.0.0.1:{sink.port}/hook") is None
 
 
+def test_where_no_process_can_be_started_it_is_a_failure_like_others(
+    sink, monkeypatch, tmp_path, config
+):
+    monkeypatch.setattr(sending, "_PROGRAM", (str(tmp_path / "none"),))
+    assert send(f"json://127.0.0.1:{sink.port}/hook") == sending.NO_PROCESS
+    chosen = settings.load(config('urls_file = "urls"', "json://127.0.0.1:1/x"), {})
+    with pytest.raises(sending.SenderBroken, match="no process could be started: No such file"):
+        sending.check(chosen.alerts)
+
+
 def command_lines():
     """Of all processes; one that ends meanwhile has none."""
     found = []

@@ -735,6 +735,38 @@ def test_the_file_is_its_owners_alone_and_rarely_written(world, tmp_path, monkey
     assert len(count) <= 7
 
 
+def test_what_changes_all_the_time_is_written_once_a_minute_and_a_message_at_once(
+    world, tmp_path, monkeypatch
+):
+    writes, save = [], kept.save
+    w = world(look_ms=5_000)
+    monkeypatch.setattr(kept, "save", lambda *of: (writes.append(w.mono_ms), save(*of)))
+    marks = []
+
+    async def act():
+        await w.run(HOUR_MS)
+        writes.clear()
+        for _ in range(12 * 60):
+            w.alerts._memory.ledger.changes += 1  # as of many meters
+            marks.append(w.view.alerts["mark"])
+            await w.run(5_000)
+        assert 55 <= len(writes) <= 61
+        assert len(set(marks)) == len(marks), "the page hears of each"
+        w.lose(3)
+        send = w.alerts._send
+
+        async def looked(*of):
+            stored = json.loads((tmp_path / "alerts.json").read_text())
+            assert len(stored["ledger"]["messages"]) == 1, "written down before it is sent"
+            return await send(*of)
+
+        w.alerts._send = looked
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert len(w.sent) == 1
+
+
 def test_where_nothing_can_be_written_alerts_go_on_and_it_is_said_once(
     world, tmp_path, monkeypatch, caplog
 ):

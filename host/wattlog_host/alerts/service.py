@@ -37,6 +37,8 @@ LOG = logging.getLogger(__name__)
 LOOK_S = 5.0
 KEEP_MS = 6 * 3_600_000
 """So often at most the rhythms alone are written down: an SD card has its limits."""
+RESTLESS_MS = 60_000
+"""And so often what is not told yet: of a thousand meters that come and go, each look has news."""
 NIGHTS_MS = 3_600_000
 TEST_MS_MIN = 30_000
 TEST_PATIENCE_S = 15.0
@@ -107,6 +109,7 @@ class Alerts:
         self._exchanged: frozenset[bytes] = frozenset()
         self._compared_ms: int | None = None
         self._kept: tuple[int, int] | None = None
+        self._shown: tuple[int, int] | None = None
         self._kept_ms = mono_ms()
         self._is_kept = True
         self._keeping = asyncio.Lock()
@@ -166,7 +169,7 @@ class Alerts:
             account.pass_by(passed_ms)
             if message is not None:
                 account.owe(message)
-        await self._keep(mono_ms)
+        await self._keep(mono_ms, may_wait=message is None)
         if message is not None:
             text = message_text(Speech("en", self._zone.local), message)
             LOG.info("alert: %s", text.replace("\n", "; "))
@@ -337,14 +340,15 @@ class Alerts:
         except StoreError:
             return  # which the page and another rule tell
 
-    async def _keep(self, mono_ms: int) -> None:
-        """Write down what is new, and say that it is."""
+    async def _keep(self, mono_ms: int, *, may_wait: bool = False) -> None:
+        """Write down what is new, and say that it is; what may wait is written with the next."""
         state = (self._memory.ledger.changes, self._tries)
-        is_new = state != self._kept
-        if not is_new and mono_ms - self._kept_ms < KEEP_MS:
-            return
-        if is_new and self._kept is not None:
+        if self._shown not in (None, state):
             self._show()
+        self._shown = state
+        wait_ms = KEEP_MS if state == self._kept else RESTLESS_MS if may_wait else 0
+        if self._kept is not None and mono_ms - self._kept_ms < wait_ms:
+            return
         self._kept, self._kept_ms = state, mono_ms
         try:
             async with self._keeping:
