@@ -18,6 +18,7 @@ from alert_world import (
     SLOW,
     START_MS,
     World,
+    inverter,
 )
 from past import Rng
 from wattlog_host.alerts import kept
@@ -34,9 +35,11 @@ from wattlog_host.alerts.nights import Night, compared, nights_of
 from wattlog_host.alerts.outbox import OWED_MAX, Account
 from wattlog_host.alerts.rhythm import Rhythm
 from wattlog_host.alerts.rules import CONDITIONS, HAPPENINGS, Finding, Tally
+from wattlog_host.alerts.service import Alerts
 from wattlog_host.alerts.typed import made_of
 from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER, line_text
 from wattlog_host.backup.rotation import Backups
+from wattlog_host.dess.shown import Standing
 from wattlog_host.forecast import Forecast
 from wattlog_host.history.columns import MeterInfo
 from wattlog_host.history.gauge import QUARTER_MS, Quarter
@@ -190,6 +193,13 @@ def set_host(**values):
     return act
 
 
+def sunny(state="ok", trouble=None, **of):
+    def act(world):
+        world.solar = Standing(state, trouble, world.now_ms, [inverter(world.now_ms, **of)])
+
+    return act
+
+
 def back_up(world):
     world.view.host.backups = Backups(
         None, newest_ms=max(world.now_ms, world.view.host.started_ms)
@@ -213,6 +223,9 @@ TROUBLES = (
     ("database", "disk is full", set_host(store_trouble="disk is full"),
      set_host(store_trouble=None), 2),
     ("broker", "refused", set_host(broker_trouble="refused"), set_host(broker_trouble=None), 6),
+    ("cloud", "wrong password", sunny("login", "wrong password"), sunny(), 11),
+    ("cloud", "HTTP 502", sunny("trouble", "HTTP 502"), sunny(), 361),
+    ("fault", "Barn (P1)", sunny(mode="Fault 07", kind="fault"), sunny(), 6),
 )  # fmt: skip
 
 
@@ -949,6 +962,62 @@ def test_a_meter_that_was_exchanged_is_missed_until_the_new_one_is_there(world, 
 
     asyncio.run(act())
     assert w.lines() == [(ON, "silent", LABELS[FAST])] * 2
+
+
+def test_an_inverter_that_sleeps_at_night_or_behind_a_cloud_that_is_away_is_not_missed(world):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)  # 16:00
+        sunny(is_fresh=False)(w)
+        await w.run(17 * HOUR_MS)  # 9:00
+        sunny()(w)
+        await w.run(2 * HOUR_MS)
+        sunny("busy", "too many calls", is_fresh=False)(w)
+        await w.run(3 * HOUR_MS)
+        sunny()(w)
+        await w.run(DAY_MS)
+        assert w.sent == []
+        # One that does not wake up is missed in the morning, and not at night.
+        await w.run(4 * HOUR_MS)  # 18:00
+        sunny(is_fresh=False)(w)
+        await w.run(15 * HOUR_MS)
+        assert w.sent == []
+        await w.run(3 * HOUR_MS)
+
+    asyncio.run(act())
+    assert w.lines() == [(ON, "inverter", "Barn (P1)")]
+    assert 10 <= BERLIN.local(START_MS + w.sent[0][0]).hour < 12
+
+
+def test_an_inverter_whose_data_are_old_has_no_fault_of_now(world):
+    w = world()
+
+    async def act():
+        await w.run(9 * HOUR_MS)
+        sunny(is_fresh=False, mode="Fault 07", kind="fault")(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert w.sent == []
+
+
+def test_where_solar_is_switched_off_what_stood_of_it_is_forgotten(world, tmp_path):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        sunny("login", "wrong password")(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert [one[1] for one in w.lines()] == ["cloud"]
+    off = Alerts(
+        w.settings, "", BERLIN, tmp_path, w.view, w._ask, w._send, print, print,
+        lambda: w.now_ms, lambda: w.mono_ms,
+    )  # fmt: skip
+    assert off.shown(Speech("en", BERLIN.local))["standing"] == []
+    asyncio.run(off.look())
 
 
 def test_what_must_be_mended_cannot_be_dismissed(world):

@@ -15,7 +15,15 @@ from wattlog_host.alerts.config import AlertSettings, Target
 from wattlog_host.alerts.nights import NIGHTS_MAX, Night, compared, nights_of
 from wattlog_host.alerts.outbox import Account
 from wattlog_host.alerts.rhythm import Rhythm
-from wattlog_host.alerts.rules import DISMISSABLE, Facts, findings, is_audible, key_of, tallies
+from wattlog_host.alerts.rules import (
+    DISMISSABLE,
+    SOLAR_KINDS,
+    Facts,
+    findings,
+    is_audible,
+    key_of,
+    tallies,
+)
 from wattlog_host.alerts.words import (
     BEGUN,
     message_text,
@@ -24,6 +32,7 @@ from wattlog_host.alerts.words import (
     title_of,
     trouble_text,
 )
+from wattlog_host.dess.shown import Standing
 from wattlog_host.history import gauge
 from wattlog_host.history.columns import History
 from wattlog_host.history.house import exchanged, members
@@ -87,17 +96,21 @@ class Alerts:
         changed: Callable[[], None],
         clock_ms: Callable[[], int],
         mono_ms: Callable[[], int],
+        solar: Callable[[], Standing] | None = None,
     ) -> None:
         """Take what is set, the present, the past, how to send, whom to tell, and two clocks.
 
-        house is its name; say tells the person at the page; mono_ms never steps.
+        house is its name; say tells the person at the page; mono_ms never steps; solar tells how
+        the inverters are, None where they are not asked for.
         """
         self._settings, self._house, self._zone, self._view = settings, house, zone, view
         self._path = folder / kept.FILE_NAME
         self._ask, self._send, self._say, self._changed = ask, send, say, changed
         self._clock_ms, self._mono_ms = clock_ms, mono_ms
         self._memory = kept.load(self._path)
-        self._memory.ledger.keep_only(settings.kinds)
+        self._solar = solar
+        has_solar = solar is not None
+        self._memory.ledger.keep_only(settings.kinds - (frozenset() if has_solar else SOLAR_KINDS))
         known = self._memory.accounts
         self._memory.accounts = {
             one.name: known.get(one.name, Account()) for one in settings.targets
@@ -153,6 +166,8 @@ class Alerts:
             self._memory.rhythms,
             self._exchanged,
             compared(self._nights, today, of.base_percent),
+            None if self._solar is None else self._solar(),
+            self._zone.local(now_ms).hour,
             of.limits,
             ledger.stands,
         )
