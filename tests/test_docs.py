@@ -158,7 +158,7 @@ def test_options_named_in_a_guide_exist(document):
         match = re.match(
             r" {4,}(?:\.venv/bin/|sudo )?(wattlog-\w+)"
             r"(?: (backup|broker-config|bundle|decode|export|flash|grafana|head|import|install|manifest"
-            r"|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
+            r"|move|password|pin|restore|uninstall|(?:alerts|device|token) \w+))?(.*)",
             line,
         )
         if not match:

@@ -41,6 +41,7 @@ from wattlog_host.settings import Settings, is_loopback
 from wattlog_host.snapshot import readings_of, snapshot
 from wattlog_host.store.lookup import LOSSES_SHOWN
 from wattlog_host.store.records import StoreError
+from wattlog_host.store.role import Role
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
 from wattlog_host.updates import Updates
@@ -184,7 +185,9 @@ async def _serve(
         lambda: notifier.ready(errands.status_line(view, address)),
     )
     acts: dict[str, Callable[[], Awaitable[None]]] = {
-        "heart": lambda: errands.beat(notifier, store, view, address),
+        "heart": lambda: errands.beat(
+            notifier, store, partial(errands.status_line, view, address)
+        ),
         "intake": intake.run,
         "mqtt": lambda: link.run(inbox.on_message),
         "events": hub.run,
@@ -197,7 +200,7 @@ async def _serve(
         "alerts": alerts.run,
         "alert messages": alerts.deliver,
     }
-    acts |= _acts_if_wished(settings, store, view, intake, solar, keeper)
+    acts |= _acts_if_wished(settings, store, view, intake, solar, keeper, hub.changed)
     # All that was imported stays for ever; the collector need not look at it again and again,
     # which took a third of the time of storing a reading.
     gc.collect()
@@ -227,6 +230,7 @@ def _acts_if_wished(
     intake: Intake,
     solar: Service | None,
     keeper: Keeper | None,
+    changed: Callable[[], None],
 ) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what goes on only where the settings want it."""
     acts: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -234,6 +238,8 @@ def _acts_if_wished(
         acts["solar"] = solar.run
     if settings.announce.backfill_url:
         acts["backfill"] = Backfill(settings.announce, store, now_ms, intake.say).run
+    if settings.cell_share is not None:
+        acts["others"] = lambda: errands.follow(store, view, changed)
     if keeper is not None:
         acts["backup"] = lambda: errands.back_up(keeper, store, view, intake.say)
     return acts
@@ -418,7 +424,10 @@ async def _embedded_broker(settings: Settings) -> AsyncIterator[EmbeddedBroker]:
 
 async def _open_store(settings: Settings) -> Store:
     try:
-        return await asyncio.to_thread(Store, settings.database, wattlog.__version__, now_ms())
+        role = Role.ALONE if settings.cell_share is None else Role.LEAD
+        return await asyncio.to_thread(
+            Store, settings.database, wattlog.__version__, now_ms(), role
+        )
     except StoreError as err:
         raise StartError(str(err)) from err
 

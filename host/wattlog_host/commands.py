@@ -1,6 +1,8 @@
 """What `wattlog-host` does beside running: its sub-commands, a row each."""
 
 import argparse
+import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from importlib.resources import files
@@ -23,7 +25,7 @@ from wattlog_host.command import Command, no_options
 from wattlog_host.export_command import add_options, send_out
 from wattlog_host.progress import Progress
 from wattlog_host.service_command import SERVICE_COMMANDS
-from wattlog_host.settings import Settings
+from wattlog_host.settings import STORE_PASSWORD, Settings
 from wattlog_host.store.rebuilding import Rebuilding
 from wattlog_host.store.records import StoreError
 
@@ -103,10 +105,41 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _move_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Takes the database from SQLite to PostgreSQL while the host is stopped. The SQLite file "
+        "is only read and stays as it is. Killed at any moment, the same command goes on where it "
+        "was, and begins anew where the host ran in between."
+    )
+    add = parser.add_argument
+    add("--to", required=True, metavar="URL", help="an empty one, postgresql://user@host/database")
+    add(
+        "--password-file",
+        type=Path,
+        metavar="FILE",
+        help=f"its first line is the password; else what {STORE_PASSWORD} in the environment is",
+    )
+
+
+def _move(options: argparse.Namespace, settings: Settings) -> int:
+    from wattlog_host.moving.command import move
+
+    for line in move(options, settings, os.environ, now_ms()):
+        print(line, flush=True)
+    return 0
+
+
 def _rebuild(_: argparse.Namespace, settings: Settings) -> int:
     with closing(Rebuilding(settings.database, now_ms())) as work, Progress("buckets") as progress:
         hours = work.run(progress)
     print(f"the buckets of {hours} hours are made anew from their readings")
+    return 0
+
+
+def _worker(_: argparse.Namespace, settings: Settings) -> int:
+    from wattlog_host import worker
+
+    asyncio.run(worker.run(settings))
     return 0
 
 
@@ -123,9 +156,11 @@ COMMANDS: Sequence[Command] = (
     Command("export", "write readings or buckets to a file", add_options, send_out),
     Command("grafana", "print a dashboard of /metrics, to import in Grafana", act=_grafana),
     Command("import", "add readings of another program", _import_options, _import),
+    Command("move", "take the database from SQLite to PostgreSQL", _move_options, _move),
     Command("password", "set the password of the page", add_password_options, password),
     Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
     Command("token", "tokens of programs that ask the API", below=TOKEN_ACTS),
+    Command("worker", "store a share of the batches of a cell", no_options, _worker),
     *SERVICE_COMMANDS,
 )

@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 QUEUE_BYTES_MAX = 8 * 2**20
 GROUP_ITEMS_MAX = 256
 FLOORS_MAX = 1_000
+SETTLED_MAX = 100_000
+"""Logs of which is remembered what was settled; of others it is looked up anew."""
 EVENT_MS_MIN = 60_000
 # What agents provoke; the host itself has a budget of its own, which no agent can use up.
 EVENTS_PER_MINUTE_MAX = 60
@@ -246,7 +248,7 @@ class Desk:
         """Note what is now known to be lost."""
         for floor in group.floors:
             self._settled[floor.edge, floor.log] = floor.first_seq
-        while len(self._settled) > FLOORS_MAX:
+        while len(self._settled) > SETTLED_MAX:
             del self._settled[next(iter(self._settled))]
         self._on_losses(done, now_ms)
 

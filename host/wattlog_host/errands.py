@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.clock import monotonic_ms, now_ms
 from wattlog_host.forecast import forecast
-from wattlog_host.live import LiveView
+from wattlog_host.live import METERS_MAX, LiveView
 from wattlog_host.mqtt import MqttLink
 from wattlog_host.settings import Settings
+from wattlog_host.store.others import Others
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
@@ -32,6 +33,7 @@ DAY_MS = 86_400_000
 UPDATE_LOOK_S = 5.0
 BACKUP_LOOK_S = 300.0
 SIZE_LOOK_S = 3_600.0
+FOLLOW_S = 2.0
 
 
 async def supervised(name: str, act: Callable[[], Awaitable[None]]) -> None:
@@ -63,13 +65,29 @@ async def wish(hub: Hub, view: LiveView, link: MqttLink, is_always: bool) -> Non
 
 
 async def let_go(settings: Settings, store: Store) -> None:
-    """Let go of single readings that are older than they are to be kept."""
-    while settings.store_raw_days:
-        count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
-        if count:
-            LOG.info("let go of %d batches older than %d days", count, settings.store_raw_days)
+    """Let go of single readings that are too old; have a place for those to come."""
+    while True:
+        await store.make_days(now_ms())
+        if settings.store_raw_days:
+            count = await store.let_go_before(now_ms() - settings.store_raw_days * DAY_MS)
+            if count:
+                text = "let go of %d batches older than %d days"
+                LOG.info(text, count, settings.store_raw_days)
         await asyncio.sleep(RETENTION_S)
-    await asyncio.Event().wait()
+
+
+async def follow(store: Store, view: LiveView, changed: Callable[[], None]) -> None:
+    """Show what the other writers of a cell have stored; the own part of it is known already."""
+    others = Others(METERS_MAX)
+    while True:
+        news = await store.news_of(others)
+        for event in news.events:
+            if event not in view.events:
+                view.events.appendleft(event)
+        view.on_latest(news.latest, now_ms())
+        view.losses = news.losses
+        changed()
+        await asyncio.sleep(FOLLOW_S)
 
 
 def on_aside(view: LiveView, say: Callable[[str, str], None], count: int) -> None:
@@ -126,7 +144,7 @@ async def back_up(
                 say("backup", "there are backups again")
 
 
-async def beat(notifier: Notifier, store: Store, view: LiveView, address: str) -> None:
+async def beat(notifier: Notifier, store: Store, line: Callable[[], str]) -> None:
     """Tell the service manager now and then that the loop runs and the writer's thread answers.
 
     A database that refuses is no reason to be silent: another start would not mend it, and the
@@ -134,7 +152,7 @@ async def beat(notifier: Notifier, store: Store, view: LiveView, address: str) -
     """
     while notifier.beat_ms is not None:
         await store.answer()
-        notifier.alive(status_line(view, address))
+        notifier.alive(line())
         await asyncio.sleep(notifier.beat_ms / 1000)
     await asyncio.Event().wait()
 
@@ -143,7 +161,12 @@ def status_line(view: LiveView, address: str) -> str:
     """Return one line for `systemctl status`."""
     at_ms = now_ms()
     fresh = sum(not meter.is_stale(at_ms) for meter in view.meters.values())
-    parts = [f"page {address}", f"{fresh} of {len(view.meters)} meters send"]
+    return line_of(view, f"page {address}", f"{fresh} of {len(view.meters)} meters send")
+
+
+def line_of(view: LiveView, *parts_before: str) -> str:
+    """Return these parts, and what is wrong with the database or the broker, in one line."""
+    parts = list(parts_before)
     parts += [view.host.store_trouble] if view.host.store_trouble else []
     if view.host.broker_trouble:
         parts.append(f"no broker connection: {view.host.broker_trouble}")

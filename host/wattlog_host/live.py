@@ -20,6 +20,10 @@ from wattlog_host.wire import Batch, Live
 
 EDGES_MAX = 1_000
 METERS_MAX = 1_000
+HEARD_MS = 60_000
+"""So long a connected agent that was heard keeps its place; of more than we show, some are not."""
+ROOM_MS = 1_000
+"""Where there is none, it is looked for again after so long."""
 EVENTS_SHOWN = 50
 STALE_AFTER_MS_MIN = 15_000
 INTERVAL_MS_MAX = 60_000
@@ -116,6 +120,8 @@ class LiveView:
     alerts: Mapping[str, int] = field(default_factory=lambda: {"standing": 0, "mark": 0})
     """How many conditions stand that alerts tell of; mark rises with all that the page shows."""
     changes: int = 0
+    full_ms: int | None = None
+    """When there was no place for another agent; None before that."""
 
     def on_latest(self, found: Iterable[Latest], now_ms: int) -> None:
         """Take the meters' newest readings, as the store has them."""
@@ -178,7 +184,9 @@ class LiveView:
         ahead_ms is how far its clock is ahead of ours, None where the batch does not show it;
         is_behind, whether we know that ours is wrong.
         """
-        edge = self._edge(batch.edge)
+        edge = self._edge(batch.edge, received_ms)
+        if edge is None:
+            return []
         edge.batch_ms = received_ms
         if edge.boot is None:
             edge.boot = batch.boot
@@ -202,7 +210,9 @@ class LiveView:
         """Take an agent's status; return what is worth telling about the change."""
         if status.state == "claim":
             return []  # of one that may not get the name
-        edge = self._edge(status.edge)
+        edge = self._edge(status.edge, now_ms)
+        if edge is None:
+            return []
         if status.state == "offline":
             if None not in (edge.boot, status.boot) and edge.boot != status.boot:
                 return []
@@ -253,17 +263,29 @@ class LiveView:
             view.latest.label for view in self.meters.values() if view.latest.edge == edge
         )
 
-    def _edge(self, name: str) -> EdgeView:
+    def _edge(self, name: str, now_ms: int) -> EdgeView | None:
+        """Return the agent of this name, None where there is no place for it."""
         if name not in self.edges:
-            if len(self.edges) >= EDGES_MAX:
-                self.dropped["too many agents"] += 1
-                # Whoever still sends is never the one: names that came once cannot crowd it out.
-                silent = min(
-                    self.edges.values(), key=lambda one: (one.state == "online", one.heard_ms())
-                )
-                del self.edges[silent.name]
+            if len(self.edges) >= EDGES_MAX and not self._make_room(now_ms):
+                return None
             self.edges[name] = EdgeView(name)
         return self.edges[name]
+
+    def _make_room(self, now_ms: int) -> bool:
+        """Forget who was silent longest; where all are connected and were just heard, nobody.
+
+        So each of a fleet does not push out another, again and again.
+        """
+        if self.full_ms is not None and 0 <= now_ms - self.full_ms < ROOM_MS:
+            return False
+        self.dropped["too many agents"] += 1
+        # Whoever still sends is never the one: names that came once cannot crowd it out.
+        silent = min(self.edges.values(), key=lambda one: (one.state == "online", one.heard_ms()))
+        if silent.state == "online" and now_ms - silent.heard_ms() < HEARD_MS:
+            self.full_ms = now_ms
+            return False
+        del self.edges[silent.name]
+        return True
 
 
 def _is_newer(latest: Latest, known: Latest) -> bool:

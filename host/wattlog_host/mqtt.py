@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import aiomqtt
 
@@ -12,7 +12,7 @@ from wattlog_host.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
-SUBSCRIPTIONS = HOST.filters(HOST.reads, HOST.name)
+BATCHES = "b"
 WAIT_S_MIN = 1.0
 WAIT_S_MAX = 30.0
 KEEPALIVE_S = 20
@@ -34,8 +34,11 @@ class MqttLink:
         login: tuple[str, str] | None = None,
         more_topics: tuple[str, ...] = (),
         will: tuple[str, bytes] | None = None,
+        reads: Sequence[str] = HOST.reads,
     ) -> None:
         """Take whom to tell of a change: None is connected, else why not.
+
+        reads are the last levels of the topics to read.
 
         login is the name and the password of the embedded broker; another's are in the settings.
         more_topics are read, too, where the broker lets us; will is the (topic, payload) that the
@@ -44,6 +47,7 @@ class MqttLink:
         self._settings = settings
         self._login = login or (settings.mqtt_username, settings.mqtt_password)
         self._on_change = on_change
+        self._topics = _filters(reads, settings.cell_share)
         self._more_topics = more_topics
         self._will = None if will is None else aiomqtt.Will(*will, qos=0, retain=True)
         self._client: aiomqtt.Client | None = None
@@ -55,7 +59,7 @@ class MqttLink:
         while True:
             try:
                 async with self._make_client() as client:
-                    for topic in SUBSCRIPTIONS:
+                    for topic in self._topics:
                         granted = await client.subscribe(topic)
                         if any(_is_failure(code) for code in granted):
                             raise aiomqtt.MqttError(f"the broker refuses to let us read {topic}")
@@ -119,6 +123,14 @@ class MqttLink:
         if str(err).startswith("Disconnected"):
             return f"the broker at {where} closed the connection"
         return f"the broker at {where}: {err}"
+
+
+def _filters(leaves: Sequence[str], share: str | None) -> list[str]:
+    """Return what to subscribe to; of a cell each batch goes to one, whichever that is."""
+    return [
+        f"$share/{share}/{topic}" if share is not None and leaf == BATCHES else topic
+        for leaf, topic in zip(leaves, HOST.filters(leaves, HOST.name), strict=True)
+    ]
 
 
 def _trust(settings: Settings) -> ssl.SSLContext | None:

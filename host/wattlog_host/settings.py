@@ -17,6 +17,7 @@ from wattlog_host.alerts.config import AlertSettings
 from wattlog_host.announce import config as announce_config
 from wattlog_host.announce.config import AnnounceSettings
 from wattlog_host.backup.rotation import Keep
+from wattlog_host.bounds import is_edge
 from wattlog_host.certificate import Certificate, CertificateUnusable
 from wattlog_host.dess import config as dess_config
 from wattlog_host.dess.config import DessSettings
@@ -50,6 +51,7 @@ SCHEMA = (
     Key("store.raw_days", "integer", 400, 0, 36_500, "how long single readings stay; 0: for ever"),
     Key("store.url", "text", None, 1, 4096, "the database, like sqlite:////path/to/file.db"),
     Key("store.password_file", "text", None, 1, 4096, "a file whose first line is the password"),
+    Key("cell.share", "text", None, 1, 32, "what hosts that share the work are called together"),
     Key("backup.enabled", "boolean", True, None, None, "whether to back up every hour"),
     Key("backup.folder", "text", None, 1, 4096, "the folder for backups"),
     Key("backup.keep_hourly", "integer", 24, 0, 1000, "of how many hours a backup is kept"),
@@ -110,6 +112,7 @@ class Settings:
     mqtt_ca_file: Path | None
     announce: AnnounceSettings
     store_raw_days: int
+    cell_share: str | None
     dess: DessSettings
     house: HouseSettings
     backup: BackupSettings
@@ -136,7 +139,10 @@ class Settings:
         shown += ["", "[store]", f'url = "{self.store_url()}"']
         if isinstance(self.database, URL) and self.database.password is not None:
             shown.append("# password: read from its file, or the environment")
-        shown += [f"raw_days = {self.store_raw_days}", "", *self.backup.lines()]
+        shown += [f"raw_days = {self.store_raw_days}", ""]
+        if self.cell_share is not None:
+            shown += ["[cell]", f'share = "{self.cell_share}"', ""]
+        shown += self.backup.lines()
         shown += ["", *self.house.lines()]
         return [*shown, *self.dess.lines()]
 
@@ -157,10 +163,7 @@ class Settings:
         """Return where the database is, without the password."""
         if isinstance(self.database, Path):
             return f"{_SQLITE}{self.database}"
-        url = self.database
-        return URL.create(
-            url.drivername, url.username, None, url.host, url.port, url.database, url.query
-        ).render_as_string()
+        return without_password(self.database)
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
@@ -174,6 +177,32 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     if path is None:
         return _settings("defaults", None, "", environ)
     return _settings(str(path), path, _read(path, str(path)), environ)
+
+
+def without_password(url: URL) -> str:
+    """Return the address as store.url has it."""
+    return URL.create(
+        url.drivername, url.username, None, url.host, url.port, url.database, url.query
+    ).render_as_string()
+
+
+def postgres_at(text: str, password_file: Path | None, environ: Mapping[str, str]) -> URL:
+    """Return the database that --to names on a command line, with the password of its file.
+
+    Without --password-file it is that of the environment, if there is one. Raises ConfigError.
+    """
+    url = _postgres(text, lambda why: ConfigError(f"--to {why}"), "--password-file")
+    if url is None:
+        raise ConfigError('--to must be like "postgresql://user@host/database"')
+    if password_file is None:
+        password = environ.get(STORE_PASSWORD)
+    else:
+        password = next(iter(_read(password_file, "--password-file").splitlines()), "")
+        if not password:
+            raise ConfigError(
+                f"--password-file {password_file} is empty; its first line is the password"
+            )
+    return url if password is None else url.set(password=password)
 
 
 def is_loopback(host: str) -> bool:
@@ -258,6 +287,7 @@ def _settings(name: str, path: Path | None, text: str, environ: Mapping[str, str
         mqtt["port"] or (8883 if mqtt["tls"] or own_tls else 1883),
         mqtt["username"], password,
         mqtt["tls"], ca_file, announced, values["store"]["raw_days"],
+        _cell_share(values["cell"]["share"], mqtt, database, refuse),
         dess,
         house_settings(name, text, values["house"], environ),
         _backup(values["backup"], database, data, place),
@@ -278,22 +308,45 @@ def _database(
         if store["password_file"] is not None:
             raise refuse("store.password_file", "has no use for a file of SQLite")
         return place("store.url", text.removeprefix(_SQLITE))
-    try:
-        url = make_url(text) if text.startswith(_POSTGRES) else None
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or not url.database:
+    url = _postgres(text, lambda why: refuse("store.url", why), "store.password_file")
+    if url is None:
         raise refuse(
             "store.url",
             'must be like "sqlite:////path/to/file.db" or "postgresql://user@host/database"',
         )
-    if url.password is not None:
-        raise refuse(
-            "store.url",
-            f"must not hold the password: put it in a file and name that in store.password_file, "
-            f"or in the environment as {STORE_PASSWORD}",
-        )
     return url if password is None else url.set(password=password)
+
+
+def _cell_share(
+    share: str | None,
+    mqtt: Mapping[str, Any],
+    database: Path | URL,
+    refuse: Callable[[str, str], ConfigError],
+) -> str | None:
+    """Return the name of the shared subscription, None for a host that is alone."""
+    if share is None:
+        return None
+    if not is_edge(share):
+        raise refuse("cell.share", "may have only a to z, 0 to 9, - and _")
+    if isinstance(database, Path):
+        raise refuse("cell.share", "needs a database that several can write to: PostgreSQL")
+    if mqtt["embedded"]:
+        raise refuse("cell.share", "needs a broker that all of them reach: embedded = false")
+    return share
+
+
+def _postgres(text: str, refuse: Callable[[str], ConfigError], password_key: str) -> URL | None:
+    """Return an address of PostgreSQL, None where it is none; raise where it has a password."""
+    try:
+        url = make_url(text) if text.startswith(_POSTGRES) else None
+    except (ArgumentError, ValueError):
+        return None
+    if url is not None and url.password is not None:
+        raise refuse(
+            f"must not hold the password: put it in a file and name that in {password_key}, "
+            f"or in the environment as {STORE_PASSWORD}"
+        )
+    return url if url is not None and url.database else None
 
 
 def _backup(

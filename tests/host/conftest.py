@@ -26,6 +26,7 @@ from waiting import wait_until
 from wattlog.records import GroupWriter
 from wattlog_host.access import passwords
 from wattlog_host.store.kinds import kind_of
+from wattlog_host.store.role import Role
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import pack_records
 
@@ -194,7 +195,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | sa.
 def connection(place: Path | sa.URL) -> Iterator[sa.Connection]:
     """A transaction in a database with all tables, of each kind."""
     Writer(place, "1", 0).let_go()
-    engine = kind_of(place).engine(place, True)
+    engine = kind_of(place).engine(place, Role.ALONE)
     with engine.begin() as made:
         yield made
     engine.dispose()

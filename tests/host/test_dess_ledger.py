@@ -12,6 +12,7 @@ from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device
 from wattlog_host.store import tables
 from wattlog_host.store.kinds import kind_of
+from wattlog_host.store.role import Role
 from wattlog_host.store.writer import Writer
 
 DEVICE = Device("P1", 2376, 1, "S1", "One", "7")
@@ -132,7 +133,7 @@ def test_a_backup_has_all_of_it(tmp_path):
     Writer(place, "1", T0_MS).let_go()
 
     def look(path, act):
-        engine = kind_of(path).engine(path, True)
+        engine = kind_of(path).engine(path, Role.ALONE)
         with engine.begin() as made:
             found = act(made)
         engine.dispose()

@@ -16,6 +16,8 @@ POWER = BY_KEY["power_w"].id
 T0_MS = 1_760_000_400_000 // HOUR_MS * HOUR_MS
 NOW_MS = T0_MS + 1_000 * HOUR_MS
 MINUTE_MS = 60_000
+# When the day of the arrival is over, too: in PostgreSQL it goes as a whole.
+MUCH_LATER_MS = NOW_MS + 50 * HOUR_MS
 # Hours of the batches; one of them is to rot.
 HOURS, ROTTEN = (1, 5, 9), 5
 
@@ -187,11 +189,10 @@ def test_what_buckets_lack_is_not_let_go_and_all_else_is(store, place, start, wi
     packed = damage(store)
     roll_all(store)
     for _ in range(20):
-        if not store.let_go_before(NOW_MS):
+        if not store.let_go_before(MUCH_LATER_MS):
             break
-    assert [row[0] for row in rows(place, "SELECT first_seq FROM batch ORDER BY 1")] == [
-        1, 10 * ROTTEN
-    ]  # fmt: skip
+    left = rows(place, "SELECT first_seq FROM batch WHERE readings > 0")
+    assert left == [(10 * ROTTEN,)]
     again = start()
     roll_all(again)
     assert again.aside_count() == 1, "nor is it after another try"
@@ -199,7 +200,7 @@ def test_what_buckets_lack_is_not_let_go_and_all_else_is(store, place, start, wi
     again = start()
     roll_all(again)
     assert counted(again) == {1: 3, ROTTEN: 3, 9: 3}
-    assert again.let_go_before(NOW_MS) == 1
+    assert again.let_go_before(MUCH_LATER_MS) == 1
     assert not list(again.readings())
     assert counted(again) == {1: 3, ROTTEN: 3, 9: 3}
 
@@ -209,7 +210,7 @@ def test_what_comes_late_and_rots_takes_nothing_from_buckets_that_outlived_their
 ):
     fill(store, wire)
     roll_all(store)
-    while store.let_go_before(NOW_MS):
+    while store.let_go_before(MUCH_LATER_MS):
         pass
     late = wire.reading(ROTTEN * HOUR_MS + 40 * MINUTE_MS, (10, 7, 0))
     commit(store, wire.batch(wire.sync(0, T0_MS), late, boot=99, log=5, first_seq=10 * ROTTEN))
@@ -252,7 +253,7 @@ def test_the_newest_hours_come_first_and_as_few_as_are_asked_for(store, wire):
     with store._reading() as connection:
         found = due.newest(connection, 3)
         plan = rows_of_plan(connection)
-    assert [(one.hour_ms - T0_MS) // HOUR_MS for one in found] == [19, 18, 17]
+    assert [(hour_ms - T0_MS) // HOUR_MS for _, hour_ms in found] == [19, 18, 17]
     assert "ix_rollup_due_hour_ms_meter_id" in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort " not in plan, "a backlog of years is not looked at as a whole, again and again"

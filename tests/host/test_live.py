@@ -157,8 +157,14 @@ def test_the_number_of_agents_in_memory_is_bounded_and_the_silent_ones_go(view, 
     ):  # fmt: skip
         view.on_status(decode_status(wire.status(state, edge=name)), at_ms)
     assert (sorted(view.edges), view.dropped["too many agents"]) == (["new", "old", "x"], 1)
-    view.on_batch(decode_batch(wire.batch(wire.reading(), edge="y")), 5)
-    assert sorted(view.edges) == ["new", "x", "y"]
+    # All of them are connected and were heard: of a fleet some are not shown.
+    batch = decode_batch(wire.batch(wire.reading(), edge="y"))
+    for at_ms in (5, 6, 1_004, live_module.HEARD_MS):
+        assert view.on_batch(batch, at_ms) == []
+        assert view.on_status(decode_status(wire.status("online", edge="y")), at_ms) == []
+    assert (sorted(view.edges), view.dropped["too many agents"]) == (["new", "old", "x"], 3)
+    view.on_batch(batch, live_module.HEARD_MS + live_module.ROOM_MS)
+    assert (sorted(view.edges), view.dropped["too many agents"]) == (["new", "x", "y"], 4)
 
 
 def test_a_claim_makes_no_agent(view, wire):

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tracemalloc
 from contextlib import closing
+from pathlib import Path
 
 import msgpack
 import pytest
 
+from older import as_of_0006
 from stored import execute, rows, stored_readings
 from wattlog_host.store import database, tables
 from wattlog_host.store.records import Incoming
@@ -304,11 +306,13 @@ def test_a_fleet_of_years_is_noted_without_being_in_memory(tmp_path):
 # --- revision 0005: the index of what is due, and a table of sizes ---------------------------------
 
 
-def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
-    store = Writer(place, "1", NOW_MS)
+def test_what_was_due_before_its_notes_had_another_order_is_made(tmp_path, place, wire):
+    today = tmp_path / "today.db"
+    store = Writer(today, "1", NOW_MS)
     for payload in (wire.batch(wire.sync(0)), wire.batch(wire.reading(5_000), first_seq=2)):
         store.commit([Incoming("t", decode_batch(payload), NOW_MS, payload)])
     store.let_go()
+    as_of_0006(today, place)
     for statement in (
         "DROP TABLE size",
         "DROP INDEX ix_rollup_due_hour_ms_meter_id",
@@ -320,7 +324,7 @@ def test_what_was_due_before_its_notes_had_another_order_is_made(place, wire):
     assert store.roll() > 0
     store.let_go()
     assert rows(place, "SELECT count(*) FROM rollup WHERE step_s = 60") == [(1,)]
-    assert rows(place, "SELECT version_num FROM alembic_version") == [("0006",)]
+    assert rows(place, "SELECT version_num FROM alembic_version") == [(max(database.revisions()),)]
     assert rows(place, "SELECT count(*) FROM size") == [(0,)]
 
 
@@ -343,3 +347,42 @@ def test_what_the_ledger_of_solar_made_itself_stays(old):
             ("S1", 6)
         ]
         assert connection.execute("SELECT * FROM solar_quarter").fetchall() == []
+
+
+# --- revisions 0007 and 0008: writers of a cell, days ----------------------------------------------
+
+
+def test_what_lay_in_one_table_is_parted_by_day_and_all_of_it_is_there(tmp_path, place, wire):
+    today = tmp_path / "today.db"
+    store = Writer(today, "1", NOW_MS)
+    day_ms = 86_400_000
+    for number in range(6):
+        at_ms = wire.sync_epoch_ms + number * day_ms // 2
+        payload = wire.batch(
+            wire.sync(number * 1000, at_ms),
+            wire.reading(number * 1000 + 5),
+            first_seq=2 * number + 1,
+        )
+        store.commit([Incoming("t", decode_batch(payload), at_ms + 1000, payload)])
+    again = payload
+    while store.roll():
+        pass
+    before = stored_readings(today), store.latest(), store.counters
+    store.let_go()
+    as_of_0006(today, place)
+    store = Writer(place, "2", NOW_MS)
+    assert (stored_readings(place), store.latest(), store.counters) == before
+    done = store.commit([Incoming("t", decode_batch(again), NOW_MS, again)])
+    assert done.counts == {("duplicates", ""): 1}
+    clash = wire.batch(wire.reading(7), first_seq=3)
+    assert store.commit([Incoming("t", decode_batch(clash), NOW_MS, clash)]).outcomes[0].reason
+    new = wire.batch(wire.reading(9_000), first_seq=40)
+    assert store.commit([Incoming("t", decode_batch(new), NOW_MS, new)]).outcomes[0].is_new
+    first_day = wire.sync_epoch_ms // day_ms
+    found = rows(place, "SELECT day, count(*) FROM batch GROUP BY day ORDER BY day")
+    if isinstance(place, Path):
+        assert found == [(0, 7)]
+    else:
+        assert sum(count for _, count in found) == 7
+        assert [day for day, _ in found] == [*range(first_day, first_day + 3), NOW_MS // day_ms]
+    store.let_go()

@@ -28,7 +28,9 @@ def view_of():
 async def during_a_beat(store, manager, act):
     """Run act() beside a heart that beats."""
     beating = asyncio.create_task(
-        errands.beat(Notifier(manager.environ), store, view_of(), ADDRESS)
+        errands.beat(
+            Notifier(manager.environ), store, lambda: errands.status_line(view_of(), ADDRESS)
+        )
     )
     try:
         await act()

@@ -109,7 +109,7 @@ def test_who_lost_the_lock_to_another_commits_nothing_more(url, wire, postgres):
 
 def test_a_reader_needs_no_lock_and_writes_nothing(url):
     store = Writer(url, "1", NOW_MS)
-    engine = kind_of(url).engine(url, False)
+    engine = kind_of(url).engine(url, None)
     with pytest.raises(sa.exc.DBAPIError, match="read-only"), engine.begin() as connection:
         connection.execute(sa.delete(tables.run))
     engine.dispose()

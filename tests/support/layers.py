@@ -219,6 +219,7 @@ host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog
                                    wattlog_host.web.connection wattlog_host.web.door
                                    wattlog_host.web.entrance wattlog_host.web.questions
                                    wattlog_pi.notify wattlog_pi.system_clock
+                                   wattlog_host.store.role
 host/wattlog_host/access/__init__.py
 host/wattlog_host/access/accounts.py  wattlog_host.access.*
 host/wattlog_host/access/attempts.py
@@ -255,8 +256,10 @@ host/wattlog_host/commands.py wattlog_host.access.commands wattlog_host.alerts.c
                                    wattlog_host.command wattlog_host.export_command
                                    wattlog_host.service_command
                                    wattlog_host.store.rebuilding
-                                   wattlog_host.importing.command wattlog_host.progress
+                                   wattlog_host.importing.command wattlog_host.moving.command
+                                   wattlog_host.progress
                                    wattlog_host.settings wattlog_host.store.records
+                                   wattlog_host.worker
 host/wattlog_host/export_command.py pyarrow wattlog_host.history.columns
                                    wattlog_host.history.export wattlog_host.history.times
                                    wattlog_host.history.zone
@@ -284,6 +287,20 @@ host/wattlog_host/importing/packing.py msgpack wattlog.reading wattlog.records
                                    wattlog_host.wire
 host/wattlog_host/importing/rows.py wattlog.channels wattlog_host.units
 host/wattlog_host/progress.py
+host/wattlog_host/moving/__init__.py
+host/wattlog_host/moving/command.py sqlalchemy wattlog_host.moving.move wattlog_host.progress
+                                   wattlog_host.settings
+                                   wattlog_host.store.records
+host/wattlog_host/moving/move.py   sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.moving.target
+                                   wattlog_host.store.records
+host/wattlog_host/moving/rows.py   sqlalchemy.* wattlog_host.store.tables
+                                   wattlog_host.store.days
+host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
+                                   wattlog_host.moving.rows wattlog_host.store.*
+host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
+                                   wattlog_host.moving.source wattlog_host.store.*
+                                   wattlog_host.store.days wattlog_host.store.role
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
 host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
@@ -315,6 +332,7 @@ host/wattlog_host/settings.py      sqlalchemy sqlalchemy.* wattlog.config wattlo
                                    wattlog_host.certificate wattlog_host.dess.config
                                    wattlog_host.history.zone wattlog_host.house_settings
                                    wattlog_pi.credentials
+                                   wattlog_host.bounds
 host/wattlog_host/snapshot.py wattlog.sml wattlog_host.backup.rotation wattlog_host.clock
                                    wattlog_host.gaps
                                    wattlog_host.live wattlog_host.status
@@ -361,48 +379,69 @@ host/wattlog_host/history/zone.py
 host/wattlog_host/store/__init__.py
 host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
-                                     wattlog_host.store.database wattlog_host.store.kin
+                                     wattlog_host.store.kin
                                      wattlog_host.store.logs wattlog_host.store.lookup
                                      wattlog_host.store.places wattlog_host.store.records
                                     wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
+                                   wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
+host/wattlog_host/store/unfinished.py sqlalchemy.* wattlog_host.store.records
 host/wattlog_host/store/sizes.py   sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/imports.py sqlalchemy.* wattlog_host.history.blocks
                                    wattlog_host.history.columns wattlog_host.history.rollup
                                    wattlog_host.store.due
                                    wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/kinds.py sqlalchemy.* wattlog_host.store.database
                                    wattlog_host.store.postgres
+                                   wattlog_host.store.role
 host/wattlog_host/store/postgres.py sqlalchemy.* wattlog_host.store.records
+                                   wattlog_host.store.sharing wattlog_host.store.role
 host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_host.store.logs
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host.ingest
                                      wattlog_host.placing wattlog_host.store.database
                                      wattlog_host.store.tables
+                                   wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/database.py  alembic.* sqlalchemy.* wattlog_host.store.records
-                                     wattlog_host.store.tables
+                                   wattlog_host.store.sharing
+                                   wattlog_host.store.days
+                                     wattlog_host.store.tables wattlog_host.store.unfinished
 host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader wattlog_host.gaps
                                      wattlog_host.ingest wattlog_host.placing
                                      wattlog_host.store.records wattlog_host.store.tables
                                      wattlog_host.wire
+                                   wattlog_host.store.days
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
                                    wattlog_host.store.due wattlog_host.store.tables
+                                   wattlog_host.store.days
+                                   wattlog_host.store.logs
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
-                                   wattlog_host.store.records
+                                   wattlog_host.store.records wattlog_host.store.unfinished
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
+host/wattlog_host/store/role.py
+host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
+host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
+host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
+                                   wattlog_host.store.records wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.forecast
                                    wattlog_host.history.changes
                                    wattlog_host.store.kinds
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
+                                   wattlog_host.store.role wattlog_host.store.others
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
                                    wattlog_host.store.kinds wattlog_host.store.precedence
@@ -413,19 +452,25 @@ host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_ho
                                      wattlog_host.store.retention wattlog_host.store.rollups
                                      wattlog_host.store.sizes
                                      wattlog_host.store.tables
+                                   wattlog_host.store.role
+                                   wattlog_host.store.days
 host/wattlog_host/store/history.py  sqlalchemy.* wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.store.lookup
                                      wattlog_host.store.rollups wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rebuilding.py  wattlog wattlog_host.store.kinds
                                      wattlog_host.store.writer
 host/wattlog_host/store/retention.py  sqlalchemy.* wattlog_host.history.columns
                                      wattlog_host.history.rollup wattlog_host.store.due
                                      wattlog_host.store.tables
+                                   wattlog_host.store.days
 host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.recordreader
                                      wattlog_host.store.due wattlog_host.history.blocks
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
+                                   wattlog_host.store.sharing
+                                   wattlog_host.store.days
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables
 host/wattlog_host/store/migrations/versions/__init__.py
@@ -435,6 +480,9 @@ host/wattlog_host/store/migrations/versions/v0001_first_tables.py  alembic.* sql
 host/wattlog_host/store/migrations/versions/v0002_batches_by_log.py  alembic.* msgpack
                                                                      sqlalchemy.*
 host/wattlog_host/store/migrations/versions/v0003_sure_clocks.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0007_writers_of_a_cell.py  alembic.* sqlalchemy.*
+host/wattlog_host/store/migrations/versions/v0008_days.py  alembic.* sqlalchemy.*
+                                                                     wattlog_host.store.days
 host/wattlog_host/store/migrations/versions/v0005_due_and_sizes.py  alembic.* sqlalchemy.*
 host/wattlog_host/alerts/__init__.py
 host/wattlog_host/alerts/commands.py  wattlog.config wattlog_host.alerts
@@ -621,11 +669,18 @@ host/wattlog_host/dess/history.py  wattlog_host.dess.devcodes wattlog_host.dess.
                                      wattlog_host.dess.mapping wattlog_host.dess.model
                                      wattlog_host.dess.parsing wattlog_host.dess.sensors
                                      wattlog_host.dess.units
+host/wattlog_host/worker.py  wattlog wattlog.config wattlog_host.app wattlog_host.clock
+                                   wattlog_host.errands wattlog_host.intake wattlog_host.live
+                                   wattlog_host.mqtt wattlog_host.settings
+                                   wattlog_host.store.records wattlog_host.store.role
+                                   wattlog_host.store.store wattlog_pi.notify
+                                   wattlog_pi.system_clock
 host/wattlog_host/errands.py       wattlog_pi.notify wattlog_host.backup.keeper wattlog_host.clock
                                    wattlog_host.forecast wattlog_host.live wattlog_host.mqtt
                                    wattlog_host.settings wattlog_host.store.records
                                    wattlog_host.store.store wattlog_host.stream
                                    wattlog_host.updates wattlog_host.wire wattlog_host.wishes
+                                   wattlog_host.store.others
 host/wattlog_host/house.py
 host/wattlog_host/picture.py  wattlog_host.dess.mapping wattlog_host.dess.powers
                                      wattlog_host.dess.quarters wattlog_host.history.answers
@@ -706,6 +761,33 @@ tools/wattlog_tools/settings_reference.py  wattlog.config wattlog_host wattlog_h
                                    wattlog_host.settings wattlog_pi wattlog_pi.settings
                                    wattlog_tools wattlog_tools.head_settings
 tools/wattlog_tools/ca_file.py
+tools/wattlog_tools/fleet.py        sqlalchemy wattlog_host.settings wattlog_host.store.kinds
+                                    wattlog_tools wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_parts
+                                    wattlog_tools.fleet_report wattlog_tools.fleet_run
+tools/wattlog_tools/fleet_check.py  sqlalchemy wattlog.channels wattlog_host.store
+                                    wattlog_host.store.kinds wattlog_host.store.lookup
+                                    wattlog_host.store.reader wattlog_host.store.records
+                                    wattlog_host.store.tables wattlog_tools.console
+                                    wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_crew.py   wattlog_tools wattlog_tools.console wattlog_tools.fleet_load
+tools/wattlog_tools/fleet_head.py   wattlog wattlog.live wattlog.ports wattlog.reading
+                                    wattlog.records wattlog.ringlog wattlog.uplink
+                                    wattlog_sim.lcg
+tools/wattlog_tools/fleet_link.py   msgpack paho.* wattlog wattlog.recordreader wattlog.records
+                                    wattlog.uplink wattlog_tools.fleet_head
+tools/wattlog_tools/fleet_load.py   wattlog.records wattlog.uplink wattlog_sim.lcg
+                                    wattlog_tools.fleet_head wattlog_tools.fleet_link
+tools/wattlog_tools/fleet_parts.py  sqlalchemy wattlog_host.access wattlog_host.access.recipes
+                                    wattlog_host.access.topics wattlog_tools.console
+                                    wattlog_tools.run wattlog_tools.supervisor
+tools/wattlog_tools/fleet_report.py wattlog_tools.fleet_check wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts
+tools/wattlog_tools/fleet_run.py    wattlog_host.clock wattlog_host.store.kinds wattlog_tools
+                                    wattlog_tools.console wattlog_tools.fleet_check
+                                    wattlog_tools.fleet_crew wattlog_tools.fleet_head
+                                    wattlog_tools.fleet_link wattlog_tools.fleet_load
+                                    wattlog_tools.fleet_parts wattlog_tools.fleet_report
 tools/wattlog_tools/flash.py       wattlog_tools.chips wattlog_tools.console
                                    wattlog_tools.esptool wattlog_tools.firmware_file
                                    wattlog_tools.head_files wattlog_tools.head_settings

@@ -29,6 +29,7 @@ TOOLS = (
     Tool("powercut", "wattlog_tools.powercut:main", "cut the power of the log everywhere"),
     Tool("bundle", "wattlog_tools.bundle:main", "make an update that a host offers to its heads"),
     Tool("flash", "wattlog_tools.flash:main", "make an IR head of an ESP32"),
+    Tool("fleet", "wattlog_tools.fleet:main", "many heads against a host, and what is stored"),
     Tool("head", "wattlog_tools.head:main", "ask an IR head for raw bytes, or restart it"),
     Tool("pin", "wattlog_tools.pin:main", "have an IR head enter the meter's PIN by light"),
     Tool("icons", "wattlog_tools.icons:main", "draw the page's icons anew"),

@@ -142,7 +142,7 @@ class Supervisor:
             env=dict(os.environ, PYTHONUNBUFFERED="1"),
             process_group=0,
             # Unsafe beside threads; we have none.
-            preexec_fn=_end_with_parent,
+            preexec_fn=end_with_parent,
         )
         assert child.process.stdout is not None
         os.set_blocking(child.process.stdout.fileno(), False)
@@ -257,7 +257,7 @@ def _ending(status: int) -> str:
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     # If we are killed without a chance to stop the children, the kernel does it: otherwise they
     # would hold the ports against the next start. Linux only; elsewhere the ports stay taken.
     if sys.platform == "linux":

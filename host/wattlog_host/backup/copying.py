@@ -123,6 +123,11 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def uri_alone(path: Path) -> str:
+    """Return how SQLite opens a file that nobody writes to, so that it stays as it is."""
+    return f"file:{quote(str(path))}?{_how_alone(path)}"
+
+
 def _require_room(source: Path, folder: Path, reserve_bytes: int) -> None:
     journal = source.with_name(source.name + "-wal")
     size = sum(file.stat().st_size for file in (source, journal) if file.exists())

@@ -12,8 +12,8 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
 from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
-from wattlog_host.store import due, lookup, places, tables
-from wattlog_host.store.database import inserted_id
+from wattlog_host.store import days, due, lookup, places, sharing, tables
+from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
 from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
@@ -35,19 +35,21 @@ _STORED = sa.select(_BATCH.first_seq, _BATCH.records).where(
     _IN_LOG,
     _BATCH.first_seq > sa.bindparam("after"),
     _BATCH.first_seq <= sa.bindparam("last"),
+    since(_BATCH.day, FROM_DAY),
 )
 _STORED_BATCH = sa.select(
     _BATCH.packed, _BATCH.skipped, _BATCH.readings, _BATCH.received_ms, _BATCH.boot,
     _BATCH.first_uptime_ms, _BATCH.received_trust,
-).where(_IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"))  # fmt: skip
+).where(
+    _IN_LOG, _BATCH.first_seq == sa.bindparam("first_seq"), since(_BATCH.day, FROM_DAY),
+)  # fmt: skip
 _FOLLOWING = (
     sa.select(_BATCH.first_seq, _BATCH.boot, _BATCH.first_uptime_ms, _BATCH.offset_ms)
-    .where(_IN_LOG, _BATCH.first_seq > sa.bindparam("last_seq"))
+    .where(_IN_LOG, _BATCH.first_seq > sa.bindparam("last_seq"), since(_BATCH.day, FROM_DAY))
     .order_by(_BATCH.first_seq)
     .limit(1)
 )
 _NEW_BATCH, _NEW_SERIES = sa.insert(tables.batch), sa.insert(tables.series)
-_NEW_METER = sa.insert(tables.meter)
 # One that is there already is the same one: what was looked up need not have all of them.
 _NEW_SYNC = sa.insert(tables.sync_point).from_select(
     ["log_id", "boot", "uptime_ms", "epoch_ms", "grade"],
@@ -66,7 +68,9 @@ _NEW_SYNC = sa.insert(tables.sync_point).from_select(
 )
 _DELETE_BATCH = tuple(
     sa.delete(table).where(
-        table.c.log_id == sa.bindparam("log_id"), table.c.first_seq == sa.bindparam("first_seq")
+        table.c.log_id == sa.bindparam("log_id"),
+        table.c.first_seq == sa.bindparam("first_seq"),
+        since(table.c.day, FROM_DAY),
     )
     for table in (tables.series, tables.batch)
 )
@@ -81,6 +85,7 @@ class Writing:
         self.meter_ids: set[int] = set()
         self.meters_new: list[tuple[str, str]] = []
         self._spans: list[due.Span] = []
+        self._newest_day = 0
         self._connection = connection
         self._logs = Logs(connection)
         self._kin = KinFinder(connection, self._logs)
@@ -97,6 +102,7 @@ class Writing:
         planned = [self._plan(item) for item in items]
         self._write_batches()
         self._place()
+        self._logs.write_marks()
         due.mark(self._connection, self._spans)
         self._logs.write_gaps()
         return planned
@@ -113,7 +119,7 @@ class Writing:
                 continue
             span = Span(log.settled_seq + 1, floor.first_seq - 1)
             self._logs.load_gaps(log, span)
-            for lost in lookup.missing(self._connection, log.id, span):
+            for lost in lookup.missing(self._connection, log, span):
                 self._logs.lose(log, Gap(lost, gaps.EVICTED, floor.received_ms))
             self._logs.settle(log, span.last)
             self._logs.write_gaps()
@@ -128,7 +134,7 @@ class Writing:
                 continue
             span = Span(name.first_seq, name.first_seq + min(name.count, RECORDS_MAX) - 1)
             self._logs.load_gaps(log, span)
-            for lost in lookup.missing(self._connection, log.id, span):
+            for lost in lookup.missing(self._connection, log, span):
                 self._logs.lose(log, Gap(lost, gaps.REFUSED, now_ms))
             self._logs.write_gaps()
 
@@ -143,7 +149,8 @@ class Writing:
             for log in self._logs
             for first_seq, planned in log.fresh.items()
         }
-        return lookup.latest(self._connection, sorted(self.meter_ids), fresh)
+        likely_day = max(0, self._newest_day - 1)
+        return lookup.latest(self._connection, sorted(self.meter_ids), fresh, likely_day)
 
     # --- looking up ------------------------------------------------------------------------
 
@@ -168,7 +175,8 @@ class Writing:
 
     def _load_around(self, log: Log, span: Span) -> None:
         """Load which batches reach into this run, and its gaps."""
-        around = {"after": span.first - RECORDS_MAX, "last": span.last}
+        after = span.first - RECORDS_MAX
+        around = {"after": after, "last": span.last, "from_day": log.marks.from_day(after + 1)}
         rows = self._connection.execute(_STORED, {"log_id": log.id} | around)
         for row in rows:
             if row.first_seq not in log.fresh:
@@ -258,7 +266,7 @@ class Writing:
     def _following(self, log: Log, batch: Batch) -> tuple[int, int] | None:
         """Return (uptime_ms, time_ms) of the next batch of the log, if it is of this boot."""
         row = self._connection.execute(
-            _FOLLOWING, {"log_id": log.id, "last_seq": batch.last_seq}
+            _FOLLOWING, log.name_of(batch.last_seq + 1) | {"last_seq": batch.last_seq}
         ).one_or_none()
         later = [seq for seq in log.fresh if seq > batch.last_seq]
         if later and (row is None or min(later) <= row.first_seq):
@@ -272,8 +280,7 @@ class Writing:
         return row.first_uptime_ms, row.first_uptime_ms + row.offset_ms
 
     def _stored_batch(self, log: Log, first_seq: int) -> Any:
-        name = {"log_id": log.id, "first_seq": first_seq}
-        return self._connection.execute(_STORED_BATCH, name).one()
+        return self._connection.execute(_STORED_BATCH, log.name_of(first_seq)).one()
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -332,7 +339,7 @@ class Writing:
         if settled.last < settled.first:
             return
         fresh = sorted(Span(seq, one.batch.last_seq) for seq, one in other.fresh.items())
-        for missing in lookup.missing(self._connection, other.id, settled):
+        for missing in lookup.missing(self._connection, other, settled):
             for lost in gaps.uncovered(missing, fresh):
                 self._logs.lose(other, Gap(lost, gaps.EVICTED, now_ms))
 
@@ -340,9 +347,11 @@ class Writing:
         batches, series = [], []
         plans = [(log, planned) for log in self._logs for planned in log.fresh.values()]
         meter_ids = self._meter_ids(plans)
+        days_of = self._days_of(plans)
         for log, planned in plans:
             batch = planned.batch
-            name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq}
+            day = days_of[log.id, batch.first_seq]
+            name: dict[str, object] = {"log_id": log.id, "first_seq": batch.first_seq, "day": day}
             if batch.first_seq in log.rewritten:
                 self._delete(log, batch.first_seq)
             batches.append(
@@ -366,6 +375,7 @@ class Writing:
                 series.append(name | places.series_values(meter_ids[server_id], one))
                 span = due.Span(meter_ids[server_id], one.first_ms, one.last_ms)
                 self._spans.append(span)
+        days.ensure(self._connection, days_of.values())
         syncs = [
             {"log_id": log.id, "boot": boot} | point._asdict()
             for log in self._logs
@@ -376,6 +386,21 @@ class Writing:
             if rows:
                 self._connection.execute(insert, rows)
 
+    def _days_of(self, plans: Sequence[tuple[Log, Plan]]) -> dict[tuple[int, int], int]:
+        """Return the day that each batch goes to, and have its log know."""
+        found: dict[tuple[int, int], int] = {}
+        written: dict[Log, list[tuple[int, int]]] = {}
+        for log, planned in plans:
+            first_seq = planned.batch.first_seq
+            ends = (one.last_ms for one in planned.series.values())
+            day = days.day_of(self._connection, planned.received_ms, *ends)
+            found[log.id, first_seq] = day
+            written.setdefault(log, []).append((day, first_seq))
+        self._newest_day = max(found.values(), default=0)
+        for log, own in written.items():
+            log.marks.note(self._connection, log.id, own)
+        return found
+
     def _meter_ids(self, plans: Sequence[tuple[Log, Plan]]) -> dict[bytes, int]:
         """Return the number of each meter that these plans have readings of."""
         seen: dict[bytes, tuple[str, int]] = {}
@@ -384,17 +409,22 @@ class Writing:
                 seen.setdefault(server_id, (log.edge, planned.received_ms))
         if not seen:
             return {}
-        rows = self._connection.execute(_METERS, {"server_ids": sorted(seen)})
-        ids: dict[bytes, int] = {row.server_id: row.id for row in rows}
-        for server_id, (edge, received_ms) in seen.items():
-            if server_id in ids:
-                continue
-            label = server_id_text(server_id)
-            self.meters_new.append((edge, label))
-            new = {"server_id": server_id, "label": label, "first_seen_ms": received_ms}
-            ids[server_id] = inserted_id(self._connection.execute(_NEW_METER, new))
+        ids = self._known_meters(seen)
+        new = [
+            {"server_id": one, "label": server_id_text(one), "first_seen_ms": received_ms}
+            for one, (_, received_ms) in seen.items()
+            if one not in ids
+        ]
+        if new:
+            added = sharing.add_meters(self._connection, new)
+            self.meters_new += [(seen[one][0], server_id_text(one)) for one in added]
+            ids = self._known_meters(seen)
         self.meter_ids.update(ids.values())
         return ids
+
+    def _known_meters(self, server_ids: Iterable[bytes]) -> dict[bytes, int]:
+        rows = self._connection.execute(_METERS, {"server_ids": sorted(server_ids)})
+        return {row.server_id: row.id for row in rows}
 
     def _place(self) -> None:
         """Give the batches beside those that came the clock that these mean for them."""
@@ -402,23 +432,23 @@ class Writing:
             placed = [seq for seq, planned in log.fresh.items() if planned.source == SYNC]
             others = [seq for seq in log.fresh if seq not in set(placed)]
             for boot, points in log.syncs_new.items():
-                moves = places.moves_by_sync(self._connection, log.id, boot, points)
+                moves = places.moves_by_sync(self._connection, log, boot, points)
                 self._move(log, moves)
                 placed += [move.first_seq for move in moves if move.source == SYNC]
                 others += [move.first_seq for move in moves if move.source != SYNC]
             if placed or others:
-                self._move(log, places.moves_by_meter(self._connection, log.id, placed, others))
+                self._move(log, places.moves_by_meter(self._connection, log, placed, others))
 
     def _move(self, log: Log, moves: Sequence[places.Move]) -> None:
-        spans = places.apply(self._connection, log.id, moves)
+        spans = places.apply(self._connection, log, moves)
         self.meter_ids.update(span.meter_id for span in spans)
         self._spans += spans
 
     def _delete(self, log: Log, first_seq: int) -> None:
         """Delete a batch, and note when it had readings."""
-        self._spans += places.spans_of(self._connection, log.id, {first_seq})
+        self._spans += places.spans_of(self._connection, log, {first_seq})
         for statement in _DELETE_BATCH:
-            self._connection.execute(statement, {"log_id": log.id, "first_seq": first_seq})
+            self._connection.execute(statement, log.name_of(first_seq))
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
-from wattlog_host.store import tables
+from wattlog_host.store import days, sharing, tables
 from wattlog_host.store.records import StoreError
+from wattlog_host.store.unfinished import require_finished
 
 BUSY_TIMEOUT_MS = 2_000
 READERS = 4
@@ -27,12 +29,24 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _COUNTER = tables.counter.c
 _ADD_COUNT = (
     sa.update(tables.counter)
-    .where(_COUNTER.name == sa.bindparam("of_name"), _COUNTER.reason == sa.bindparam("of_reason"))
+    .where(
+        _COUNTER.name == sa.bindparam("of_name"),
+        _COUNTER.reason == sa.bindparam("of_reason"),
+        _COUNTER.slot == sa.bindparam("of_slot"),
+    )
     .values(value=_COUNTER.value + sa.bindparam("count"))
 )
-_COUNTERS = sa.select(_COUNTER.name, _COUNTER.reason)
+_COUNTERS = sa.select(_COUNTER.name, _COUNTER.reason).where(
+    _COUNTER.slot == sa.bindparam("of_slot")
+)
 _NEW_COUNT = sa.insert(tables.counter).values(
-    name=sa.bindparam("of_name"), reason=sa.bindparam("of_reason"), value=sa.bindparam("count")
+    name=sa.bindparam("of_name"),
+    reason=sa.bindparam("of_reason"),
+    slot=sa.bindparam("of_slot"),
+    value=sa.bindparam("count"),
+)
+_TOTALS = sa.select(_COUNTER.name, _COUNTER.reason, sa.func.sum(_COUNTER.value)).group_by(
+    _COUNTER.name, _COUNTER.reason
 )
 
 _PRAGMAS = (
@@ -147,6 +161,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
     config = _config()
     try:
         with made.begin() as connection:
+            require_finished(connection, name)
             revision = MigrationContext.configure(connection).get_current_revision()
             if revision is not None and revision not in revisions():
                 raise StoreError(
@@ -160,6 +175,7 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
                 and not sa.inspect(connection).get_table_names()
             ):
                 tables.METADATA.create_all(connection)
+                days.partition(connection)
                 command.stamp(config, target)
             else:
                 command.upgrade(config, target)
@@ -198,18 +214,25 @@ def words_of(err: sa.exc.DBAPIError) -> str:
 
 def add_counts(connection: sa.Connection, counts: Mapping[tuple[str, str], int]) -> None:
     """Add to the totals that outlive the process."""
+    slot = sharing.slot_of(connection)
     rows = [
-        {"of_name": name, "of_reason": reason, "count": count}
+        {"of_name": name, "of_reason": reason, "of_slot": slot, "count": count}
         for (name, reason), count in sorted(counts.items())
         if count
     ]
     if not rows or connection.execute(_ADD_COUNT, rows).rowcount == len(rows):
         return
     # What was never counted before has no row yet, and was passed over.
-    known = {(row.name, row.reason) for row in connection.execute(_COUNTERS)}
+    known = {(row.name, row.reason) for row in connection.execute(_COUNTERS, {"of_slot": slot})}
     new = [row for row in rows if (row["of_name"], row["of_reason"]) not in known]
     if new:
         connection.execute(_NEW_COUNT, new)
+
+
+def totals(connection: sa.Connection) -> Counter[tuple[str, str]]:
+    """Return the totals of all writers since the database exists."""
+    rows = connection.execute(_TOTALS)
+    return Counter({(name, reason): int(value) for name, reason, value in rows})
 
 
 def inserted_id(result: sa.CursorResult[Any]) -> int:

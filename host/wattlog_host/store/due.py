@@ -25,17 +25,18 @@ _MARK = tables.watermark.c
 
 _NEW = sa.insert(tables.rollup_due)
 _NEXT = (
-    sa.select(_DUE.meter_id, _DUE.hour_ms, sa.func.min(_DUE.from_ms), sa.func.max(_DUE.id))
+    sa.select(_DUE.meter_id, _DUE.hour_ms)
     .group_by(_DUE.hour_ms, _DUE.meter_id)
     # One that was set aside is tried again with what is new in it.
     .having(sa.func.max(_DUE.from_ms) > ASIDE_MS)
     .order_by(_DUE.hour_ms.desc(), _DUE.meter_id.desc())
     .limit(sa.bindparam("count_max", type_=sa.Integer))
 )
-_DONE = sa.delete(tables.rollup_due).where(
-    _DUE.meter_id == sa.bindparam("of_meter"),
-    _DUE.hour_ms == sa.bindparam("of_hour"),
-    _DUE.id <= sa.bindparam("up_to"),
+_NEXT_OF_METERS = _NEXT.where(_DUE.meter_id.in_(sa.bindparam("meter_ids", expanding=True)))
+_TAKE = (
+    sa.delete(tables.rollup_due)
+    .where(_DUE.meter_id == sa.bindparam("of_meter"), _DUE.hour_ms == sa.bindparam("of_hour"))
+    .returning(_DUE.from_ms)
 )
 _COUNT = sa.select(sa.func.count()).where(_DUE.from_ms > ASIDE_MS)
 _COUNT_ASIDE = sa.select(sa.func.count()).where(_DUE.from_ms == ASIDE_MS)
@@ -86,14 +87,12 @@ class Due(NamedTuple):
     """An hour whose buckets are to be made.
 
     from_ms      since when something has changed in it; at most ALL_MS: anything may have
-    note         the newest note of it
     was_let_go   its buckets know of readings that are not there any more
     """
 
     meter_id: int
     hour_ms: int
     from_ms: int
-    note: int
     was_let_go: bool
 
 
@@ -150,29 +149,40 @@ def is_any_before(connection: sa.Connection, before_ms: int) -> bool:
     return connection.execute(_IS_DUE, {"before_ms": before_ms}).first() is not None
 
 
-def newest(connection: sa.Connection, count_max: int) -> list[Due]:
-    """Return the newest hours that are due, so many at most."""
-    raw_from_ms = watermark(connection)
-    rows = connection.execute(_NEXT, {"count_max": count_max}).all()
-    return [
-        Due(meter_id, hour_ms, from_ms, note, hour_ms < raw_from_ms and from_ms > ALL_MS)
-        for meter_id, hour_ms, from_ms, note in rows
-    ]
+def newest(
+    connection: sa.Connection, count_max: int, meter_ids: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
+    """Return (meter_id, hour_ms) of the newest hours that are due, of all meters or of these."""
+    query = _NEXT
+    bounds: dict[str, object] = {"count_max": count_max}
+    if meter_ids is not None:
+        query = _NEXT_OF_METERS
+        bounds["meter_ids"] = list(meter_ids)
+    return [(row.meter_id, row.hour_ms) for row in connection.execute(query, bounds)]
 
 
-def close(connection: sa.Connection, done: Sequence[Due], aside: Sequence[Due] = ()) -> None:
-    """Take away the notes of hours that are done, but for one of each that is set aside.
+def take(connection: sa.Connection, meter_id: int, hour_ms: int, raw_from_ms: int) -> Due | None:
+    """Take the notes of an hour away; return what they say, None where there are none.
+
+    Before the hour's readings are looked at: a note that somebody else commits meanwhile stays.
+    raw_from_ms is the watermark.
+    """
+    name = {"of_meter": meter_id, "of_hour": hour_ms}
+    notes = connection.execute(_TAKE, name).scalars().all()
+    if not notes:
+        return None
+    from_ms = min(notes)
+    return Due(meter_id, hour_ms, from_ms, hour_ms < raw_from_ms and from_ms > ALL_MS)
+
+
+def set_aside(connection: sa.Connection, hours: Sequence[Due]) -> None:
+    """Leave one note of each of these hours, which waits for nobody.
 
     Nothing waits for an hour that was let go: it keeps what its buckets know.
     """
-    if done:
-        names = [
-            {"of_meter": one.meter_id, "of_hour": one.hour_ms, "up_to": one.note} for one in done
-        ]
-        connection.execute(_DONE, names)
     rows = [
         {"meter_id": one.meter_id, "hour_ms": one.hour_ms, "from_ms": ASIDE_MS}
-        for one in aside
+        for one in hours
         if not one.was_let_go
     ]
     if rows:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import Gauges, Lost, MeterInfo, Reading, Registers
 from wattlog_host.store import lookup, tables
+from wattlog_host.store.days import FROM_DAY, from_day_of, since
 from wattlog_host.store.rollups import block_start_ms, samples
 
 INT64_MAX = 2**63 - 1
@@ -56,6 +57,7 @@ _NEXT_LAST = (
     .where(
         _SERIES.meter_id == sa.bindparam("meter_id"),
         _SERIES.last_ms >= sa.bindparam("time_ms"),
+        since(_SERIES.day, FROM_DAY),
     )
     .order_by(_SERIES.last_ms)
     .limit(1)
@@ -208,7 +210,7 @@ class SqlHistory:
 
     def _next_ms(self, meter_id: int, time_ms: int) -> int:
         """Return a time at or behind this one, before which the meter has no further reading."""
-        bounds = {"meter_id": meter_id, "time_ms": time_ms}
+        bounds = {"meter_id": meter_id, "time_ms": time_ms, "from_day": from_day_of(time_ms)}
         if self._connection.execute(_ANY_LONG, bounds).first() is not None:
             return time_ms
         last_ms = self._connection.execute(_NEXT_LAST, bounds).scalar()

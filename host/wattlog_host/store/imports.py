@@ -9,6 +9,7 @@ from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS
 from wattlog_host.store import due, rollups, tables
+from wattlog_host.store.days import FROM_DAY, from_day_of, since
 
 PREFIX = "import-"
 """With it begin the names of edges that are no agents, but imports."""
@@ -37,6 +38,7 @@ _LIVE = (
         # Longer ones are of a meter that is hardly ever read: between its readings is room.
         _SERIES.last_ms < sa.bindparam("end_ms") + tables.SERIES_MS_MAX,
         _SERIES.first_ms < sa.bindparam("end_ms"),
+        since(_SERIES.day, FROM_DAY),
         ~_EDGE.name.startswith(PREFIX, autoescape=True),
     )
 )
@@ -89,6 +91,7 @@ def stored(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int)
     }
     bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
     around = bounds | {"start_ms": start_ms - HOLD_MS, "end_ms": end_ms + HOLD_MS}
+    around["from_day"] = from_day_of(start_ms - HOLD_MS)
     live: list[tuple[int, int]] = []
     for first_ms, last_ms in sorted(tuple(row) for row in connection.execute(_LIVE, around)):
         if live and first_ms - HOLD_MS <= live[-1][1]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from wattlog_host.store import database, postgres
+from wattlog_host.store.role import Role
 
 Place = Path | sa.URL
 """A file of SQLite, or the address of a database in PostgreSQL."""
@@ -34,13 +35,14 @@ class Kind(NamedTuple):
 
     name    what it is called before a person, without secrets
     lock    makes sure that nobody else writes; returns what gives that up
-    engine  by whether it writes; a transaction of a reader sees one state
+    engine  by the role of what writes, None for what only reads; a transaction of a reader sees
+            one state
     watch   takes the engine that reads
     """
 
     name: Callable[[Any], str]
     lock: Callable[[Any], Callable[[], None]]
-    engine: Callable[[Any, bool], sa.Engine]
+    engine: Callable[[Any, Role | None], sa.Engine]
     watch: Callable[[Any, sa.Engine], Watch]
 
 
@@ -53,14 +55,16 @@ _KINDS = {
     Path: Kind(
         str,
         _lock_file,
-        lambda path, writes: database.engine(path, writes=writes),
+        lambda path, role: database.engine(path, writes=role is not None),
         lambda path, _: database.Files(path),
     ),
     sa.URL: Kind(
         postgres.name_of,
         # The session that writes takes the lock, and its end gives it back.
         lambda _: lambda: None,
-        lambda url, writes: postgres.engine(url, writes=writes, readers=database.READERS),
+        lambda url, role: postgres.engine(
+            url, writes=role is not None, readers=database.READERS, role=role or Role.ALONE
+        ),
         lambda _, engine: postgres.Space(engine),
     ),
 }

@@ -10,8 +10,9 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Plan
 from wattlog_host.placing import SyncPoint
-from wattlog_host.store import tables
+from wattlog_host.store import days, sharing, tables
 from wattlog_host.store.database import inserted_id
+from wattlog_host.store.days import Marks
 
 # A log that is renewed takes the next id: those less than this apart are of one log; see ringlog.
 RENEWALS_MAX = 256
@@ -22,7 +23,7 @@ _IS_WANTED = sa.and_(_LOG.edge_id == _EDGE.id, _LOG.log.in_(sa.bindparam("number
 _LOGS = (
     sa.select(
         _EDGE.name, _EDGE.id.label("edge_id"), _LOG.id, _LOG.log, _LOG.settled_seq,
-        _LOG.is_expected,
+        _LOG.is_expected, *(_LOG[name] for name in days.COLUMNS),
     )
     .select_from(tables.edge.outerjoin(tables.edge_log, _IS_WANTED))
     .where(_EDGE.name.in_(sa.bindparam("names")))
@@ -53,12 +54,17 @@ _SETTLE = (
     .where(_LOG.id == sa.bindparam("log_id"))
     .values(settled_seq=sa.bindparam("last_seq"), is_expected=False)
 )
+_MARK = (
+    sa.update(tables.edge_log)
+    .where(_LOG.id == sa.bindparam("log_id"))
+    .values({name: sa.bindparam(f"new_{name}") for name in days.COLUMNS})
+)
 _NEW_EDGE, _NEW_LOG = sa.insert(tables.edge), sa.insert(tables.edge_log)
 _NEW_GAP = sa.insert(tables.gap)
 _DELETE_GAPS = sa.delete(tables.gap).where(_GAP.id.in_(sa.bindparam("ids")))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Log:
     """One log, as far as this transaction needs it; stored, gaps and syncs are kept current."""
 
@@ -67,6 +73,7 @@ class Log:
     number: int
     settled_seq: int
     is_expected: bool
+    marks: Marks = field(default_factory=Marks)
     kin: dict[int, int] = field(default_factory=dict)
     """number -> id of this log under the ids that it had before, or has got since."""
     stored: dict[int, int] = field(default_factory=dict)
@@ -79,6 +86,11 @@ class Log:
     """first_seq -> plan of what is to be written."""
     rewritten: set[int] = field(default_factory=set)
     """first_seq of those that are to be written in place of a stored one."""
+
+    def name_of(self, first_seq: int) -> dict[str, int]:
+        """Return what a query looks for a batch by; it may also look for those behind it."""
+        from_day = self.marks.from_day(first_seq)
+        return {"log_id": self.id, "first_seq": first_seq, "from_day": from_day}
 
     def is_before(self, number: int) -> bool:
         """Tell whether this log has got that id since it had its own."""
@@ -115,6 +127,7 @@ class Logs:
         wanted = [one for one in wanted if one[:2] not in self._open]
         if not wanted:
             return
+        sharing.take_edges(self._connection, {name: now_ms for name, _, now_ms in wanted})
         names = sorted({name for name, _, _ in wanted})
         numbers = sorted({number for _, number, _ in wanted})
         rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
@@ -126,7 +139,8 @@ class Logs:
                 continue
             row = found.get((name, number))
             if row is not None:
-                log = Log(row.id, name, number, row.settled_seq, row.is_expected)
+                marks = Marks(*(getattr(row, column) for column in days.COLUMNS))
+                log = Log(row.id, name, number, row.settled_seq, row.is_expected, marks)
             else:
                 if name not in edge_ids:
                     edge_ids[name] = self._insert(_NEW_EDGE, name=name, first_seen_ms=now_ms)
@@ -151,6 +165,17 @@ class Logs:
         """Note that up to here each record is stored or in a gap."""
         log.settled_seq, log.is_expected = last_seq, False
         self._connection.execute(_SETTLE, {"log_id": log.id, "last_seq": last_seq})
+
+    def write_marks(self) -> None:
+        """Write in which days batches of these logs are, where that has changed."""
+        rows = []
+        for log in self:
+            if log.marks.is_changed:
+                new = {f"new_{name}": value for name, value in log.marks.columns().items()}
+                rows.append({"log_id": log.id} | new)
+                log.marks.is_changed = False
+        if rows:
+            self._connection.execute(_MARK, rows)
 
     def load_gaps(self, log: Log, span: Span) -> None:
         """Load the gaps that touch a run, and its neighbours, which they may become one with."""

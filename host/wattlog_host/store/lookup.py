@@ -1,7 +1,7 @@
 """Reading what is stored: a batch's readings, a meter's newest one, what was lost."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgpack
 import sqlalchemy as sa
@@ -10,7 +10,8 @@ from wattlog.recordreader import RecordError, Row, split
 from wattlog_host.gaps import Span, uncovered
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import Clock
-from wattlog_host.store import tables
+from wattlog_host.store import days, tables
+from wattlog_host.store.days import FROM_DAY, SERIES_OF_BATCH, SINCE_IN_BOTH, since
 from wattlog_host.store.records import Latest, Losses, LostRun, StoredReading
 from wattlog_host.wire import Batch, batch_of
 
@@ -33,15 +34,14 @@ _LATEST = (
     sa.select(
         _BATCH.log_id, _BATCH.first_seq, _BATCH.boot, _BATCH.readings, _BATCH.skipped,
         _BATCH.offset_ms, _BATCH.steps, _BATCH.time_source, _BATCH.packed, _EDGE.name, _LOG.log,
-        _METER.server_id, _METER.label,
+        _SERIES.last_ms, _METER.server_id, _METER.label,
     )
     .select_from(
-        tables.series.join(tables.batch)
-        .join(tables.edge_log, _LOG.id == _BATCH.log_id)
+        SERIES_OF_BATCH.join(tables.edge_log, _LOG.id == _BATCH.log_id)
         .join(tables.edge)
         .join(tables.meter, _METER.id == _SERIES.meter_id)
     )
-    .where(_SERIES.meter_id == sa.bindparam("meter_id"))
+    .where(_SERIES.meter_id == sa.bindparam("meter_id"), SINCE_IN_BOTH)
     .order_by(_SERIES.last_ms.desc(), _BATCH.first_seq.desc())
     .limit(1)
 )  # fmt: skip
@@ -77,6 +77,7 @@ _STORED = (
         _BATCH.log_id == sa.bindparam("log_id"),
         _BATCH.first_seq > sa.bindparam("after"),
         _BATCH.first_seq <= sa.bindparam("last"),
+        since(_BATCH.day, FROM_DAY),
     )
     .order_by(_BATCH.first_seq)
 )
@@ -118,6 +119,13 @@ def rows_of(batch: Batch, skipped: int) -> Iterator[Row]:
             yield record
 
 
+class Named(Protocol):
+    """A log, as far as batches of it are looked up by their number."""
+
+    def name_of(self, first_seq: int) -> dict[str, int]:
+        """Return what to look for those by that begin there or behind it."""
+
+
 class Own(NamedTuple):
     """A stored batch's own readings with their times; not whole where its bytes have rotted."""
 
@@ -154,14 +162,22 @@ def latest(
     connection: sa.Connection,
     meter_ids: Sequence[int],
     fresh: Mapping[tuple[int, int], Batch] | None = None,
+    likely_day: int = 0,
 ) -> list[Latest]:
     """Return the newest reading of each of these meters that has one.
 
-    fresh are batches that need not be decoded once more, by (log_id, first_seq).
+    fresh are batches that need not be decoded once more, by (log_id, first_seq). Days before
+    likely_day are only looked into where nothing is found from there on.
     """
     found = []
     for meter_id in meter_ids:
-        row = connection.execute(_LATEST, {"meter_id": meter_id}).one_or_none()
+        row = None
+        for from_day in (likely_day, 0):
+            name = {"meter_id": meter_id, "from_day": from_day}
+            row = connection.execute(_LATEST, name).one_or_none()
+            # What lies in earlier days is older than that.
+            if row is not None and row.last_ms >= from_day * days.DAY_MS:
+                break
         if row is None:
             continue
         rows = own(row, (fresh or {}).get((row.log_id, row.first_seq))).rows
@@ -213,9 +229,9 @@ def _times_around(
     return max(before)[1] if before else None, min(after)[1] if after else None
 
 
-def missing(connection: sa.Connection, log_id: int, span: Span) -> list[Span]:
+def missing(connection: sa.Connection, log: Named, span: Span) -> list[Span]:
     """Return what of this run of a log is in no batch."""
-    rows = connection.execute(
-        _STORED, {"log_id": log_id, "after": span.first - 64, "last": span.last}
-    )
+    after = span.first - 64
+    bounds = {"after": after, "last": span.last}
+    rows = connection.execute(_STORED, log.name_of(after + 1) | bounds)
     return uncovered(span, (Span(*row) for row in rows))

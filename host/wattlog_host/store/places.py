@@ -21,8 +21,10 @@ from wattlog_host.placing import (
     offset_by_arrival,
     offset_by_meter,
 )
-from wattlog_host.store import tables
+from wattlog_host.store import days, tables
+from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.due import Span
+from wattlog_host.store.logs import Log
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, pack_steps, rows_of
 
 # A boot that runs for years collects sync points; the few around a batch place all of it.
@@ -64,6 +66,7 @@ _OF_BOOT = sa.select(
     _BATCH.boot == sa.bindparam("boot"),
     _BATCH.last_uptime_ms >= sa.bindparam("from_ms"),
     _BATCH.first_uptime_ms <= sa.bindparam("until_ms"),
+    since(_BATCH.day, FROM_DAY),
 )  # fmt: skip
 
 _IS_UNPLACED = sa.and_(
@@ -79,11 +82,16 @@ _UNPLACED = (
         _IS_UNPLACED,
         _BATCH.first_seq >= sa.bindparam("low"),
         _BATCH.first_seq <= sa.bindparam("high"),
+        since(_BATCH.day, FROM_DAY),
     )
     .order_by(_BATCH.first_seq.desc())
     .limit(BATCHES_MAX)
 )  # fmt: skip
-_IS_PLACED = sa.and_(_BATCH.log_id == sa.bindparam("log_id"), _BATCH.time_source == SYNC)
+_IS_PLACED = sa.and_(
+    _BATCH.log_id == sa.bindparam("log_id"),
+    _BATCH.time_source == SYNC,
+    since(_BATCH.day, FROM_DAY),
+)
 _NEIGHBOURS = sa.select(
     sa.select(sa.func.max(_BATCH.first_seq))
     .where(_IS_PLACED, _BATCH.first_seq < sa.bindparam("low"))
@@ -99,6 +107,7 @@ _COUNTED = (
         _SERIES.log_id == sa.bindparam("log_id"),
         _SERIES.first_seq == sa.bindparam("first_seq"),
         _SERIES.zero_ms.is_not(None),
+        since(_SERIES.day, FROM_DAY),
     )
     .order_by(_METER.server_id)
 )
@@ -106,7 +115,11 @@ _COUNTED = (
 # What an update looks for must not be called as a column that it sets may be.
 _MOVE_BATCH = (
     sa.update(tables.batch)
-    .where(_BATCH.log_id == sa.bindparam("in_log"), _BATCH.first_seq == sa.bindparam("seq"))
+    .where(
+        _BATCH.log_id == sa.bindparam("in_log"),
+        _BATCH.first_seq == sa.bindparam("seq"),
+        since(_BATCH.day, FROM_DAY),
+    )
     .values(
         offset_ms=sa.bindparam("new_ms"),
         steps=sa.bindparam("new_steps"),
@@ -114,7 +127,9 @@ _MOVE_BATCH = (
     )
 )
 _OF_BATCH = sa.and_(
-    _SERIES.log_id == sa.bindparam("in_log"), _SERIES.first_seq == sa.bindparam("seq")
+    _SERIES.log_id == sa.bindparam("in_log"),
+    _SERIES.first_seq == sa.bindparam("seq"),
+    since(_SERIES.day, FROM_DAY),
 )
 _BY_MS = sa.bindparam("by_ms", type_=sa.BigInteger)
 _SHIFT_SERIES = (
@@ -133,12 +148,32 @@ _REPLACE_SERIES = (
     .values({name: sa.bindparam(name) for name in Series._fields})
 )
 _PACKED = sa.select(_BATCH.packed, _BATCH.skipped).where(
-    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.first_seq == sa.bindparam("first_seq")
+    _BATCH.log_id == sa.bindparam("log_id"),
+    _BATCH.first_seq == sa.bindparam("first_seq"),
+    since(_BATCH.day, FROM_DAY),
 )
 _SPANS = sa.select(_SERIES.first_seq, _SERIES.meter_id, _SERIES.first_ms, _SERIES.last_ms).where(
     _SERIES.log_id == sa.bindparam("log_id"),
     _SERIES.first_seq >= sa.bindparam("low"),
     _SERIES.first_seq <= sa.bindparam("high"),
+    since(_SERIES.day, FROM_DAY),
+)
+# A batch that moves on to a later day goes there (days.py); a batch with all its parts.
+_MOVED = sa.select(_SERIES.first_seq, sa.func.max(_SERIES.last_ms), _SERIES.day).where(
+    _SERIES.log_id == sa.bindparam("log_id"),
+    _SERIES.first_seq >= sa.bindparam("low"),
+    _SERIES.first_seq <= sa.bindparam("high"),
+    since(_SERIES.day, FROM_DAY),
+).group_by(_SERIES.first_seq, _SERIES.day)  # fmt: skip
+_TO_DAY = tuple(
+    sa.update(table)
+    .where(
+        table.c.log_id == sa.bindparam("in_log"),
+        table.c.first_seq == sa.bindparam("seq"),
+        table.c.day == sa.bindparam("of_day"),
+    )
+    .values(day=sa.bindparam("new_day"))
+    for table in (tables.series, tables.batch)
 )
 
 
@@ -162,14 +197,14 @@ def syncs_from(
 
 
 def moves_by_sync(
-    connection: sa.Connection, log_id: int, boot: int, points: Sequence[SyncPoint]
+    connection: sa.Connection, log: Log, boot: int, points: Sequence[SyncPoint]
 ) -> list[Move]:
     """Return how these new sync points move the boot's batches.
 
     One moves what lies between it and the next; the first of a boot also what came before. Those
     that are not of the best grade move nothing.
     """
-    of_boot = {"log_id": log_id, "boot": boot}
+    of_boot = {"log_id": log.id, "boot": boot}
     best = connection.execute(_BEST, of_boot).scalar()
     uptimes = [point.uptime_ms for point in points if point.grade == best]
     if not uptimes:
@@ -179,10 +214,11 @@ def moves_by_sync(
     ).one()
     from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
     until_ms = _GREATEST if next_ms is None else next_ms
-    rows = connection.execute(_OF_BOOT, of_boot | {"from_ms": from_ms, "until_ms": until_ms}).all()
+    bounds = {"from_ms": from_ms, "until_ms": until_ms, "from_day": 0}
+    rows = connection.execute(_OF_BOOT, of_boot | bounds).all()
     if not rows:
         return []
-    syncs = syncs_from(connection, log_id, boot, min(row.first_uptime_ms for row in rows))
+    syncs = syncs_from(connection, log.id, boot, min(row.first_uptime_ms for row in rows))
     moves = []
     for row in rows:
         placed = _by_sync(row, syncs)
@@ -199,21 +235,21 @@ def moves_by_sync(
 
 
 def moves_by_meter(
-    connection: sa.Connection, log_id: int, placed: Sequence[int], others: Sequence[int]
+    connection: sa.Connection, log: Log, placed: Sequence[int], others: Sequence[int]
 ) -> list[Move]:
     """Return how batches without a sync point are placed anew.
 
     A batch is placed by the nearest one before and after it that has one. Those with the seqs
     placed have got it now, which may move what lies beside them; others are new without one.
     """
-    if not others and connection.execute(_ANY_UNPLACED, {"log_id": log_id}).first() is None:
+    if not others and not _has_unplaced(connection, log):
         return []
     ends = list(others)
     if placed:
-        low, high = _neighbours(connection, log_id, min(placed), max(placed))
+        low, high = _neighbours(connection, log, min(placed), max(placed))
         ends += [_LEAST if low is None else low, _GREATEST if high is None else high]
     rows = connection.execute(
-        _UNPLACED, {"log_id": log_id, "low": min(ends), "high": max(ends)}
+        _UNPLACED, log.name_of(min(ends)) | {"low": min(ends), "high": max(ends)}
     ).all()
     moves = []
     before: dict[bytes, Counted] = {}
@@ -221,15 +257,15 @@ def moves_by_meter(
     reach: tuple[int | None, int | None] = (0, -1)
     for row in reversed(rows):
         if reach[1] is not None and reach[1] < row.first_seq:
-            reach = _neighbours(connection, log_id, row.first_seq, row.first_seq)
-            before = _counted(connection, log_id, reach[0])
-            after = _counted(connection, log_id, reach[1])
+            reach = _neighbours(connection, log, row.first_seq, row.first_seq)
+            before = _counted(connection, log, reach[0])
+            after = _counted(connection, log, reach[1])
         if not before and not after and row.time_source != METER:
             continue
-        own = _counted(connection, log_id, row.first_seq)
+        own = _counted(connection, log, row.first_seq)
         move = _move_by_meter(row, own, before, after)
         if move is None and row.time_source == METER:
-            syncs = syncs_from(connection, log_id, row.boot, row.first_uptime_ms)
+            syncs = syncs_from(connection, log.id, row.boot, row.first_uptime_ms)
             clock, source = _by_sync(row, syncs) or _by_arrival(row)
             move = Move(row.first_seq, clock, source, Clock(row.offset_ms))
         elif move is not None and (move.clock, move.source) == (move.before, row.time_source):
@@ -239,18 +275,19 @@ def moves_by_meter(
     return moves
 
 
-def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> list[Span]:
+def apply(connection: sa.Connection, log: Log, moves: Sequence[Move]) -> list[Span]:
     """Write new clocks and what follows from them; return when readings were, and are now."""
     if not moves:
         return []
     seqs = {move.first_seq for move in moves}
-    before = spans_of(connection, log_id, seqs)
+    before = spans_of(connection, log, seqs)
     connection.execute(
         _MOVE_BATCH,
         [
             {
-                "in_log": log_id,
+                "in_log": log.id,
                 "seq": move.first_seq,
+                "from_day": log.marks.from_day(move.first_seq),
                 "new_ms": move.clock.offset_ms,
                 "new_steps": pack_steps(move.clock),
                 "source": move.source,
@@ -260,8 +297,9 @@ def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> list
     )
     shifts = [
         {
-            "in_log": log_id,
+            "in_log": log.id,
             "seq": move.first_seq,
+            "from_day": log.marks.from_day(move.first_seq),
             "by_ms": move.clock.offset_ms - move.before.offset_ms,
         }
         for move in moves
@@ -271,13 +309,15 @@ def apply(connection: sa.Connection, log_id: int, moves: Sequence[Move]) -> list
         connection.execute(_SHIFT_SERIES, shifts)
     for move in moves:
         if move.clock.steps or move.before.steps:
-            _write_series(connection, log_id, move)
-    return before + spans_of(connection, log_id, seqs)
+            _write_series(connection, log, move)
+    _follow(connection, log, seqs)
+    return before + spans_of(connection, log, seqs)
 
 
-def spans_of(connection: sa.Connection, log_id: int, first_seqs: Set[int]) -> list[Span]:
+def spans_of(connection: sa.Connection, log: Log, first_seqs: Set[int]) -> list[Span]:
     """Return when each meter has readings in these batches."""
-    bounds = {"log_id": log_id, "low": min(first_seqs), "high": max(first_seqs)}
+    low, high = min(first_seqs), max(first_seqs)
+    bounds = log.name_of(low) | {"low": low, "high": high}
     rows = connection.execute(_SPANS, bounds)
     return [Span(*row[1:]) for row in rows if row.first_seq in first_seqs]
 
@@ -287,33 +327,67 @@ def series_values(meter_id: int, series: Series) -> dict[str, Any]:
     return {"meter_id": meter_id, **series._asdict()}
 
 
-def _write_series(connection: sa.Connection, log_id: int, move: Move) -> None:
+def _follow(connection: sa.Connection, log: Log, first_seqs: Set[int]) -> None:
+    """Take batches to the day of their newest reading, where that has become a later one."""
+    if not days.are_apart(connection):
+        return
+    low, high = min(first_seqs), max(first_seqs)
+    newest: dict[tuple[int, int], int] = {}
+    for first_seq, last_ms, day in connection.execute(
+        _MOVED, log.name_of(low) | {"low": low, "high": high}
+    ):
+        if first_seq in first_seqs and day != days.ASIDE:
+            newest[first_seq, day] = days.day_of(connection, last_ms)
+    rows = [
+        {"in_log": log.id, "seq": first_seq, "of_day": day, "new_day": new_day}
+        for (first_seq, day), new_day in newest.items()
+        if new_day > day
+    ]
+    if rows:
+        days.ensure(connection, {row["new_day"] for row in rows})
+        for statement in _TO_DAY:
+            connection.execute(statement, rows)
+
+
+def _write_series(connection: sa.Connection, log: Log, move: Move) -> None:
     """Count anew when each meter's readings of one batch began and ended."""
-    row = connection.execute(_PACKED, {"log_id": log_id, "first_seq": move.first_seq}).one()
+    row = connection.execute(_PACKED, log.name_of(move.first_seq)).one()
     stored = batch_from("", 0, move.first_seq, row.packed)
     found = series_of(list(rows_of(stored, as_bits(row.skipped))), move.clock)
     for server_id, one in found.items():
-        name = {"in_log": log_id, "seq": move.first_seq, "server_id": server_id}
+        name = {"in_log": log.id, "seq": move.first_seq, "server_id": server_id}
+        name |= {"from_day": log.marks.from_day(move.first_seq)}
         connection.execute(_REPLACE_SERIES, name | one._asdict())
 
 
+def _has_unplaced(connection: sa.Connection, log: Log) -> bool:
+    """Tell whether a log may have batches without a sync point."""
+    # To look for one in all days takes longer than what is saved by knowing that there is none.
+    return (
+        days.are_apart(connection)
+        or connection.execute(_ANY_UNPLACED, {"log_id": log.id}).first() is not None
+    )
+
+
 def _neighbours(
-    connection: sa.Connection, log_id: int, first_seq: int, last_seq: int
+    connection: sa.Connection, log: Log, first_seq: int, last_seq: int
 ) -> tuple[int | None, int | None]:
     """Return the nearest batches before and after these whose time a sync point gives."""
-    row = connection.execute(
-        _NEIGHBOURS, {"log_id": log_id, "low": first_seq, "high": last_seq}
-    ).one()
-    return row[0], row[1]
+    bounds = {"log_id": log.id, "low": first_seq, "high": last_seq}
+    marks = log.marks
+    for from_day, from_seq in ((marks.before_day, marks.before_seq), (0, 0)):
+        before, behind = connection.execute(_NEIGHBOURS, bounds | {"from_day": from_day}).one()
+        # All that begins behind that number is in these days.
+        if from_day == 0 or (before is not None and before > from_seq):
+            break
+    return before, behind
 
 
-def _counted(
-    connection: sa.Connection, log_id: int, first_seq: int | None
-) -> dict[bytes, Counted]:
+def _counted(connection: sa.Connection, log: Log, first_seq: int | None) -> dict[bytes, Counted]:
     """Return the seconds counters in one batch, by meter in order of their numbers."""
     if first_seq is None:
         return {}
-    rows = connection.execute(_COUNTED, {"log_id": log_id, "first_seq": first_seq})
+    rows = connection.execute(_COUNTED, log.name_of(first_seq))
     return {row.server_id: Counted(row.zero_ms, row.first_ms, row.last_ms) for row in rows}
 
 

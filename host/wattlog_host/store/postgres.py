@@ -7,11 +7,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from wattlog_host.store import sharing
 from wattlog_host.store.records import StoreError
+from wattlog_host.store.role import Role
 
-# Held by the session that writes, for as long as it lives: whoever holds it is the one writer, and
-# what is committed was committed by its holder. However a host ends, the server gives it back.
+# Held by the session that writes, for as long as it lives: what is committed was committed by its
+# holder. However a host ends, the server gives it back. Who is alone has it for itself; who is of
+# a cell shares it with the others of its cell, and has a slot for itself behind it.
 LOCK_KEY = int.from_bytes(b"wattlog\0", "big")
+SLOTS = range(1, 65)
+"""Numbers of the workers of a cell; its lead has 0."""
 
 # A server that is gone is noticed, so that nobody waits for it for ever; and so is a host.
 _CONNECT = {
@@ -43,7 +48,7 @@ def name_of(url: sa.URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
-def engine(url: sa.URL, *, writes: bool, readers: int) -> sa.Engine:
+def engine(url: sa.URL, *, writes: bool, readers: int, role: Role = Role.ALONE) -> sa.Engine:
     """Return an engine; a writing one has one session, which is refused while another has it."""
     # What it warns of is that a connection is lost, which we say ourselves, once.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -59,13 +64,14 @@ def engine(url: sa.URL, *, writes: bool, readers: int) -> sa.Engine:
         raise StoreError("PostgreSQL needs psycopg: install wattlog[postgres]") from err
 
     @event.listens_for(made, "connect")
-    def _configure(dbapi: Any, _: Any) -> None:
+    def _configure(dbapi: Any, record: Any) -> None:
         try:
             with dbapi.cursor() as cursor:
                 for statement in _OF_WRITER if writes else _OF_READER:
                     cursor.execute(statement)
                 if writes:
-                    _take(cursor, url)
+                    record.info[sharing.ROLE] = role
+                    record.info[sharing.SLOT] = _take(cursor, url, role)
             dbapi.commit()
         except BaseException:
             dbapi.close()
@@ -108,12 +114,35 @@ class Space:
             self._bytes = int(connection.execute(_SIZE).scalar_one())
 
 
-def _take(cursor: Any, url: sa.URL) -> None:
+def _take(cursor: Any, url: sa.URL, role: Role) -> int:
+    """Take what this role writes under; return its slot."""
     cursor.execute("SHOW fsync")
     if cursor.fetchone() != ("on",):
         raise StoreError(
             f"{name_of(url)} runs with fsync = off: a power cut would lose what was acknowledged"
         )
-    cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK_KEY,))
-    if cursor.fetchone() != (True,):
-        raise StoreError(f"another wattlog-host uses {name_of(url)}; stop it or use another one")
+    if role is Role.ALONE:
+        if not _is_taken(cursor, "pg_try_advisory_lock", LOCK_KEY):
+            raise StoreError(
+                f"another wattlog-host uses {name_of(url)}; stop it or use another one"
+            )
+        return 0
+    if not _is_taken(cursor, "pg_try_advisory_lock_shared", LOCK_KEY):
+        raise StoreError(
+            f"a wattlog-host that is not of this cell uses {name_of(url)}; stop it, or give it "
+            "the same cell.share"
+        )
+    for slot in (0,) if role is Role.LEAD else SLOTS:
+        if _is_taken(cursor, "pg_try_advisory_lock", LOCK_KEY + 1 + slot):
+            return slot
+    if role is Role.LEAD:
+        raise StoreError(
+            f"another wattlog-host leads the cell at {name_of(url)}; start this one as "
+            "`wattlog-host worker`"
+        )
+    raise StoreError(f"the cell at {name_of(url)} has {len(SLOTS)} workers, which is all it takes")
+
+
+def _is_taken(cursor: Any, function: str, key: int) -> bool:
+    cursor.execute(f"SELECT {function}(%s)", (key,))
+    return bool(cursor.fetchone()[0])

@@ -1,6 +1,7 @@
 """The database as somebody who only asks sees it, also while a host writes to it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from wattlog_host.store import database
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.kinds import Place, kind_of
 from wattlog_host.store.records import StoreError
+from wattlog_host.store.unfinished import require_finished
 
 T = TypeVar("T")
 
@@ -23,9 +25,10 @@ class Reader:
         if isinstance(place, Path) and not place.exists():
             raise StoreError(f"there is no database {place} yet")
         kind = kind_of(place)
-        self._engine = kind.engine(place, False)
+        self._engine = kind.engine(place, None)
         try:
-            self.look(lambda connection: database.require_newest(connection, kind.name(place)))
+            for require in (require_finished, database.require_newest):
+                self.look(partial(require, name=kind.name(place)))
         except BaseException:
             self.close()
             raise

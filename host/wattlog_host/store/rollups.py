@@ -17,7 +17,8 @@ from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
-from wattlog_host.store import due, tables
+from wattlog_host.store import due, sharing, tables
+from wattlog_host.store.days import SERIES_OF_BATCH, SINCE_IN_BOTH, from_day_of
 from wattlog_host.store.due import Due, Span
 from wattlog_host.store.lookup import own
 from wattlog_host.units import BY_ID
@@ -36,10 +37,10 @@ _PACKED = (
         _BATCH.log_id, _BATCH.first_seq, _BATCH.readings, _BATCH.skipped, _BATCH.offset_ms,
         _BATCH.steps, _BATCH.time_source, _BATCH.packed, _METER.server_id,
     )
-    .select_from(
-        tables.series.join(tables.batch).join(tables.meter, _METER.id == _SERIES.meter_id)
+    .select_from(SERIES_OF_BATCH.join(tables.meter, _METER.id == _SERIES.meter_id))
+    .where(
+        _OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"), SINCE_IN_BOTH
     )
-    .where(_OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"))
 )  # fmt: skip
 _IN_TIME = _PACKED.where(
     _SERIES.last_ms >= sa.bindparam("start_ms"),
@@ -96,24 +97,34 @@ def roll(
     done: list[Due] = []
     aside: list[Due] = []
     readings = 0
-    for hour in due.newest(connection, hours_max):
-        if readings > readings_max:
-            break
+    for hour in _due(connection, hours_max):
         news = _roll_hour(connection, longer, hour)
         readings += len(news.rows)
         done.append(hour)
         if not news.is_whole:
             aside.append(hour)
+        if readings > readings_max:
+            break
     longer.write()
-    due.close(connection, done, aside)
+    due.set_aside(connection, aside)
     return done
 
 
 def set_aside(connection: sa.Connection) -> list[Due]:
     """Set the newest due hour aside, whose buckets cannot be made; return it."""
-    found = due.newest(connection, 1)
-    due.close(connection, found, found)
+    found = list(_due(connection, 1))
+    due.set_aside(connection, found)
     return found
+
+
+def _due(connection: sa.Connection, hours_max: int) -> Iterator[Due]:
+    """Take the newest hours that are due, of meters that nobody else is at, one after another."""
+    meter_ids = sharing.take_due_meters(connection, hours_max)
+    raw_from_ms = due.watermark(connection)
+    for name in due.newest(connection, hours_max, meter_ids):
+        hour = due.take(connection, *name, raw_from_ms)
+        if hour is not None:
+            yield hour
 
 
 class Samples(NamedTuple):
@@ -126,6 +137,7 @@ class Samples(NamedTuple):
 def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> Samples:
     """Return the readings of a meter in start_ms <= t < end_ms."""
     bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
+    bounds["from_day"] = from_day_of(start_ms)
     found: list[Sample] = []
     is_whole = True
     for query in (_IN_TIME, _LONG):
@@ -148,7 +160,7 @@ def _samples_of(
 
 def _roll_hour(connection: sa.Connection, longer: "_Longer", hour: Due) -> Samples:
     """Make one hour's blocks: go on with them, or anew; return the readings that it took."""
-    meter_id, hour_ms, from_ms, _, was_let_go = hour
+    meter_id, hour_ms, from_ms, was_let_go = hour
     stored = {
         row.channel: row.packed
         for row in connection.execute(

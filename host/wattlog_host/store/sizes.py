@@ -4,6 +4,7 @@ import sqlalchemy as sa
 
 from wattlog_host.forecast import DAY_MS, Measured
 from wattlog_host.store import tables
+from wattlog_host.store.days import SERIES_OF_BATCH
 
 DAYS_KEPT = 30
 WEEK_MS = 7 * DAY_MS
@@ -27,7 +28,7 @@ _RAW_FROM = sa.select(sa.func.min(_SERIES.last_ms)).where(
 # Of a batch that several meters share each has its part.
 _RAW = (
     sa.select(sa.func.sum(sa.func.length(_BATCH.packed) * _SERIES.readings // _BATCH.readings))
-    .select_from(tables.series.join(tables.batch))
+    .select_from(SERIES_OF_BATCH)
     .where(
         _SERIES.meter_id == sa.bindparam("meter_id"),
         _SERIES.last_ms >= sa.bindparam("from_ms"),

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from prometheus_client import Histogram
 
 from wattlog_host.forecast import Measured
-from wattlog_host.history.changes import Changes
+from wattlog_host.history.changes import Notes, Unwatched
 from wattlog_host.history.columns import History
 from wattlog_host.store.kinds import Place
+from wattlog_host.store.others import News, Others
 from wattlog_host.store.records import (
     Committed,
     DeadLetter,
@@ -23,6 +24,7 @@ from wattlog_host.store.records import (
     Losses,
     PreviousRun,
 )
+from wattlog_host.store.role import Role
 from wattlog_host.store.writer import Writer
 
 T = TypeVar("T")
@@ -34,9 +36,11 @@ COMMIT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.
 class Store:
     """The database of one host; promises and errors are the Writer's."""
 
-    def __init__(self, place: Place, version: str, now_ms: int) -> None:
+    def __init__(self, place: Place, version: str, now_ms: int, role: Role = Role.ALONE) -> None:
         """Lock, open and upgrade it and note the start of this run; may take a moment."""
-        self._core = Writer(place, version, now_ms)
+        self._core = Writer(place, version, now_ms, role)
+        # What others of a cell write tells us nothing.
+        self._changes: Notes = self._core.changes if role is Role.ALONE else Unwatched()
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(2, "store-reader")
         # Long questions do not keep short ones waiting.
@@ -60,9 +64,9 @@ class Store:
         return self._core.counters
 
     @property
-    def changes(self) -> Changes:
+    def changes(self) -> Notes:
         """From when on the buckets of meters are no longer what they were."""
-        return self._core.changes
+        return self._changes
 
     async def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
@@ -93,6 +97,10 @@ class Store:
             count += part
         return count
 
+    async def make_days(self, now_ms: int) -> None:
+        """Have a place for the batches of the days to come, so that none waits for it."""
+        await _on(self._writer, lambda: self._core.make_days(now_ms))
+
     async def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past."""
         return await _on(self._askers, lambda: self._core.ask(question))
@@ -120,6 +128,11 @@ class Store:
     async def latest(self) -> list[Latest]:
         """Return every meter's newest reading."""
         return await _on(self._readers, self._core.latest)
+
+    async def news_of(self, others: Others) -> News:
+        """Return what is new in the database, whoever has written it; see to the totals."""
+        await _on(self._writer, self._core.recount)
+        return await _on(self._readers, lambda: self._core.look(others.look))
 
     async def losses(self, count_max: int) -> Losses:
         """Return what is lost for good, and the newest runs of it, newest first."""

@@ -54,6 +54,11 @@ edge_log = Table(
     Column("settled_seq", BigInteger, nullable=False),
     # Of an id that a log was told to take: where it begins is told with its first floor.
     Column("is_expected", Boolean, nullable=False, server_default=false()),
+    # In which days its batches are: days.Marks.
+    Column("newest_day", Integer, nullable=False, server_default="0"),
+    Column("newest_seq", BigInteger, nullable=False, server_default="0"),
+    Column("before_day", Integer, nullable=False, server_default="0"),
+    Column("before_seq", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("edge_id", "log"),
 )
 
@@ -78,6 +83,8 @@ batch = Table(
     Column("packed", LargeBinary, nullable=False),
     # Who had set our clock when it came: 0 nobody, 1 a chip, 2 the network.
     Column("received_trust", SmallInteger, nullable=False, server_default="2"),
+    # In which partition of PostgreSQL it lies (store/days.py), where it is of the key, too.
+    Column("day", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("log_id", "first_seq"),
     Index("ix_batch_log_id_boot_last_uptime_ms", "log_id", "boot", "last_uptime_ms"),
     Index("ix_batch_log_id_time_source_first_seq", "log_id", "time_source", "first_seq"),
@@ -94,6 +101,7 @@ series = Table(
     Column("first_ms", BigInteger, nullable=False),
     Column("last_ms", BigInteger, nullable=False),
     Column("zero_ms", BigInteger),  # when the meter's seconds counter stood at 0
+    Column("day", Integer, nullable=False, server_default="0"),  # its batch's
     PrimaryKeyConstraint("log_id", "first_seq", "meter_id"),
     ForeignKeyConstraint(("log_id", "first_seq"), ("batch.log_id", "batch.first_seq")),
     Index("ix_series_meter_id_last_ms_first_ms", "meter_id", "last_ms", "first_ms"),
@@ -193,14 +201,16 @@ dead_letter = Table(
     Column("payload", LargeBinary, nullable=False),
 )
 
-# Totals since the database exists, so that no page ever counts rows.
+# Totals since the database exists, so that no page ever counts rows. Each writer of a cell adds to
+# its own ones (its slot), so that none waits for another one's commit.
 counter = Table(
     "counter",
     METADATA,
     Column("name", String(32), nullable=False),
     Column("reason", String(120), nullable=False),
     Column("value", BigInteger, nullable=False),
-    PrimaryKeyConstraint("name", "reason"),
+    Column("slot", SmallInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("name", "reason", "slot"),
 )
 
 # One row per start of the host; one without ended_ms did not stop cleanly.

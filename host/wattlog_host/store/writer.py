@@ -15,7 +15,16 @@ import sqlalchemy as sa
 from wattlog_host.forecast import Measured
 from wattlog_host.history.changes import Changes
 from wattlog_host.history.columns import History
-from wattlog_host.store import database, due, lookup, retention, rollups, sizes, tables
+from wattlog_host.store import (
+    database,
+    days,
+    due,
+    lookup,
+    retention,
+    rollups,
+    sizes,
+    tables,
+)
 from wattlog_host.store.batches import Writing
 from wattlog_host.store.database import add_counts, inserted_id
 from wattlog_host.store.history import SqlHistory
@@ -35,6 +44,7 @@ from wattlog_host.store.records import (
     StoredReading,
     StoreError,
 )
+from wattlog_host.store.role import Role
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +52,7 @@ T = TypeVar("T")
 
 DEAD_LETTERS_MAX = 1_000
 EVENTS_MAX = 1_000
+DAYS_AHEAD = 4
 REASON_UNSTORABLE = "host cannot store it"
 
 _NOTE_DATA = (
@@ -62,19 +73,29 @@ class Writer:
     Only reading calls (latest, events, losses, readings, ask, check) may come from other threads.
     """
 
-    def __init__(self, place: Place, version: str, now_ms: int) -> None:
-        """Lock, open and upgrade it and note the start of this run; may take a moment."""
+    def __init__(self, place: Place, version: str, now_ms: int, role: Role = Role.ALONE) -> None:
+        """Lock, open and upgrade it and note the start of this run; may take a moment.
+
+        A worker does neither of the last two: its lead has done so.
+        """
+        self._role = role
         self.changes = Changes()
         self._precedence = Precedence()
         kind = kind_of(place)
         self._unlock = kind.lock(place)
-        self._write_engine = kind.engine(place, True)
-        self._read_engine = kind.engine(place, False)
+        self._write_engine = kind.engine(place, role)
+        self._read_engine = kind.engine(place, None)
+        self.previous: PreviousRun | None = None
+        self._run_id: int | None = None
         try:
-            database.upgrade(self._write_engine, kind.name(place))
-            self.previous, self._run_id = self._begin_run(version, now_ms)
+            if role is Role.WORKER:
+                with self._write_engine.begin() as connection:
+                    database.require_newest(connection, kind.name(place))
+            else:
+                database.upgrade(self._write_engine, kind.name(place))
+                self.previous, self._run_id = self._begin_run(version, now_ms)
             with self._read_engine.begin() as connection:
-                rows = connection.execute(sa.select(tables.counter)).all()
+                self.counters = database.totals(connection)
             self._watch = kind.watch(place, self._read_engine)
         except BaseException as err:
             self.let_go()
@@ -83,9 +104,6 @@ class Writer:
                     f"cannot use the database {kind.name(place)}: {err.orig}"
                 ) from err
             raise
-        self.counters: Counter[tuple[str, str]] = Counter(
-            {(row.name, row.reason): row.value for row in rows}
-        )
 
     def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
@@ -134,6 +152,12 @@ class Writer:
         """Delete some of the batches that end before this time; return how many, 0 for none."""
         with self._guarded(), self._write_engine.begin() as connection:
             return retention.let_go(connection, time_ms)
+
+    def make_days(self, now_ms: int) -> None:
+        """Have a place for the batches of the days to come, so that none waits for it."""
+        with self._guarded(), self._write_engine.begin() as connection:
+            today = days.day_of(connection, now_ms)
+            days.ensure(connection, range(today, today + DAYS_AHEAD))
 
     def ask(self, question: Callable[[History], T]) -> T:
         """Return what the question finds out of the past; it sees one state of the database."""
@@ -191,6 +215,10 @@ class Writer:
         with self._reading() as connection:
             yield from lookup.readings(connection)
 
+    def recount(self) -> None:
+        """Take the totals of all writers."""
+        self.counters.update(self.look(database.totals) - self.counters)
+
     def check(self) -> None:
         """Raise StoreError where the database cannot be read or its file is gone."""
         with self._reading() as connection:
@@ -219,10 +247,11 @@ class Writer:
         """Note a clean end and let go of the file."""
         run = tables.run
         try:
-            with self._guarded(), self._write_engine.begin() as connection:
-                connection.execute(
-                    sa.update(run).where(run.c.id == self._run_id).values(ended_ms=now_ms)
-                )
+            if self._run_id is not None:
+                with self._guarded(), self._write_engine.begin() as connection:
+                    connection.execute(
+                        sa.update(run).where(run.c.id == self._run_id).values(ended_ms=now_ms)
+                    )
         finally:
             self.let_go()
 
@@ -280,11 +309,13 @@ class Writer:
                         item, planned.reason, planned.accept, planned.ahead_ms, planned.is_behind
                     )
                 )
-            latest = writing.latest()
+            # A worker shows nothing, and to look up each meter takes as long as to store it.
+            latest = [] if self._role is Role.WORKER else writing.latest()
             add_counts(connection, writing.counts)
-            at_ms = max(item.received_ms for item in items)
-            connection.execute(_NOTE_DATA, {"run_id": self._run_id, "at_ms": at_ms})
-            losses = writing.losses()
+            if self._run_id is not None:
+                at_ms = max(item.received_ms for item in items)
+                connection.execute(_NOTE_DATA, {"run_id": self._run_id, "at_ms": at_ms})
+            losses = None if self._role is Role.WORKER else writing.losses()
         return Committed(
             tuple(outcomes),
             tuple(latest),

@@ -1,0 +1,86 @@
+"""SQL for writers that share a database: who has which heads and meters for a transaction.
+
+A writer holds the rows of its heads until it has committed, so that what it looked up stays true:
+no other one plans a batch of the same head meanwhile. It takes them in the order of their names,
+before all else; so nobody waits in a circle. In SQLite, and for who is alone, there is nothing
+to be taken.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from wattlog_host.store import tables
+from wattlog_host.store.role import Role
+
+ROLE, SLOT = "role", "slot"
+"""What a connection that writes knows of itself."""
+
+_EDGE, _METER, _DUE = tables.edge.c, tables.meter.c, tables.rollup_due.c
+
+# Whoever was first has made the row: both databases understand it.
+_ADD_EDGE = sa.text(
+    "INSERT INTO edge (name, first_seen_ms) VALUES (:name, :first_seen_ms)"
+    " ON CONFLICT (name) DO NOTHING"
+)
+_ADD_METER = sa.text(
+    "INSERT INTO meter (server_id, label, first_seen_ms)"
+    " VALUES (:server_id, :label, :first_seen_ms) ON CONFLICT (server_id) DO NOTHING"
+)
+_EDGES = sa.select(_EDGE.name).where(_EDGE.name.in_(sa.bindparam("names", expanding=True)))
+_TAKE_EDGES = _EDGES.order_by(_EDGE.name).with_for_update(key_share=True)
+_NEWEST_DUE = (
+    sa.select(_DUE.meter_id)
+    .where(_DUE.from_ms >= 0)
+    .order_by(_DUE.hour_ms.desc(), _DUE.meter_id.desc())
+    .limit(sa.bindparam("notes_max", type_=sa.Integer))
+)
+_TAKE_METERS = (
+    sa.select(_METER.id)
+    .where(_METER.id.in_(_NEWEST_DUE))
+    .limit(sa.bindparam("count_max", type_=sa.Integer))
+    .with_for_update(key_share=True, skip_locked=True)
+)
+# Of a meter several hours may be due: enough of them that another writer finds some, too.
+_NOTES_PER_METER = 20
+
+
+def is_shared(connection: sa.Connection) -> bool:
+    """Tell whether others may write beside this connection."""
+    return connection.info.get(ROLE, Role.ALONE) is not Role.ALONE
+
+
+def slot_of(connection: sa.Connection) -> int:
+    """Return this writer's number among those that share the database, 0 for who is alone."""
+    return int(connection.info.get(SLOT, 0))
+
+
+def take_edges(connection: sa.Connection, first_seen_ms: Mapping[str, int]) -> None:
+    """Hold these heads until the transaction ends; they have rows then."""
+    if not is_shared(connection):
+        return
+    names = sorted(first_seen_ms)
+    known = set(connection.execute(_EDGES, {"names": names}).scalars())
+    for name in names:
+        if name not in known:
+            row = {"name": name, "first_seen_ms": first_seen_ms[name]}
+            connection.execute(_ADD_EDGE, row)
+    connection.execute(_TAKE_EDGES, {"names": names})
+
+
+def add_meters(connection: sa.Connection, rows: Iterable[Mapping[str, object]]) -> list[bytes]:
+    """Add meters that are not there yet; return the server ids of those that were added here."""
+    rising = sorted(rows, key=lambda row: bytes(row["server_id"]))  # type: ignore[call-overload]
+    return [
+        row["server_id"]  # type: ignore[misc]
+        for row in rising
+        if connection.execute(_ADD_METER, row).rowcount
+    ]
+
+
+def take_due_meters(connection: sa.Connection, count_max: int) -> Sequence[int] | None:
+    """Hold meters whose buckets are due and that nobody holds; None is all of them."""
+    if not is_shared(connection):
+        return None
+    bounds = {"count_max": count_max, "notes_max": count_max * _NOTES_PER_METER}
+    return connection.execute(_TAKE_METERS, bounds).scalars().all()
