@@ -432,7 +432,8 @@ host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
 host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
-host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
+host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.records
+                                   wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
                                    wattlog_host.store.records wattlog_host.store.tables
                                    wattlog_host.store.days

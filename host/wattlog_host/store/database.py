@@ -141,7 +141,8 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
         dbapi.isolation_level = None
         try:
             for pragma in _PRAGMAS:
-                dbapi.execute(pragma)
+                # What is not read to its end stays open, where nothing counts references.
+                dbapi.execute(pragma).close()
         except sqlite3.Error:
             dbapi.close()  # the pool has not taken it yet, and nobody else will close it
             raise
@@ -178,6 +179,8 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
                 days.partition(connection)
                 command.stamp(config, target)
             else:
+                if revision != ScriptDirectory.from_config(config).get_current_head():
+                    sharing.require_alone(connection, name)
                 command.upgrade(config, target)
     except sa.exc.DatabaseError as err:
         raise StoreError(f"cannot use the database {name}: {words_of(err)}") from err
