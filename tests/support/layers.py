@@ -492,23 +492,26 @@ host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
                                    wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
-                                   wattlog_host.private_file
-host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules
+                                   wattlog_host.alerts.words wattlog_host.history.zone
+                                   wattlog_host.private_file wattlog_host.web.languages
+host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules wattlog_host.alerts.typed
 host/wattlog_host/alerts/nights.py  wattlog_host.history.gauge wattlog_host.history.zone
-host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger
+host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger wattlog_host.alerts.typed
 host/wattlog_host/alerts/post.py   apprise
-host/wattlog_host/alerts/rhythm.py
+host/wattlog_host/alerts/rhythm.py  wattlog_host.alerts.typed
 host/wattlog_host/alerts/rules.py  wattlog_host.alerts.nights wattlog_host.alerts.rhythm
-                                   wattlog_host.live
+                                   wattlog_host.dess.shown wattlog_host.live
 host/wattlog_host/alerts/sending.py  wattlog.config wattlog_host.alerts.config
 host/wattlog_host/alerts/service.py  wattlog_host.alerts wattlog_host.alerts.config
                                    wattlog_host.alerts.kept wattlog_host.alerts.nights
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.alerts.rules wattlog_host.alerts.words
+                                   wattlog_host.dess.shown
                                    wattlog_host.history wattlog_host.history.columns
                                    wattlog_host.history.gauge wattlog_host.history.house
                                    wattlog_host.history.zone wattlog_host.live
                                    wattlog_host.store.records wattlog_host.web.languages
+host/wattlog_host/alerts/typed.py
 host/wattlog_host/alerts/words.py  wattlog_host.alerts.config wattlog_host.alerts.ledger
                                    wattlog_host.history.zone wattlog_host.web.languages
 host/wattlog_host/web/__init__.py
