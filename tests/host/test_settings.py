@@ -130,7 +130,15 @@ def test_tls_has_a_port_of_its_own(tmp_path, words, port):
     assert settings.load(tmp_path / "host.toml", {}).mqtt_port == port
 
 
-NOT_ALWAYS = ("username", "password_file", "ca_file", "cert_file", "key_file", "urls_file")
+NOT_ALWAYS = (
+    "username",
+    "password_file",
+    "ca_file",
+    "cert_file",
+    "key_file",
+    "urls_file",
+    "share",
+)
 
 
 def test_every_setting_is_shown_by_check_config_or_is_a_secret():
