@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -252,8 +253,11 @@ def test_what_systemctl_refuses_is_said(machine):
         machine.run(installing.install, host_command.service())
 
 
-def test_a_program_that_the_service_would_not_see_is_refused(machine, monkeypatch):
-    monkeypatch.setattr(installing, "HIDDEN", ("/hidden", sys.prefix))
+@pytest.mark.parametrize(
+    "place", [sys.prefix, str(Path(installing.__file__).parent)], ids=["Python", "wattlog"]
+)
+def test_a_program_that_the_service_would_not_see_is_refused(machine, monkeypatch, place):
+    monkeypatch.setattr(installing, "HIDDEN", ("/hidden", place))
     with pytest.raises(
         InstallRefused, match="where a service sees nothing: install wattlog in /opt"
     ):
@@ -293,6 +297,8 @@ def test_ports_are_those_that_are_plugged_in(tmp_path, monkeypatch):
         ("/opt/a", "/opt/a"),
         ("/opt/a b", '"/opt/a b"'),
         ('/opt/"%$', '"/opt/\\"%%$$"'),
+        ("/opt/bob's", '"/opt/bob\'s"'),
+        ("/opt/a;b", '"/opt/a;b"'),
     ],
 )
 def test_a_path_reaches_systemd_as_it_is(word, wanted):

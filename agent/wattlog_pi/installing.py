@@ -81,7 +81,7 @@ def command_of(name: str, module: str) -> str:
 def _quoted(word: str) -> str:
     """Return the word as ExecStart= takes it as it is."""
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{word}"' if " " in word or '"' in word else word
+    return f'"{word}"' if any(mark in word for mark in " \"'\t;") else word
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -200,7 +200,9 @@ def _require_system(root: Path) -> None:
 
 def _require_seen() -> None:
     """Refuse a program that the service's sandbox would not let it see."""
-    for path in (Path(sys.executable).absolute(), Path(sys.executable).resolve()):
+    # Installed in place, wattlog lies elsewhere than the Python that runs it.
+    program = Path(sys.executable)
+    for path in (program.absolute(), program.resolve(), Path(__file__).resolve()):
         if any(path.is_relative_to(folder) for folder in HIDDEN):
             raise InstallRefused(
                 f"{path} is where a service sees nothing: install wattlog in /opt, "

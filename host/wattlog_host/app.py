@@ -156,7 +156,7 @@ async def _serve(
     solar, panel = _solar(settings, store, intake)
     notifier = Notifier(os.environ)
     address = _address(settings)
-    alerts = _alerts(settings, store, view, intake, hub)
+    alerts = _alerts(settings, store, view, intake, hub, panel)
     server = _Server(
         uvicorn.Config(
             make_app(
@@ -270,7 +270,14 @@ def _solar(
     return solar_of(settings.dess, settings.data, store, os.environ, say, random.random)
 
 
-def _alerts(settings: Settings, store: Store, view: LiveView, intake: Intake, hub: Hub) -> Alerts:
+def _alerts(
+    settings: Settings,
+    store: Store,
+    view: LiveView,
+    intake: Intake,
+    hub: Hub,
+    panel: Panel | None,
+) -> Alerts:
     return Alerts(
         settings.alerts,
         settings.house.name,
@@ -283,6 +290,7 @@ def _alerts(settings: Settings, store: Store, view: LiveView, intake: Intake, hu
         hub.changed,
         now_ms,
         monotonic_ms,
+        None if panel is None else panel.standing,
     )
 
 

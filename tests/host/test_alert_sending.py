@@ -26,13 +26,17 @@ PASSWORD = "canary-mail-5521"
 
 
 class Sink(ThreadingHTTPServer):
-    """Keeps what is posted to it; answers with .status, and not before .gate is open."""
+    """Keeps what is posted to it; answers with .status, and not before .gate is open.
+
+    location    where it sends whoever asks; is_endless, whether its answer never ends
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.got, self.status, self.gate = [], 200, threading.Event()
+        self.location, self.is_endless = None, False
         self.gate.set()
 
     @property
@@ -46,6 +50,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.got.append((self.path, body.decode()))
         self.server.gate.wait(30)
         self.send_response(self.server.status)
+        if self.server.location is not None:
+            self.send_header("location", self.server.location)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while self.server.is_endless:
+                self.wfile.write(b"x" * 2**20)
+
+    def do_GET(self):
+        self.server.got.append((self.path, "GET"))
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_):
@@ -141,6 +155,37 @@ def test_a_target_that_hangs_is_given_up(sink, monkeypatch):
     assert len(sink.got) == 1
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_message_goes_where_it_is_told_to_or_not_at_all(sink, status):
+    sink.status, sink.location = status, f"http://127.0.0.1:{sink.port}/elsewhere"
+    assert send(f"json://127.0.0.1:{sink.port}/hook") == f"HTTP {status}"
+    assert [path for path, _ in sink.got] == ["/hook"]
+
+
+def test_an_answer_without_end_takes_no_memory_without_end(sink):
+    sink.is_endless = True
+    assert send(f"json://127.0.0.1:{sink.port}/hook") == "not taken"
+    sink.is_endless = False
+    assert send(f"json://127.0.0.1:{sink.port}/hook") is None
+
+
+def test_a_module_of_the_current_folder_is_not_the_library(sink, tmp_path, monkeypatch):
+    for name in ("apprise.py", "json.py"):
+        (tmp_path / name).write_text("raise SystemExit(3)\n")
+    monkeypatch.chdir(tmp_path)
+    assert send(f"json://127.0.0.1:{sink.port}/hook") is None
+
+
+def test_where_no_process_can_be_started_it_is_a_failure_like_others(
+    sink, monkeypatch, tmp_path, config
+):
+    monkeypatch.setattr(sending, "_PROGRAM", (str(tmp_path / "none"),))
+    assert send(f"json://127.0.0.1:{sink.port}/hook") == sending.NO_PROCESS
+    chosen = settings.load(config('urls_file = "urls"', "json://127.0.0.1:1/x"), {})
+    with pytest.raises(sending.SenderBroken, match="no process could be started: No such file"):
+        sending.check(chosen.alerts)
+
+
 def command_lines():
     """Of all processes; one that ends meanwhile has none."""
     found = []
@@ -194,6 +239,7 @@ MISTAKES = (
      r"line 3: alerts\.urls_file .*/urls line 2 is no address of Apprise, like ntfy://"),
     ("a file that is no text", 'urls_file = "urls"', "\udcff",
      r"line 3: alerts\.urls_file .*/urls is not UTF-8 text"),
+    ("a file without end", 'urls_file = "urls"', "#" * 65_537, r"urls is longer than 65536 bytes"),
     ("too many", 'urls_file = "urls"', "json://a\n" * 21, r"urls has more than 20 addresses"),
     ("hours that are none", 'quiet = "22-7"', None,
      r'line 3: alerts\.quiet must be like "22:00-07:00", not "22-7"'),

@@ -18,18 +18,30 @@ from alert_world import (
     SLOW,
     START_MS,
     World,
+    inverter,
 )
 from past import Rng
 from wattlog_host.alerts import kept
 from wattlog_host.alerts.config import Quiet
-from wattlog_host.alerts.ledger import HISTORY_MAX, LINES_MAX, Ledger, Line, Message
+from wattlog_host.alerts.ledger import (
+    HISTORY_MAX,
+    LINES_MAX,
+    TROUBLES_MAX,
+    Ledger,
+    Line,
+    Message,
+)
 from wattlog_host.alerts.nights import Night, compared, nights_of
 from wattlog_host.alerts.outbox import OWED_MAX, Account
 from wattlog_host.alerts.rhythm import Rhythm
 from wattlog_host.alerts.rules import CONDITIONS, HAPPENINGS, Finding, Tally
+from wattlog_host.alerts.service import Alerts
+from wattlog_host.alerts.typed import made_of
 from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER, line_text
 from wattlog_host.backup.rotation import Backups
+from wattlog_host.dess.shown import Standing
 from wattlog_host.forecast import Forecast
+from wattlog_host.history.columns import MeterInfo
 from wattlog_host.history.gauge import QUARTER_MS, Quarter
 from wattlog_host.web.languages import LANGUAGES, Speech, words
 
@@ -181,6 +193,13 @@ def set_host(**values):
     return act
 
 
+def sunny(state="ok", trouble=None, **of):
+    def act(world):
+        world.solar = Standing(state, trouble, world.now_ms, [inverter(world.now_ms, **of)])
+
+    return act
+
+
 def back_up(world):
     world.view.host.backups = Backups(
         None, newest_ms=max(world.now_ms, world.view.host.started_ms)
@@ -204,6 +223,9 @@ TROUBLES = (
     ("database", "disk is full", set_host(store_trouble="disk is full"),
      set_host(store_trouble=None), 2),
     ("broker", "refused", set_host(broker_trouble="refused"), set_host(broker_trouble=None), 6),
+    ("cloud", "wrong password", sunny("login", "wrong password"), sunny(), 11),
+    ("cloud", "HTTP 502", sunny("trouble", "HTTP 502"), sunny(), 361),
+    ("fault", "Barn (P1)", sunny(mode="Fault 07", kind="fault"), sunny(), 6),
 )  # fmt: skip
 
 
@@ -595,6 +617,128 @@ def test_a_file_that_cannot_be_used_costs_only_what_was_in_it(world, tmp_path, c
         assert json.loads((tmp_path / "alerts.json").read_text())["format"] == 1
 
 
+ODD = (None, -1, 2**70, 1e308, float("nan"), "x", [], {}, {"a": 1}, True, [[]], 10**9)
+
+
+def places(node, at=()):
+    """All places of plain data, of a list the first two."""
+    inner = node.items() if isinstance(node, dict) else enumerate(node[:2])
+    for key, one in inner:
+        yield (*at, key)
+        if isinstance(one, dict | list):
+            yield from places(one, (*at, key))
+
+
+def test_whatever_stands_in_the_file_alerts_go_on(world, tmp_path, caplog):
+    w = world()
+    path = tmp_path / "alerts.json"
+
+    async def act():
+        await w.run(31 * HOUR_MS)
+        w.lose(12)
+        w.edge("cellar", fill=90)
+        await w.run(HOUR_MS)
+        w.failing = "HTTP 503"
+        w.silent = {FAST, SLOW}
+        await w.run(5 * HOUR_MS)
+
+    asyncio.run(act())
+    whole = path.read_text()
+    found = list(places(json.loads(whole)))
+    assert len(found) > 150
+    say = Speech("de", BERLIN.local)
+    for index, at in enumerate(found):
+        # One odd value for each place; over all places all of them.
+        data = json.loads(whole)
+        node = data
+        for key in at[:-1]:
+            node = node[key]
+        node[at[-1]] = ODD[index % len(ODD)]
+        path.write_text(json.dumps(data))
+        one = world()
+        asyncio.run(one.run(MINUTE_MS))
+        one.alerts.shown(say), one.alerts.counts()
+    for text in ("", whole[: len(whole) // 2], "\0" * 5000, "[" * 100_000):
+        path.write_text(text)
+        caplog.clear()
+        asyncio.run(world().run(2 * MINUTE_MS))
+        assert "alerts begin anew" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd"),
+    [(int, True), (int, 1.0), (int, -1), (int, 2**48), (bool, 1), (str, 5), (str, "x" * 10_001),
+     (list[int], {}), (dict[str, int], {"a": None}), (Line, {"x": 1}), (Account, [])],
+)  # fmt: skip
+def test_what_is_of_another_type_is_refused(kind, odd):
+    with pytest.raises(ValueError):
+        made_of(kind, odd)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(world, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(kept, "FILE_BYTES_MAX", 10_000)
+    w = world()
+    w.alerts._memory.accounts["9 json"] = Account(owed=[], trouble="x" * 9000)
+    (tmp_path / "alerts.json").write_text(w.alerts._memory.text())
+    assert "9 json" in kept.load(tmp_path / "alerts.json").accounts
+    (tmp_path / "alerts.json").write_text(w.alerts._memory.text() + " " * 10_000)
+    assert kept.load(tmp_path / "alerts.json").accounts == {}
+    assert "alerts begin anew" in caplog.text
+
+
+def test_what_only_a_later_version_knows_is_left_out_and_the_rest_stays(world, tmp_path):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        w.failing = "HTTP 503"
+        w.lose(3)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    data = json.loads((tmp_path / "alerts.json").read_text())
+    (message,) = data["ledger"]["messages"]
+    later = {**message["lines"][0], "kind": "flood"}
+    data["ledger"]["messages"] = [{**message, "number": 7, "lines": [later]}, message]
+    data["ledger"]["waiting"] = [later]
+    data["ledger"]["troubles"]["flood x"] = {
+        "kind": "flood", "subject": "x", "values": {}, "since_ms": START_MS, "is_standing": True,
+    }  # fmt: skip
+    account = data["accounts"]["1 json"]
+    account["owed"], account["ages_ms"] = (
+        [{**message, "number": 7, "lines": [later]}, message],
+        [5, 9],
+    )
+    (tmp_path / "alerts.json").write_text(json.dumps(data))
+    made = kept.load(tmp_path / "alerts.json")
+    assert [one.number for one in made.ledger.messages] == [message["number"]]
+    assert (made.ledger.waiting, made.ledger.troubles) == ([], {})
+    assert made.accounts["1 json"].ages_ms == [9]
+
+
+def test_ports_that_nobody_names_any_more_make_room(world):
+    made = Ledger()
+    for number in range(3 * TROUBLES_MAX):
+        made.look(
+            [], [Tally("quarantine", f"cellar p{number}", 1, {})], NOBODY, START_MS, MINUTE_MS
+        )
+    assert len(made.counts) <= TROUBLES_MAX
+    values = {"agent": "attic", "port": "p"}
+    for count in (0, 4):
+        made.look([], [Tally("quarantine", "attic p", count, values)], NOBODY, START_MS, DAY_MS)
+    assert [(line.kind, line.values["count"]) for line in made.waiting] == [("quarantine", 4)]
+
+
+def test_however_many_meters_are_missed_the_hosts_own_troubles_have_room():
+    made = Ledger()
+    many = [Finding("offline", f"a{number}", True, {"agent": "a"}) for number in range(2500)]
+    made.look(
+        [*many, Finding("database", "", True, {"why": "gone"})], [], NOBODY, START_MS, DAY_MS
+    )
+    assert len(made.troubles) == TROUBLES_MAX + 1
+    assert made.stands("database ")
+
+
 def test_the_file_is_its_owners_alone_and_rarely_written(world, tmp_path, monkeypatch):
     count, save = [], kept.save
     monkeypatch.setattr(kept, "save", lambda *of: (count.append(1), save(*of)))
@@ -602,6 +746,38 @@ def test_the_file_is_its_owners_alone_and_rarely_written(world, tmp_path, monkey
     asyncio.run(w.run(DAY_MS))
     assert (tmp_path / "alerts.json").stat().st_mode & 0o777 == 0o600
     assert len(count) <= 7
+
+
+def test_what_changes_all_the_time_is_written_once_a_minute_and_a_message_at_once(
+    world, tmp_path, monkeypatch
+):
+    writes, save = [], kept.save
+    w = world(look_ms=5_000)
+    monkeypatch.setattr(kept, "save", lambda *of: (writes.append(w.mono_ms), save(*of)))
+    marks = []
+
+    async def act():
+        await w.run(HOUR_MS)
+        writes.clear()
+        for _ in range(12 * 60):
+            w.alerts._memory.ledger.changes += 1  # as of many meters
+            marks.append(w.view.alerts["mark"])
+            await w.run(5_000)
+        assert 55 <= len(writes) <= 61
+        assert len(set(marks)) == len(marks), "the page hears of each"
+        w.lose(3)
+        send = w.alerts._send
+
+        async def looked(*of):
+            stored = json.loads((tmp_path / "alerts.json").read_text())
+            assert len(stored["ledger"]["messages"]) == 1, "written down before it is sent"
+            return await send(*of)
+
+        w.alerts._send = looked
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert len(w.sent) == 1
 
 
 def test_where_nothing_can_be_written_alerts_go_on_and_it_is_said_once(
@@ -754,6 +930,94 @@ def test_a_meter_that_was_removed_is_dismissed_until_it_is_heard_again(world):
 
     asyncio.run(act())
     assert [line[:2] for line in w.lines()] == [(ON, "silent"), (ON, "silent")]
+
+
+def meter_info(number, server_id, first_ms, last_ms):
+    return MeterInfo(number, server_id, LABELS[server_id], first_ms, last_ms, ())
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["", "and a host that starts anew"])
+def test_a_meter_that_was_exchanged_is_missed_until_the_new_one_is_there(world, is_restarted):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        silence(w)
+        gone_ms = w.now_ms
+        w.known = [meter_info(1, FAST, START_MS, gone_ms)]
+        await w.run(2 * HOUR_MS)
+        assert w.lines() == [(ON, "silent", LABELS[FAST])]
+        w.known = [*w.known, meter_info(2, SLOW, w.now_ms, w.now_ms)]
+        await w.run(10 * MINUTE_MS)
+        assert w.alerts.shown(Speech("en", BERLIN.local))["standing"] == []
+        if is_restarted:
+            w.start()
+        await w.run(2 * DAY_MS)
+        # It comes back after all: then it is missed as any other.
+        speak(w)
+        await w.run(4 * HOUR_MS)
+        w.known[0] = meter_info(1, FAST, START_MS, w.now_ms)
+        silence(w)
+        await w.run(2 * HOUR_MS)
+
+    asyncio.run(act())
+    assert w.lines() == [(ON, "silent", LABELS[FAST])] * 2
+
+
+def test_an_inverter_that_sleeps_at_night_or_behind_a_cloud_that_is_away_is_not_missed(world):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)  # 16:00
+        sunny(is_fresh=False)(w)
+        await w.run(17 * HOUR_MS)  # 9:00
+        sunny()(w)
+        await w.run(2 * HOUR_MS)
+        sunny("busy", "too many calls", is_fresh=False)(w)
+        await w.run(3 * HOUR_MS)
+        sunny()(w)
+        await w.run(DAY_MS)
+        assert w.sent == []
+        # One that does not wake up is missed in the morning, and not at night.
+        await w.run(4 * HOUR_MS)  # 18:00
+        sunny(is_fresh=False)(w)
+        await w.run(15 * HOUR_MS)
+        assert w.sent == []
+        await w.run(3 * HOUR_MS)
+
+    asyncio.run(act())
+    assert w.lines() == [(ON, "inverter", "Barn (P1)")]
+    assert 10 <= BERLIN.local(START_MS + w.sent[0][0]).hour < 12
+
+
+def test_an_inverter_whose_data_are_old_has_no_fault_of_now(world):
+    w = world()
+
+    async def act():
+        await w.run(9 * HOUR_MS)
+        sunny(is_fresh=False, mode="Fault 07", kind="fault")(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert w.sent == []
+
+
+def test_where_solar_is_switched_off_what_stood_of_it_is_forgotten(world, tmp_path):
+    w = world()
+
+    async def act():
+        await w.run(4 * HOUR_MS)
+        sunny("login", "wrong password")(w)
+        await w.run(HOUR_MS)
+
+    asyncio.run(act())
+    assert [one[1] for one in w.lines()] == ["cloud"]
+    off = Alerts(
+        w.settings, "", BERLIN, tmp_path, w.view, w._ask, w._send, print, print,
+        lambda: w.now_ms, lambda: w.mono_ms,
+    )  # fmt: skip
+    assert off.shown(Speech("en", BERLIN.local))["standing"] == []
+    asyncio.run(off.look())
 
 
 def test_what_must_be_mended_cannot_be_dismissed(world):

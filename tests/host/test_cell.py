@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from past import Rng
-from stored import rows, stored_losses, stored_readings
+from stored import execute, rows, stored_losses, stored_readings
 from wattlog_host import settings
 from wattlog_host.store import batches, database, rollups
 from wattlog_host.store.records import Floor, Incoming, StoreError
@@ -92,8 +92,23 @@ def test_a_worker_makes_no_tables_and_no_run(url, writer_of):
     assert rows(url, "SELECT count(*) FROM run") == [(1,)]
 
 
+def test_tables_are_not_changed_while_workers_of_before_run(url, writer_of):
+    writer_of(L).let_go()
+    worker = writer_of(W)
+    newest = max(database.revisions())
+    execute(url, "UPDATE alembic_version SET version_num = '0006'")
+    with pytest.raises(StoreError, match="whose workers still run: stop them"):
+        writer_of(L)
+    worker.let_go()
+    # Now it would be upgraded; what fails is that it is not really of that revision.
+    with pytest.raises(StoreError, match="already exists"):
+        writer_of(L)
+    execute(url, f"UPDATE alembic_version SET version_num = '{newest}'")
+    writer_of(L)
+
+
 def test_a_slot_is_free_again_when_its_worker_has_gone(url, writer_of, wire, monkeypatch):
-    monkeypatch.setattr("wattlog_host.store.postgres.SLOTS", range(1, 3))
+    monkeypatch.setattr("wattlog_host.store.sharing.SLOTS", range(1, 3))
     writer_of(L)
     first, _ = writer_of(W), writer_of(W)
     with pytest.raises(StoreError, match="has 2 workers"):

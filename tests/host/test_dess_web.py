@@ -15,6 +15,7 @@ from dess_world import Readers, world
 from sunny_house import SunnyHouse
 from wattlog_host.access.accounts import Accounts, Token
 from wattlog_host.access.secrets import digest_of
+from wattlog_host.alerts import rules
 from wattlog_host.dess import controls, ledger
 from wattlog_host.dess.panel import Panel
 from wattlog_host.live import HostView, LiveView
@@ -124,6 +125,20 @@ def test_a_wrong_question_is_one_line(w, http, path, status):
     answer = http.get(path.format(sn=w.sn))
     assert answer.status_code == status
     assert answer.json()["error"]
+
+
+def test_alerts_look_at_what_the_page_shows(w):
+    found = w.panel.standing()
+    assert (found.state, found.trouble, len(found.inverters)) == ("ok", None, 3)
+    for one in found.inverters:
+        (mode,) = (reading for reading in one.readings if reading.key == rules.MODE)
+        assert one.is_fresh and mode.text_class not in (None, rules.FAULT)
+    w.cloud.order("http", 502)
+    w.run(1)
+    found = w.panel.standing()
+    assert found.state == "trouble" and "502" in found.trouble
+    assert not any(one.is_fresh for one in found.inverters)
+    assert found.state not in (rules.WELL, rules.LOGIN, *rules.BEGINNING)
 
 
 def test_trouble_is_shown_and_old_values_stay_with_their_age(w, http):

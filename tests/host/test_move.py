@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
+from functools import partial
 from itertools import product
 
 import pytest
@@ -38,7 +39,7 @@ from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
 
 NOW_MS = 1_795_000_000_000
-HOUR_MS = 3_600_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 METER = "0a0149534b0003382939"
 KILLS = 5 * int(os.environ.get("WATTLOG_KILLS", "1"))
 SEED = int(os.environ.get("WATTLOG_SEED", "1"))
@@ -95,6 +96,9 @@ def anything(column, index):
         return TEXTS[index][: kind.length]
     if column is column.table.autoincrement_column:
         return 7 * index + 1
+    if column.name in ("received_ms", "first_ms", "last_ms"):  # of which days are made
+        is_later = (column.name == "last_ms") == (index % 2 == 1)
+        return DAY_MS * (20_000 + 3 * index + is_later) + index
     edge = EDGES[sa.BigInteger if kind is tables.ID else type(kind)]
     return (edge - 1, -edge, 0, -1)[index] if index < 4 else 3 * index
 
@@ -153,6 +157,37 @@ def fill_as_lived(path, wire):
         told = Delivery(device, NOW_MS + index, NOW_MS, BY_DEVICE, [one], "x", 7200)
         store.transact(lambda connection, told=told: ledger.put(connection, [told]))
     store.close(NOW_MS)
+
+
+def day_of(received_ms, newest_ms):
+    return max(1, received_ms // DAY_MS, newest_ms // DAY_MS)
+
+
+def as_moved(path):
+    """What of it must be in PostgreSQL: of batches and their parts the day, too."""
+    found = all_rows(path)
+    batch, series = (list(METADATA.tables[name].columns.keys()) for name in ("batch", "series"))
+    newest = {}
+    for row in found["series"]:
+        one = dict(zip(series, row, strict=True))
+        key = one["log_id"], one["first_seq"]
+        newest[key] = max(newest.get(key, 0), one["last_ms"])
+    days_of = {}
+    for row in found["batch"]:
+        one = dict(zip(batch, row, strict=True))
+        key = one["log_id"], one["first_seq"]
+        days_of[key] = day_of(one["received_ms"], newest.get(key, 0))
+    for name, columns in (("batch", batch), ("series", series)):
+        place = columns.index("day")
+        found[name] = [
+            (
+                *row[:place],
+                days_of[row[columns.index("log_id")], row[columns.index("first_seq")]],
+                *row[place + 1 :],
+            )
+            for row in found[name]
+        ]
+    return found
 
 
 def all_rows(place, but_for_the_move=False):
@@ -214,7 +249,7 @@ def test_every_table_is_moved_whatever_it_holds(full, url, capsys):
     assert {len(found) for found in before.values()} == {ROWS}
     status, out, err = move(full, url, capsys)
     assert (status, err) == (0, "")
-    assert all_rows(url, but_for_the_move=True) == before
+    assert all_rows(url, but_for_the_move=True) == as_moved(full)
     assert f"{ROWS * len(TABLES)} rows are in postgresql://wattlog@/" in out
     assert rows(url, "SELECT * FROM alembic_version") == rows(
         full, "SELECT * FROM alembic_version"
@@ -324,12 +359,12 @@ def test_text_is_in_the_same_order_whatever_the_servers_language(full, postgres,
     assert rows(url, "SELECT 'a' < 'B'") == [(True,)], "it is not the order of bytes"
     status, _, err = move(full, url, capsys)
     assert (status, err) == (0, "")
-    assert all_rows(url, but_for_the_move=True) == all_rows(full)
+    assert all_rows(url, but_for_the_move=True) == as_moved(full)
 
 
 def test_pieces_are_of_so_many_rows_or_bytes(monkeypatch):
     monkeypatch.setattr(rows_module, "PIECE_BYTES", 10)
-    monkeypatch.setattr(rows_module, "PIECE_ROWS", 3)
+    monkeypatch.setattr(rows_module, "PIECE_ROWS", 4)
     given = [
         (1, b"12345", None),
         (2, "1234"),
@@ -337,28 +372,63 @@ def test_pieces_are_of_so_many_rows_or_bytes(monkeypatch):
         *((n,) for n in range(4, 8)),
         (8, b"1" * 99),
     ]
-    assert [[row[0] for row in piece] for piece in pieces(given)] == [[1, 2, 3], [4, 5, 6], [7, 8]]
-    assert [[row[0] for row in piece] for piece in pieces(given[:1])] == [[1]]
+    cut = partial(pieces, tables.edge)
+    assert [[row[0] for row in piece] for piece in cut(given)] == [[1, 2, 3], [4, 5, 6, 7], [8]]
+    assert [[row[0] for row in piece] for piece in cut(given[:1])] == [[1]]
 
 
-def test_what_a_table_needs_comes_before_each_piece_in_its_transaction(
-    full, url, monkeypatch, small, capsys
-):
-    seen = []
+def test_each_batch_is_in_the_partition_of_its_day(full, url, monkeypatch, capsys):
+    monkeypatch.setattr(rows_module, "PIECE_DAYS", 3)
+    pieces_of = []
+    ensure = days.ensure
 
-    def before(connection, piece):
-        assert connection.execute(sa.select(sa.func.count(tables.batch.c.log_id))).scalar() == len(
-            seen
-        )
-        seen.extend(piece)
-        target_module._make_days(connection, piece, tables.batch)
-        if len(seen) > 5:
-            raise KeyboardInterrupt
+    def ensured(connection, some):
+        pieces_of.append(len(some))
+        ensure(connection, some)
 
-    monkeypatch.setattr(target_module, "BEFORE", target_module.BEFORE | {"batch": before})
-    assert move(full, url, capsys)[0] == 130
-    assert seen == all_rows(full)["batch"][:10]
-    assert rows(url, "SELECT count(*) FROM batch") == [(5,)]
+    monkeypatch.setattr(days, "ensure", ensured)
+    assert move(full, url, capsys)[0] == 0
+    wanted = {
+        row[list(tables.batch.columns).index(tables.batch.c.day)]
+        for row in as_moved(full)["batch"]
+    }
+    assert len(wanted) > 5
+    assert pieces_of == [3] * (2 * ROWS // 3)
+    assert partitions(url) == sorted(wanted)
+    for day in wanted:
+        assert rows(url, f"SELECT day FROM ONLY {days._name('batch', day)} GROUP BY day") == [
+            (day,)
+        ]
+
+
+def test_copied_anew_there_are_partitions_for_the_days_there_are_now(full, url, small):
+    interrupted(full, url, ROWS * len(TABLES))
+    execute(full, "UPDATE batch SET received_ms = received_ms + 86400000 * 9")
+    execute(full, f"UPDATE run SET ended_ms = {NOW_MS + 1} WHERE id = {7 * (ROWS - 1) + 1}")
+    with contextlib.closing(Move(full, url)) as work:
+        assert work.rows_there == 0
+        work.copy(lambda *_: None)
+        work.finish(NOW_MS, lambda *_: None)
+    check_moved(full, url)
+    place = list(tables.batch.columns).index(tables.batch.c.day)
+    assert partitions(url) == sorted({row[place] for row in all_rows(url)["batch"]})
+
+
+def partitions(url):
+    engine = kind_of(url).engine(url, None)
+    with engine.begin() as connection:
+        found = days.parts(connection)
+    engine.dispose()
+    return found
+
+
+def test_a_part_without_its_batch_has_a_day(full, url, capsys):
+    execute(full, "PRAGMA foreign_keys = OFF")
+    execute(full, "UPDATE batch SET first_seq = 999 WHERE first_seq = 0")
+    assert move(full, url, capsys)[0] == 0
+    assert rows(url, "SELECT day = last_ms / 86400000 FROM series WHERE first_seq = 0") == [
+        (True,)
+    ]
 
 
 # --- interrupted ----------------------------------------------------------------------------------
@@ -454,7 +524,7 @@ def rows_there(url):
 
 
 def check_moved(path, url):
-    assert all_rows(url, but_for_the_move=True) == all_rows(path)
+    assert all_rows(url, but_for_the_move=True) == as_moved(path)
 
 
 class Stop(Exception):
@@ -508,8 +578,7 @@ def test_a_connection_that_is_lost_is_said_and_it_goes_on(
     full, url, postgres, small, monkeypatch, capsys
 ):
     with monkeypatch.context() as patch:
-        act = {"run": lambda *_: postgres.end_sessions(url)}
-        patch.setattr(target_module, "BEFORE", target_module.BEFORE | act)
+        patch.setattr(days, "ensure", lambda *_: postgres.end_sessions(url))
         status, _, err = move(full, url, capsys)
     assert (status, err.count("\n")) == (2, 1)
     assert err.endswith("; run the command again, and it goes on where it was\n")
@@ -540,10 +609,10 @@ CHANGES = (
     ("UPDATE batch SET steps = '' WHERE steps IS NULL", "has other values"),
     (f"DELETE FROM gap WHERE id = {KEY}", f"gap ({KEY}) is missing"),
     (f"DELETE FROM run WHERE id = {LAST}", f"run ({LAST}) is missing"),
-    ("INSERT INTO counter VALUES ('x', 'y', 1)", "counter ('x', 'y', 0) is not of the source"),
+    ("INSERT INTO counter VALUES ('x', 'y', 1, 2)", "counter ('x', 'y', 2) is not of the source"),
     ("INSERT INTO watermark VALUES ('é.', 1)", "watermark ('é.') is not of the source"),
     ("UPDATE meter SET label = 'a' || label", "meter (1) has other values"),
-    ("UPDATE counter SET name = 'Ä.' WHERE name = 'ä'", "counter ('ä', 'ä') is missing"),
+    ("UPDATE counter SET name = 'Ä.' WHERE name = 'ä'", "counter ('ä', 'ä', 27) is missing"),
     ("UPDATE solar_channel SET is_generic = NOT is_generic", "has other values"),
 )  # fmt: skip
 
@@ -583,24 +652,6 @@ def test_of_many_rows_that_differ_the_first_are_named(full, url, monkeypatch):
     assert f", and {ROWS - move_module._SHOWN} more; run" in str(caught.value)
 
 
-def test_nobody_changes_anything_between_comparing_and_the_end(full, url):
-    said = []
-
-    def meddle(*_):
-        if not said:
-            with pytest.raises(sa.exc.OperationalError, match="lock timeout") as caught:
-                execute(
-                    url.update_query_dict({"options": "-c lock_timeout=10ms"}), "DELETE FROM gap"
-                )
-            said.append(caught)
-
-    with contextlib.closing(Move(full, url)) as work:
-        work.copy(lambda *_: None)
-        work.finish(NOW_MS, meddle)
-    check_moved(full, url)
-    assert said
-
-
 def test_two_streams_are_compared_by_key():
     table = sa.Table(
         "t", sa.MetaData(), sa.Column("v", sa.Text), sa.Column("k", sa.Integer, primary_key=True)
@@ -627,7 +678,7 @@ def with_other_tables(path, url, _):
 def of_older_tables(path, url, _):
     in_use(path, url, _)
     execute(url, "DELETE FROM run")
-    execute(url, "UPDATE alembic_version SET version_num = '0005'")
+    execute(url, "UPDATE alembic_version SET version_num = '0006'")
 
 
 def filled_by_another(path, url, tmp_path):
@@ -638,7 +689,7 @@ def filled_by_another(path, url, tmp_path):
 
 def begun_with_older_tables(path, url, _):
     Move(path, url).close()
-    execute(url, "UPDATE alembic_version SET version_num = '0005'")
+    execute(url, "UPDATE alembic_version SET version_num = '0006'")
 
 
 def moved_already(path, url, _):
@@ -705,7 +756,12 @@ def test_a_move_keeps_hosts_from_both(full, url):
 def test_a_host_does_not_start_on_what_is_not_finished(full, url, capsys, small):
     interrupted(full, url, 50)
     before = everything(url)
-    for start in (lambda: Writer(url, "1", NOW_MS), lambda: Reader(url)):
+    for start in (
+        lambda: Writer(url, "1", NOW_MS),
+        lambda: Writer(url, "1", NOW_MS, Role.LEAD),
+        lambda: Writer(url, "1", NOW_MS, Role.WORKER),
+        lambda: Reader(url),
+    ):
         with pytest.raises(StoreError) as caught:
             start()
         assert re.fullmatch(
@@ -719,7 +775,7 @@ def test_a_host_does_not_start_on_what_is_not_finished(full, url, capsys, small)
 
 SOURCES = (
     (lambda full: full.unlink(), "there is no database"),
-    (lambda full: execute(full, "UPDATE alembic_version SET version_num = '0005'"),
+    (lambda full: execute(full, "UPDATE alembic_version SET version_num = '0006'"),
      "an older one is brought up to date by starting wattlog-host"),
     (lambda full: full.write_bytes(b"x" * 5000), "cannot read"),
 )  # fmt: skip

@@ -4,8 +4,10 @@ import re
 
 from wattlog_host.alerts.config import AlertSettings, Target
 from wattlog_host.alerts.rules import KINDS
-from wattlog_host.alerts.service import Alerts
+from wattlog_host.alerts.service import Alerts, exchanged_of
 from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER
+from wattlog_host.dess.mapping import Reading
+from wattlog_host.dess.shown import Inverter, Standing
 from wattlog_host.history.zone import named_zone
 from wattlog_host.live import EdgeView, HostView, LiveView
 from wattlog_host.status import LogStatus, MeterStatus, Status
@@ -13,7 +15,7 @@ from wattlog_host.store.records import Latest, Losses, LostRun
 from wattlog_host.web.languages import words
 
 BERLIN = named_zone("Europe/Berlin")
-START_MS = 1_792_404_000_000  # 2026-10-19 10:00 in Berlin: a clock change lies in the month
+START_MS = 1_792_404_000_000  # 2026-10-19 12:00 in Berlin: a clock change lies in the month
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 FAST = bytes.fromhex("0a0149534b0003382939")
 SLOW = bytes.fromhex("0a01454d480000a1b2c3")
@@ -54,11 +56,17 @@ def status(edge, boot=1, fill=10, glitches=0, ports=1):
     return Status(edge, "online", boot, 1, "1", "pi", log, {}, meters)
 
 
+def inverter(time_ms, is_fresh=True, mode="Hybrid", kind="hybrid"):
+    reading = Reading("operating_mode", "Mode", "", None, "mode", text=mode, text_class=kind)
+    return Inverter("Q1", "Barn (P1)", 2376, None, time_ms, is_fresh, (reading,))
+
+
 class World:
     """now_ms is the wall clock and may be set; mono_ms never steps.
 
     silent   meters that tell nothing
     every    how often each meter tells
+    known    the meters of the store; solar, how cloud and inverters are
     sent     (mono_ms, body) of each message that a target took; failing, whether it takes none
     """
 
@@ -69,7 +77,8 @@ class World:
         self.every = {FAST: 10_000, SLOW: HOUR_MS}
         self.sent, self.told, self.tries = [], [], 0
         self.failing = None
-        self.nights = []
+        self.nights, self.known = [], []
+        self.solar = Standing("ok", None, None, [inverter(self.now_ms)])
         self._due = {FAST: 0, SLOW: 0}
         of = {"targets": (TARGET,), "urgent": frozenset(("database",)), **settings}
         of["kinds"] = frozenset(KINDS) - of.pop("off", frozenset())
@@ -95,7 +104,7 @@ class World:
         self.alerts = Alerts(
             self.settings, "", BERLIN, self.folder, self.view, self._ask, self._send,
             lambda _, text: self.told.append(text), lambda: None,
-            lambda: self.now_ms, lambda: self.mono_ms,
+            lambda: self.now_ms, lambda: self.mono_ms, lambda: self.solar,
         )  # fmt: skip
 
     async def run(self, ms, until=None):
@@ -144,7 +153,13 @@ class World:
                             {}, 1, self.mono_ms)  # fmt: skip
             self.view.on_latest([latest], self.now_ms)
 
-    async def _ask(self, _):
+    def meters(self):
+        """As the store knows them."""
+        return self.known
+
+    async def _ask(self, question):
+        if question is exchanged_of:
+            return question(self)
         return [one for one in self.nights if one.day <= BERLIN.day(self.now_ms)]
 
     async def _send(self, target, title, body, mood):

@@ -201,7 +201,7 @@ host/wattlog_host/announce/service.py wattlog_host.announce.announcer wattlog_ho
 host/wattlog_host/announce/topics.py
 host/wattlog_host/announce/views.py wattlog_host.clock wattlog_host.live wattlog_host.status
                                    wattlog_host.store.records wattlog_host.units
-host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog wattlog.config
+host/wattlog_host/app.py           prometheus_client.* uvicorn wattlog
                                    wattlog_host.access.devices
                                    wattlog_host.alerts wattlog_host.alerts.sending
                                    wattlog_host.alerts.service
@@ -300,7 +300,6 @@ host/wattlog_host/moving/source.py sqlalchemy.* wattlog_host.backup.copying
                                    wattlog_host.moving.rows wattlog_host.store.*
 host/wattlog_host/moving/target.py sqlalchemy.* wattlog_host.moving.rows
                                    wattlog_host.moving.source wattlog_host.store.*
-                                   wattlog_host.store.days wattlog_host.store.role
 host/wattlog_host/backup/__init__.py
 host/wattlog_host/backup/copying.py wattlog_host.store.database wattlog_host.store.records
 host/wattlog_host/backup/keeper.py wattlog_host.backup.copying wattlog_host.backup.rotation
@@ -427,12 +426,13 @@ host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
                                    wattlog_host.store.database wattlog_host.store.history
-                                   wattlog_host.store.records wattlog_host.store.unfinished
+                                   wattlog_host.store.records
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
 host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
-host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.role wattlog_host.store.tables
+host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.records
+                                   wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup
                                    wattlog_host.store.records wattlog_host.store.tables
                                    wattlog_host.store.days
@@ -492,23 +492,26 @@ host/wattlog_host/alerts/config.py  wattlog.config wattlog_host.alerts.rules
                                    wattlog_host.web.languages
 host/wattlog_host/alerts/kept.py   wattlog_host.alerts wattlog_host.alerts.ledger
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
-                                   wattlog_host.private_file
-host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules
+                                   wattlog_host.alerts.words wattlog_host.history.zone
+                                   wattlog_host.private_file wattlog_host.web.languages
+host/wattlog_host/alerts/ledger.py  wattlog_host.alerts.rules wattlog_host.alerts.typed
 host/wattlog_host/alerts/nights.py  wattlog_host.history.gauge wattlog_host.history.zone
-host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger
+host/wattlog_host/alerts/outbox.py  wattlog_host.alerts.ledger wattlog_host.alerts.typed
 host/wattlog_host/alerts/post.py   apprise
-host/wattlog_host/alerts/rhythm.py
+host/wattlog_host/alerts/rhythm.py  wattlog_host.alerts.typed
 host/wattlog_host/alerts/rules.py  wattlog_host.alerts.nights wattlog_host.alerts.rhythm
-                                   wattlog_host.live
+                                   wattlog_host.dess.shown wattlog_host.live
 host/wattlog_host/alerts/sending.py  wattlog.config wattlog_host.alerts.config
 host/wattlog_host/alerts/service.py  wattlog_host.alerts wattlog_host.alerts.config
                                    wattlog_host.alerts.kept wattlog_host.alerts.nights
                                    wattlog_host.alerts.outbox wattlog_host.alerts.rhythm
                                    wattlog_host.alerts.rules wattlog_host.alerts.words
+                                   wattlog_host.dess.shown
                                    wattlog_host.history wattlog_host.history.columns
                                    wattlog_host.history.gauge wattlog_host.history.house
                                    wattlog_host.history.zone wattlog_host.live
                                    wattlog_host.store.records wattlog_host.web.languages
+host/wattlog_host/alerts/typed.py
 host/wattlog_host/alerts/words.py  wattlog_host.alerts.config wattlog_host.alerts.ledger
                                    wattlog_host.history.zone wattlog_host.web.languages
 host/wattlog_host/web/__init__.py

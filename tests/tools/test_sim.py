@@ -14,6 +14,8 @@ from wattlog_tools.cli import main
 
 HOURS = 3
 SEEDS = range(7, 19)
+FOUND = (33657,)
+"""Seeds that were findings once, of a whole day."""
 
 
 def outcomes(seeds=SEEDS, hours=HOURS):
@@ -121,3 +123,8 @@ def test_wrong_arguments_are_told(capsys):
 def test_what_is_asked_is_run_on_several_processes(capsys):
     assert sim.main(["--seed", "20", "--seeds", "3", "--hours", "1", "--jobs", "2"]) == 0
     assert "seeds             3 in" in capsys.readouterr().out
+
+
+def test_what_was_a_finding_once_is_none_any_more():
+    failures = [one.failure for one in outcomes(FOUND, 24)]
+    assert failures == [None] * len(FOUND)

@@ -138,12 +138,15 @@ def read(
 def _read(path: Path, refuse: Refuse) -> str:
     try:
         with path.open("rb") as file:
-            return file.read(URLS_BYTES_MAX).decode()
+            text = file.read(URLS_BYTES_MAX + 1).decode()
     except OSError as err:
         raise refuse("alerts.urls_file", f"cannot read {path}: {err.strerror}") from err
     except ValueError as err:
         # Its words may hold a part of what is in the file.
         raise refuse("alerts.urls_file", f"{path} is not UTF-8 text") from err
+    if len(text.encode()) > URLS_BYTES_MAX:
+        raise refuse("alerts.urls_file", f"{path} is longer than {URLS_BYTES_MAX} bytes")
+    return text
 
 
 def _targets(text: str, where: str, refuse: Refuse) -> tuple[Target, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from wattlog_host.alerts.rules import DISMISSABLE, Finding, Tally
+from wattlog_host.alerts.rules import DISMISSABLE, KINDS, Finding, Tally
+from wattlog_host.alerts.typed import made_of
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -108,6 +109,16 @@ class Message:
     more: int = 0
 
 
+def known_of(messages: Iterable[Message]) -> list[Message]:
+    """Return the messages without lines of a kind that only a later version knows."""
+    made = []
+    for one in messages:
+        lines = tuple(line for line in one.lines if line.kind in KINDS)
+        if lines or one.more:
+            made.append(Message(one.number, one.made_ms, lines, one.more))
+    return made
+
+
 @dataclass(slots=True)
 class Ledger:
     """Everything that must outlive the host, but for messages on their way.
@@ -138,9 +149,14 @@ class Ledger:
         return sorted(shown, key=lambda one: one.since_ms)
 
     def keep_only(self, kinds: frozenset[str]) -> None:
-        """Forget what is of any other kind, without a word."""
+        """Forget what is of any other kind, without a word; what was told of it stays."""
         self.troubles = {key: one for key, one in self.troubles.items() if one.kind in kinds}
         self.waiting = [line for line in self.waiting if line.kind in kinds]
+
+    def forget_unknown(self) -> None:
+        """Forget what is of a kind that only a later version knows."""
+        self.keep_only(frozenset(KINDS))
+        self.messages = known_of(self.messages)
 
     def dismiss(self, key: str) -> bool:
         """Have a standing condition told no more until it is over; tell whether that was done."""
@@ -166,7 +182,9 @@ class Ledger:
         found = {one.key: one for one in findings}
         self._calm_down(passed_ms)
         for key, finding in found.items():
-            if finding.holds and key not in self.troubles and len(self.troubles) < TROUBLES_MAX:
+            # Many meters and agents leave room for the few that are the host's own.
+            has_room = len(self.troubles) < TROUBLES_MAX or not finding.subject
+            if finding.holds and key not in self.troubles and has_room:
                 since_ms = finding.values.get("since") or now_ms
                 self.troubles[key] = Trouble(
                     finding.kind, finding.subject, dict(finding.values), since_ms,
@@ -176,8 +194,13 @@ class Ledger:
                 self.troubles[key].stood_ms += passed_ms
         for key, trouble in list(self.troubles.items()):
             self._judge(key, trouble, found.get(key), urgent, now_ms, passed_ms)
+        counted = set()
         for tally in tallies:
             self._count(tally, urgent, now_ms, passed_ms)
+            counted.add(tally.key)
+        if len(self.counts) >= TROUBLES_MAX:
+            # What nobody names any more, like ports of an agent, makes room.
+            self.counts = {key: one for key, one in self.counts.items() if key in counted}
         self.since_message_ms += passed_ms
         self.waited_ms = self.waited_ms + passed_ms if self.waiting else 0
 
@@ -220,6 +243,9 @@ class Ledger:
         holds = None if finding is None else finding.holds
         trouble.unknown_ms = trouble.unknown_ms + passed_ms if holds is None else 0
         if trouble.unknown_ms >= FORGOTTEN_MS:
+            self._drop(key)
+        elif finding is not None and finding.is_moot:
+            self._withdraw(ON, key)
             self._drop(key)
         elif holds and finding is not None:
             self._hold(key, trouble, finding, urgent, now_ms)
@@ -321,17 +347,8 @@ class Ledger:
 
 
 def unpacked(data: Any) -> Ledger:
-    """Return what packed() gave; raise ValueError, TypeError, KeyError or AttributeError else."""
-    made = Ledger(**data)
-    made.troubles = {key: Trouble(**one) for key, one in made.troubles.items()}  # type: ignore[arg-type]
-    made.levels = {key: Level(**one) for key, one in made.levels.items()}  # type: ignore[arg-type]
-    made.counts = {key: Count(**one) for key, one in made.counts.items()}  # type: ignore[arg-type]
-    made.waiting = [Line(**one) for one in made.waiting]  # type: ignore[arg-type]
-    made.messages = [message_of(one) for one in made.messages]
+    """Return what packed() gave; raise ValueError for anything else."""
+    made: Ledger = made_of(Ledger, data)
+    if any(level.steps > LEVEL_MAX for level in made.levels.values()):
+        raise ValueError
     return made
-
-
-def message_of(data: Any) -> Message:
-    """Return a message of what asdict() made of it."""
-    lines = tuple(Line(**line) for line in data["lines"])
-    return Message(data["number"], data["made_ms"], lines, data["more"])

@@ -4,11 +4,11 @@ A target that fails is tried after waits that grow. What it is owed by then goes
 message, so that a target that is back is not flooded, either.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from wattlog_host.alerts.ledger import Line, Message, message_of
+from wattlog_host.alerts.ledger import Line, Message, known_of
+from wattlog_host.alerts.typed import made_of
 
 RETRY_MS_MIN = 30_000
 RETRY_MS_MAX = 3_600_000
@@ -41,6 +41,12 @@ class Account:
         self.ages_ms.append(0)
         while len(self.owed) > OWED_MAX:
             self._give_up()
+
+    def forget_unknown(self) -> None:
+        """Forget what it is owed of a kind that only a later version knows."""
+        ages_ms = dict(zip((one.number for one in self.owed), self.ages_ms, strict=True))
+        self.owed = known_of(self.owed)
+        self.ages_ms = [ages_ms[one.number] for one in self.owed]
 
     def pass_by(self, passed_ms: int) -> None:
         """Note that so much time went by."""
@@ -85,14 +91,9 @@ class Account:
         self.given_up += 1
 
 
-def packed(accounts: Sequence[Account]) -> list[dict[str, Any]]:
-    """Return them as plain data."""
-    return [asdict(one) for one in accounts]
-
-
-def unpacked(data: Any) -> list[Account]:
-    """Return what packed() gave; raises as ledger.unpacked() does."""
-    made = [Account(**one) for one in data]
-    for one in made:
-        one.owed = [message_of(message) for message in one.owed]
+def unpacked(data: Any) -> Account:
+    """Return what asdict() made of one; raise ValueError for anything else."""
+    made: Account = made_of(Account, data)
+    if len(made.ages_ms) != len(made.owed) or made.wait_ms > RETRY_MS_MAX:
+        raise ValueError
     return made

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wattlog_host.alerts.typed import made_of
+
 DAY_MS = 86_400_000
 STEPS_KEPT = 32
 STEPS_MIN = 10
@@ -76,7 +78,7 @@ def unpacked(data: Any) -> Rhythm:
     """Return what packed() gave; raise ValueError, TypeError or KeyError for anything else."""
     made = Rhythm()
     for kept, found in ((made.steps, data["steps"]), (made.days, data["days"])):
-        kept.extend(int(one) for one in found)
+        kept.extend(made_of(list[int], found))
     return made
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from wattlog_host.alerts.nights import Compared
 from wattlog_host.alerts.rhythm import Rhythm
+from wattlog_host.dess.shown import Standing
 from wattlog_host.live import LiveView, MeterView
 
 MINUTE_MS = 60_000
@@ -19,6 +20,16 @@ DISK_ROOM = 1.25
 """And a disk until there is so much more room."""
 DATABASE_HOLD_MS = MINUTE_MS
 BROKER_HOLD_MS = 5 * MINUTE_MS
+LOGIN, WELL = "login", "ok"
+BEGINNING = ("starting", "stopped")
+LOGIN_HOLD_MS = 10 * MINUTE_MS
+CLOUD_HOLD_MS = 6 * 60 * MINUTE_MS
+"""Clouds are away for an hour now and then, and nobody can do anything about it."""
+DAYLIGHT_HOURS = range(10, 15)
+"""By the clock of the house: hours in which every inverter of these latitudes has light."""
+INVERTER_HOLD_MS = 60 * MINUTE_MS
+FAULT_HOLD_MS = 5 * MINUTE_MS
+MODE, FAULT = "operating_mode", "fault"
 GLITCH = "glitch"
 
 Values = Mapping[str, Any]
@@ -38,14 +49,19 @@ class Limits(NamedTuple):
 class Facts(NamedTuple):
     """What the rules look at.
 
-    rhythms  of meters, by server id
+    rhythms    of meters, by server id
+    exchanged  meters in whose place another one came
     night    the last night's base load beside what is usual, None where that is not known
+    solar    of the inverters' cloud, None where there is none; hour, of the local clock
     stands   whether the condition of this key stands already: what is over is asked with room
     """
 
     view: LiveView
     rhythms: Mapping[bytes, Rhythm]
+    exchanged: frozenset[bytes]
     night: Compared | None
+    solar: Standing | None
+    hour: int
     limits: Limits
     stands: Callable[[str], bool]
 
@@ -55,6 +71,7 @@ class Finding(NamedTuple):
 
     hold_ms  so long it must hold before it is worth telling
     held_ms  so long it has held when it is found first
+    is_moot  whether it does not matter any more: it ends without a word
     """
 
     kind: str
@@ -63,6 +80,7 @@ class Finding(NamedTuple):
     values: Values
     hold_ms: int = 0
     held_ms: int = 0
+    is_moot: bool = False
 
     @property
     def key(self) -> str:
@@ -133,7 +151,15 @@ def _silent(of: Facts) -> Iterator[Finding]:
             "since": min(latest.time_ms, meter.arrived_ms),
             "usual": rhythm.usual_ms(),
         }
-        yield Finding("silent", server_id.hex(), holds, values, held_ms=rhythm.silent_ms)
+        is_gone = server_id in of.exchanged
+        yield Finding(
+            "silent",
+            server_id.hex(),
+            None if is_gone else holds,
+            values,
+            held_ms=rhythm.silent_ms,
+            is_moot=is_gone,
+        )
 
 
 def _offline(of: Facts) -> Iterator[Finding]:
@@ -197,6 +223,40 @@ def _base(of: Facts) -> Iterator[Finding]:
         yield Finding("base", "", holds, {"watts": night.watts, "usual_watts": night.usual_watts})
 
 
+def _cloud(of: Facts) -> Iterator[Finding]:
+    known = of.solar
+    if known is None:
+        return
+    holds = None if known.state in BEGINNING else known.state != WELL
+    hold_ms = LOGIN_HOLD_MS if known.state == LOGIN else CLOUD_HOLD_MS
+    yield Finding(
+        "cloud", "", holds, {"why": _why(known.trouble), "since": known.since_ms}, hold_ms
+    )
+
+
+def _inverter(of: Facts) -> Iterator[Finding]:
+    if of.solar is None:
+        return
+    # At night they are silent; and where the cloud does not answer, none of them is to blame.
+    is_told = of.hour in DAYLIGHT_HOURS and of.solar.state == WELL
+    for one in of.solar.inverters:
+        holds = None if not is_told and not one.is_fresh else not one.is_fresh
+        values = {"inverter": one.name, "since": one.time_ms}
+        yield Finding("inverter", one.key, holds, values, INVERTER_HOLD_MS)
+
+
+def _fault(of: Facts) -> Iterator[Finding]:
+    for one in () if of.solar is None else of.solar.inverters:
+        mode = next((reading for reading in one.readings if reading.key == MODE), None)
+        holds = None
+        if one.is_fresh and mode is not None and mode.text_class is not None:
+            holds = mode.text_class == FAULT
+        text = mode.text if mode is not None else None
+        yield Finding(
+            "fault", one.key, holds, {"inverter": one.name, "mode": _why(text)}, FAULT_HOLD_MS
+        )
+
+
 def _gap(view: LiveView) -> Iterator[Tally]:
     newest = view.losses.newest
     yield Tally("gap", "", view.losses.records, {"agent": newest[0].edge if newest else None})
@@ -229,12 +289,16 @@ CONDITIONS: Mapping[str, Callable[[Facts], Iterator[Finding]]] = {
     "database": _database,
     "broker": _broker,
     "base": _base,
+    "cloud": _cloud,
+    "inverter": _inverter,
+    "fault": _fault,
 }
 HAPPENINGS: Mapping[str, Callable[[LiveView], Iterator[Tally]]] = {
     "gap": _gap,
     "quarantine": _quarantine,
     "refused": _refused,
 }
+SOLAR_KINDS = frozenset(("cloud", "inverter", "fault"))
 KINDS = (*CONDITIONS, *HAPPENINGS)
 DISMISSABLE = frozenset(CONDITIONS) - {"database", "broker"}
 """What a person may know of: a meter that was removed, guests. Without these nothing arrives."""

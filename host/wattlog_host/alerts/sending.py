@@ -13,13 +13,15 @@ from wattlog_host.alerts.config import AlertSettings, Target
 SEND_S_MAX = 60.0
 LATE = "no answer within a minute"
 BROKEN = "the library failed"
+NO_PROCESS = "no process could be started"
 
 
 class SenderBroken(ConfigError):
     """Apprise cannot be run, whatever the addresses are."""
 
 
-_PROGRAM = (sys.executable, "-m", "wattlog_host.alerts.post")
+# -P: no module of the current folder may stand in for one of ours.
+_PROGRAM = (sys.executable, "-P", "-m", "wattlog_host.alerts.post")
 
 
 async def send(target: Target, title: str, body: str, mood: str) -> str | None:
@@ -27,12 +29,15 @@ async def send(target: Target, title: str, body: str, mood: str) -> str | None:
 
     Each has a process of its own: one that hangs keeps no word of another.
     """
-    process = await asyncio.create_subprocess_exec(
-        *_PROGRAM,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *_PROGRAM,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return NO_PROCESS  # the machine has no room for one now: tried again like anything else
     try:
         async with asyncio.timeout(SEND_S_MAX):
             said, _ = await process.communicate(
@@ -62,6 +67,8 @@ def check(settings: AlertSettings) -> None:
         )
     except subprocess.TimeoutExpired as err:
         raise SenderBroken(f"alerts.urls_file: apprise: {LATE}") from err
+    except OSError as err:
+        raise SenderBroken(f"alerts.urls_file: apprise: {NO_PROCESS}: {err.strerror}") from err
     for target, why in zip(
         settings.targets, _understood(done.stdout, len(settings.targets)), strict=True
     ):

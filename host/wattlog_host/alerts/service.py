@@ -8,14 +8,22 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from wattlog_host.alerts import kept
 from wattlog_host.alerts.config import AlertSettings, Target
 from wattlog_host.alerts.nights import NIGHTS_MAX, Night, compared, nights_of
 from wattlog_host.alerts.outbox import Account
 from wattlog_host.alerts.rhythm import Rhythm
-from wattlog_host.alerts.rules import DISMISSABLE, Facts, findings, is_audible, key_of, tallies
+from wattlog_host.alerts.rules import (
+    DISMISSABLE,
+    SOLAR_KINDS,
+    Facts,
+    findings,
+    is_audible,
+    key_of,
+    tallies,
+)
 from wattlog_host.alerts.words import (
     BEGUN,
     message_text,
@@ -24,9 +32,10 @@ from wattlog_host.alerts.words import (
     title_of,
     trouble_text,
 )
+from wattlog_host.dess.shown import Standing
 from wattlog_host.history import gauge
 from wattlog_host.history.columns import History
-from wattlog_host.history.house import members
+from wattlog_host.history.house import exchanged, members
 from wattlog_host.history.zone import Zone
 from wattlog_host.live import LiveView
 from wattlog_host.store.records import StoreError
@@ -37,12 +46,16 @@ LOG = logging.getLogger(__name__)
 LOOK_S = 5.0
 KEEP_MS = 6 * 3_600_000
 """So often at most the rhythms alone are written down: an SD card has its limits."""
+RESTLESS_MS = 60_000
+"""And so often what is not told yet: of a thousand meters that come and go, each look has news."""
 NIGHTS_MS = 3_600_000
 TEST_MS_MIN = 30_000
 TEST_PATIENCE_S = 15.0
 
+MISSED_MS = 5 * 60_000
+"""So often it is asked whether a meter that is missed was exchanged for another; else hourly."""
+
 T = TypeVar("T")
-Ask = Callable[[Callable[[History], T]], Awaitable[T]]
 Send = Callable[[Target, str, str, str], Awaitable[str | None]]
 
 
@@ -55,6 +68,18 @@ class TooSoon(Exception):
         self.wait_s = wait_s
 
 
+class Ask(Protocol):
+    """Asks the past a question; raises StoreError."""
+
+    async def __call__(self, question: Callable[[History], T]) -> T:
+        """Return what it finds out."""
+
+
+def exchanged_of(history: History) -> frozenset[bytes]:
+    """Return the meters in whose place another one came."""
+    return exchanged(history.meters())
+
+
 class Alerts:
     """Everything about alerts of one host."""
 
@@ -65,23 +90,27 @@ class Alerts:
         zone: Zone,
         folder: Path,
         view: LiveView,
-        ask: "Ask[list[Night]]",
+        ask: Ask,
         send: Send,
         say: Callable[[str, str], None],
         changed: Callable[[], None],
         clock_ms: Callable[[], int],
         mono_ms: Callable[[], int],
+        solar: Callable[[], Standing] | None = None,
     ) -> None:
         """Take what is set, the present, the past, how to send, whom to tell, and two clocks.
 
-        house is its name; say tells the person at the page; mono_ms never steps.
+        house is its name; say tells the person at the page; mono_ms never steps; solar tells how
+        the inverters are, None where they are not asked for.
         """
         self._settings, self._house, self._zone, self._view = settings, house, zone, view
         self._path = folder / kept.FILE_NAME
         self._ask, self._send, self._say, self._changed = ask, send, say, changed
         self._clock_ms, self._mono_ms = clock_ms, mono_ms
         self._memory = kept.load(self._path)
-        self._memory.ledger.keep_only(settings.kinds)
+        self._solar = solar
+        has_solar = solar is not None
+        self._memory.ledger.keep_only(settings.kinds - (frozenset() if has_solar else SOLAR_KINDS))
         known = self._memory.accounts
         self._memory.accounts = {
             one.name: known.get(one.name, Account()) for one in settings.targets
@@ -90,7 +119,10 @@ class Alerts:
         self._seen: dict[bytes, tuple[str, int, int]] = {}
         self._nights: list[Night] = []
         self._asked_ms: int | None = None
+        self._exchanged: frozenset[bytes] = frozenset()
+        self._compared_ms: int | None = None
         self._kept: tuple[int, int] | None = None
+        self._shown: tuple[int, int] | None = None
         self._kept_ms = mono_ms()
         self._is_kept = True
         self._keeping = asyncio.Lock()
@@ -126,12 +158,16 @@ class Alerts:
         self._looked_ms = mono_ms
         self._listen(passed_ms)
         await self._look_at_nights(now_ms, mono_ms)
+        await self._look_at_meters(mono_ms)
         of, ledger = self._settings, self._memory.ledger
         today = self._zone.day(now_ms)
         facts = Facts(
             self._view,
             self._memory.rhythms,
+            self._exchanged,
             compared(self._nights, today, of.base_percent),
+            None if self._solar is None else self._solar(),
+            self._zone.local(now_ms).hour,
             of.limits,
             ledger.stands,
         )
@@ -148,7 +184,7 @@ class Alerts:
             account.pass_by(passed_ms)
             if message is not None:
                 account.owe(message)
-        await self._keep(mono_ms)
+        await self._keep(mono_ms, may_wait=message is None)
         if message is not None:
             text = message_text(Speech("en", self._zone.local), message)
             LOG.info("alert: %s", text.replace("\n", "; "))
@@ -305,14 +341,29 @@ class Alerts:
         except StoreError:
             return  # which the page and another rule tell
 
-    async def _keep(self, mono_ms: int) -> None:
-        """Write down what is new, and say that it is."""
-        state = (self._memory.ledger.changes, self._tries)
-        is_new = state != self._kept
-        if not is_new and mono_ms - self._kept_ms < KEEP_MS:
+    async def _look_at_meters(self, mono_ms: int) -> None:
+        """Ask which meters were exchanged, sooner where one is missed."""
+        if "silent" not in self._settings.kinds:
             return
-        if is_new and self._kept is not None:
+        is_missed = any(one.kind == "silent" for one in self._memory.ledger.troubles.values())
+        wait_ms = MISSED_MS if is_missed else NIGHTS_MS
+        if self._compared_ms is not None and mono_ms - self._compared_ms < wait_ms:
+            return
+        self._compared_ms = mono_ms
+        try:
+            self._exchanged = await self._ask(exchanged_of)
+        except StoreError:
+            return  # which the page and another rule tell
+
+    async def _keep(self, mono_ms: int, *, may_wait: bool = False) -> None:
+        """Write down what is new, and say that it is; what may wait is written with the next."""
+        state = (self._memory.ledger.changes, self._tries)
+        if self._shown not in (None, state):
             self._show()
+        self._shown = state
+        wait_ms = KEEP_MS if state == self._kept else RESTLESS_MS if may_wait else 0
+        if self._kept is not None and mono_ms - self._kept_ms < wait_ms:
+            return
         self._kept, self._kept_ms = state, mono_ms
         try:
             async with self._keeping:

@@ -18,6 +18,9 @@ BEGUN = {
     "database": "alert.database.on",
     "broker": "alert.broker.on",
     "base": "alert.base.on",
+    "cloud": "alert.cloud.on",
+    "inverter": "alert.inverter.on",
+    "fault": "alert.fault.on",
 }
 OVER = {
     "silent": "alert.silent.off",
@@ -28,6 +31,9 @@ OVER = {
     "database": "alert.database.off",
     "broker": "alert.broker.off",
     "base": "alert.base.off",
+    "cloud": "alert.cloud.off",
+    "inverter": "alert.inverter.off",
+    "fault": "alert.fault.off",
 }
 HAPPENED = {
     "gap": "alert.gap",

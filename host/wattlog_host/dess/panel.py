@@ -16,7 +16,7 @@ from wattlog_host.dess.counters import Counter
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.model import Device
 from wattlog_host.dess.powers import powers_of
-from wattlog_host.dess.shown import Inverter, as_json, value_of
+from wattlog_host.dess.shown import Inverter, Standing, as_json, value_of
 from wattlog_host.dess.worker import Worker
 
 T = TypeVar("T")
@@ -102,6 +102,13 @@ class Panel:
             not self.is_stale(device),
             tuple(readings),
         )
+
+    def standing(self) -> Standing:
+        """Return what alerts look at."""
+        view = self.worker.view
+        with view.lock:
+            state, trouble, since_ms = view.state, view.trouble, view.since_ms
+        return Standing(state, trouble, since_ms, self.inverters())
 
     def status(self) -> dict[str, Any]:
         """Return whether the cloud answers, and if not, what to do."""

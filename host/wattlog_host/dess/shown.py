@@ -22,6 +22,15 @@ class Inverter(NamedTuple):
     readings: tuple[Reading, ...]
 
 
+class Standing(NamedTuple):
+    """How cloud and inverters are, for alerts; state and trouble as /api/solar has them."""
+
+    state: str
+    trouble: str | None
+    since_ms: int | None
+    inverters: Sequence[Inverter]
+
+
 def value_of(reading: Reading) -> Decimal | str | None:
     """Return what a reading says."""
     return reading.value if reading.text is None else reading.text

@@ -59,6 +59,11 @@ def members(meters: Sequence[MeterInfo]) -> list[Member]:
     ]
 
 
+def exchanged(meters: Sequence[MeterInfo]) -> frozenset[bytes]:
+    """Return the server ids of those in whose place another one came: nobody misses them."""
+    return frozenset(one.meter.server_id for one in members(meters) if one.end_ms < NEVER_MS)
+
+
 def alone(meter: MeterInfo) -> list[Member]:
     """Return one meter as if it were the house."""
     return [Member(meter, EVER_MS, NEVER_MS)]

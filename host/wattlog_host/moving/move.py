@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from wattlog_host.moving.rows import TABLES, Difference, compared, in_order, pieces
+from wattlog_host.moving.rows import TABLES, Difference, compared, pieces
 from wattlog_host.moving.source import Source
 from wattlog_host.moving.target import Target
 from wattlog_host.store.records import StoreError
@@ -52,7 +52,7 @@ class Move:
         for table in TABLES[0 if name is None else names.index(name) :]:
             rows = self._source.rows_of(table, behind if table.name == name else None)
             with closing(rows):
-                for piece in pieces(rows):
+                for piece in pieces(table, rows):
                     self._target.add(table, piece)
                     done += len(piece)
                     tell(done, self.rows_total)
@@ -64,19 +64,18 @@ class Move:
         """
         wrong: list[Difference] = []
         count = done = 0
-        with self._target.compared() as connection:
-            for table in TABLES:
-                ours, theirs = self._source.rows_of(table), in_order(connection, table)
-                with closing(ours), closing(theirs):
-                    for difference in compared(table, ours, theirs):
-                        done += 1
-                        tell(done, self.rows_total)
-                        if difference is not None:
-                            count += 1
-                            wrong += [difference] if len(wrong) < _SHOWN else []
-            if not wrong:
-                self._target.finish(connection, self._source.identity, now_ms)
-                return
+        for table in TABLES:
+            ours, theirs = self._source.rows_of(table), self._target.rows_of(table)
+            with closing(ours), closing(theirs):
+                for difference in compared(table, ours, theirs):
+                    done += 1
+                    tell(done, self.rows_total)
+                    if difference is not None:
+                        count += 1
+                        wrong += [difference] if len(wrong) < _SHOWN else []
+        if not wrong:
+            self._target.finish(self._source.identity, now_ms)
+            return
         self._target.spoil()
         more = f", and {count - len(wrong)} more" if count > len(wrong) else ""
         raise StoreError(

@@ -16,6 +16,9 @@ TABLES: Sequence[sa.Table] = METADATA.sorted_tables
 
 PIECE_ROWS = 5_000
 PIECE_BYTES = 4 * 2**20
+PIECE_DAYS = 64
+"""A server has only so many locks for a transaction, and each day is several tables."""
+
 _FETCHED_ROWS = 500
 
 
@@ -41,6 +44,11 @@ def key_of(table: sa.Table, row: Row) -> Row:
     return tuple(row[columns.index(column)] for column in table.primary_key.columns)
 
 
+def day_place(table: sa.Table) -> int:
+    """Return where in a row of a parted table its day is."""
+    return list(table.columns).index(table.c.day)
+
+
 def count(connection: sa.Connection) -> int:
     """Return how many rows all tables have."""
     return sum(
@@ -52,7 +60,10 @@ def count(connection: sa.Connection) -> int:
 def in_order(
     connection: sa.Connection, table: sa.Table, behind: Sequence[Any] | None = None
 ) -> Generator[Row]:
-    """Yield all columns of each row behind this key, by the key, without having all in memory."""
+    """Yield all columns of each row behind this key, by the key, without having all in memory.
+
+    A row of SQLite's has the day that it has in PostgreSQL.
+    """
     key = [_ordered(column, connection.dialect.name) for column in table.primary_key.columns]
     query = sa.select(*days.columns(connection, table)).order_by(*key)
     if behind is not None:
@@ -66,16 +77,21 @@ def in_order(
             yield tuple(row)
 
 
-def pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def pieces(table: sa.Table, rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Cut the stream into what is copied at once."""
+    place = day_place(table) if table in days.PARTED else None
     piece: list[Row] = []
     size = 0
+    seen: set[object] = set()
     for row in rows:
         piece.append(row)
         size += sum(len(value) for value in row if isinstance(value, bytes | str))
-        if len(piece) >= PIECE_ROWS or size >= PIECE_BYTES:
+        if place is not None:
+            seen.add(row[place])
+        if len(piece) >= PIECE_ROWS or size >= PIECE_BYTES or len(seen) >= PIECE_DAYS:
             yield piece
             piece, size = [], 0
+            seen.clear()
     if piece:
         yield piece
 

@@ -1,32 +1,18 @@
 """The database that is filled: locked, and marked until it holds all that the source holds."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from wattlog_host.moving.rows import TABLES, Row, key_of, key_text
+from wattlog_host.moving.rows import TABLES, Row, day_place, in_order, key_of, key_text
 from wattlog_host.moving.source import Identity
 from wattlog_host.store import database, days, tables
 from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.role import Role
 from wattlog_host.store.unfinished import mark, mark_of
-
-Before = Callable[[sa.Connection, Sequence[Row]], None]
-
-
-def _make_days(connection: sa.Connection, rows: Sequence[Row], table: sa.Table) -> None:
-    place = list(table.columns).index(table.c.day)
-    days.ensure(connection, {row[place] for row in rows})
-
-
-BEFORE: Mapping[str, Before] = {
-    table.name: partial(_make_days, table=table) for table in days.PARTED
-}
-"""By table: what a piece of its rows needs before they come, in the same transaction."""
 
 EVENT = "move"
 _ALEMBIC = "alembic_version"
@@ -81,10 +67,20 @@ class Target:
         else:
             with self._changing() as connection:
                 self._require_newest(connection)
-                if found.state != source.state:
-                    connection.execute(sa.text(f"TRUNCATE {self._names()} RESTART IDENTITY"))
-                    connection.execute(sa.update(mark).values(**_values(source)))
+            if found.state != source.state:
+                self._clear(source)
         self._what_then = "; run the command again, and it goes on where it was"
+
+    def _clear(self, source: Identity) -> None:
+        """Remove what is there of a source that is no longer as it was."""
+        with self._changing() as connection:
+            parts = days.parts(connection)
+        for day in parts:  # each apart: a server has only so many locks for a transaction
+            with self._changing() as connection:
+                days.drop(connection, day)
+        with self._changing() as connection:
+            connection.execute(sa.text(f"TRUNCATE {self._names()} RESTART IDENTITY"))
+            connection.execute(sa.update(mark).values(**_values(source)))
 
     def position(self) -> tuple[str | None, Sequence[Any] | None, int]:
         """Return the table that is being copied, the key up to which it is there, rows in all."""
@@ -129,7 +125,7 @@ class Target:
 
     def _require_newest(self, connection: sa.Connection) -> None:
         try:
-            database.require_newest(connection, self.name)
+            database.require_revision(connection, self.name)
         except StoreError as err:
             raise StoreError(
                 f"{self.name} has the tables of another wattlog: name an empty database"
@@ -158,8 +154,9 @@ class Target:
 
     def _add(self, table: sa.Table, rows: Sequence[Row]) -> None:
         with self._changing(passes=self._misfits) as connection:
-            if before := BEFORE.get(table.name):
-                before(connection, rows)
+            if table in days.PARTED:
+                place = day_place(table)
+                days.ensure(connection, {row[place] for row in rows})
             self._copy(connection, table, rows)
             connection.execute(
                 sa.update(mark).values(
@@ -180,24 +177,27 @@ class Target:
 
     # --- the end -----------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def compared(self) -> Iterator[sa.Connection]:
-        """Give a transaction beside which nobody changes anything, to read and to finish in."""
-        with self._changing() as connection:
-            connection.execute(sa.text(f"LOCK TABLE {self._names()} IN SHARE MODE"))
-            yield connection
+    def rows_of(self, table: sa.Table) -> Generator[Row]:
+        """Yield the table's rows in the order of their keys."""
+        with (
+            self._changing() as connection,
+            contextlib.closing(in_order(connection, table)) as rows,
+        ):
+            yield from rows
 
-    def finish(self, connection: sa.Connection, source: Identity, now_ms: int) -> None:
+    def finish(self, source: Identity, now_ms: int) -> None:
         """Let numbers go on behind those that are there, and give the database free."""
-        for table in TABLES:
-            for column in table.columns:
-                _go_on(connection, table, column)
-        connection.execute(
-            sa.insert(tables.event).values(time_ms=now_ms, kind=EVENT, text=_moved_from(source))
-        )
+        with self._changing() as connection:
+            for table in TABLES:
+                for column in table.columns:
+                    _go_on(connection, table, column)
+            text = {"kind": EVENT, "text": _moved_from(source)}
+            connection.execute(sa.insert(tables.event).values(time_ms=now_ms, **text))
+            mark.drop(connection)
         # The server knows by itself only later how much there is, and until then finds slow ways.
-        connection.execute(sa.text(f"ANALYZE {self._names()}"))
-        mark.drop(connection)
+        with contextlib.suppress(sa.exc.SQLAlchemyError), self._engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.execute(sa.text(f"ANALYZE {self._names()}"))
 
     def spoil(self) -> None:
         """Have the next one begin anew."""

@@ -141,7 +141,8 @@ def engine(path: Path, *, writes: bool) -> sa.Engine:
         dbapi.isolation_level = None
         try:
             for pragma in _PRAGMAS:
-                dbapi.execute(pragma)
+                # What is not read to its end stays open, where nothing counts references.
+                dbapi.execute(pragma).close()
         except sqlite3.Error:
             dbapi.close()  # the pool has not taken it yet, and nobody else will close it
             raise
@@ -178,12 +179,20 @@ def upgrade(made: sa.Engine, name: object, target: str = "head") -> None:
                 days.partition(connection)
                 command.stamp(config, target)
             else:
+                if revision != ScriptDirectory.from_config(config).get_current_head():
+                    sharing.require_alone(connection, name)
                 command.upgrade(config, target)
     except sa.exc.DatabaseError as err:
         raise StoreError(f"cannot use the database {name}: {words_of(err)}") from err
 
 
 def require_newest(connection: sa.Connection, name: str) -> None:
+    """Raise StoreError where the tables are not those of this program, or not all is there."""
+    require_finished(connection, name)
+    require_revision(connection, name)
+
+
+def require_revision(connection: sa.Connection, name: str) -> None:
     """Raise StoreError where the tables are not those of this program."""
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision != ScriptDirectory.from_config(_config()).get_current_head():

@@ -11,13 +11,6 @@ from wattlog_host.store import sharing
 from wattlog_host.store.records import StoreError
 from wattlog_host.store.role import Role
 
-# Held by the session that writes, for as long as it lives: what is committed was committed by its
-# holder. However a host ends, the server gives it back. Who is alone has it for itself; who is of
-# a cell shares it with the others of its cell, and has a slot for itself behind it.
-LOCK_KEY = int.from_bytes(b"wattlog\0", "big")
-SLOTS = range(1, 65)
-"""Numbers of the workers of a cell; its lead has 0."""
-
 # A server that is gone is noticed, so that nobody waits for it for ever; and so is a host.
 _CONNECT = {
     "connect_timeout": 5,
@@ -122,25 +115,27 @@ def _take(cursor: Any, url: sa.URL, role: Role) -> int:
             f"{name_of(url)} runs with fsync = off: a power cut would lose what was acknowledged"
         )
     if role is Role.ALONE:
-        if not _is_taken(cursor, "pg_try_advisory_lock", LOCK_KEY):
+        if not _is_taken(cursor, "pg_try_advisory_lock", sharing.LOCK_KEY):
             raise StoreError(
                 f"another wattlog-host uses {name_of(url)}; stop it or use another one"
             )
         return 0
-    if not _is_taken(cursor, "pg_try_advisory_lock_shared", LOCK_KEY):
+    if not _is_taken(cursor, "pg_try_advisory_lock_shared", sharing.LOCK_KEY):
         raise StoreError(
             f"a wattlog-host that is not of this cell uses {name_of(url)}; stop it, or give it "
             "the same cell.share"
         )
-    for slot in (0,) if role is Role.LEAD else SLOTS:
-        if _is_taken(cursor, "pg_try_advisory_lock", LOCK_KEY + 1 + slot):
+    for slot in (0,) if role is Role.LEAD else sharing.SLOTS:
+        if _is_taken(cursor, "pg_try_advisory_lock", sharing.LOCK_KEY + 1 + slot):
             return slot
     if role is Role.LEAD:
         raise StoreError(
             f"another wattlog-host leads the cell at {name_of(url)}; start this one as "
             "`wattlog-host worker`"
         )
-    raise StoreError(f"the cell at {name_of(url)} has {len(SLOTS)} workers, which is all it takes")
+    raise StoreError(
+        f"the cell at {name_of(url)} has {len(sharing.SLOTS)} workers, which is all it takes"
+    )
 
 
 def _is_taken(cursor: Any, function: str, key: int) -> bool:

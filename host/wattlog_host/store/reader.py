@@ -1,7 +1,6 @@
 """The database as somebody who only asks sees it, also while a host writes to it."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +11,6 @@ from wattlog_host.store import database
 from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.kinds import Place, kind_of
 from wattlog_host.store.records import StoreError
-from wattlog_host.store.unfinished import require_finished
 
 T = TypeVar("T")
 
@@ -27,8 +25,7 @@ class Reader:
         kind = kind_of(place)
         self._engine = kind.engine(place, None)
         try:
-            for require in (require_finished, database.require_newest):
-                self.look(partial(require, name=kind.name(place)))
+            self.look(lambda connection: database.require_newest(connection, kind.name(place)))
         except BaseException:
             self.close()
             raise

@@ -11,8 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 
 from wattlog_host.store import tables
+from wattlog_host.store.records import StoreError
 from wattlog_host.store.role import Role
 
+# Held by the session that writes, for as long as it lives: what is committed was committed by its
+# holder. However a host ends, the server gives it back. Who is alone has it for itself; who is of
+# a cell shares it with the others of its cell, and has a slot for itself behind it.
+LOCK_KEY = int.from_bytes(b"wattlog\0", "big")
+SLOTS = range(1, 65)
+"""Numbers of the workers of a cell; its lead has 0."""
 ROLE, SLOT = "role", "slot"
 """What a connection that writes knows of itself."""
 
@@ -53,6 +60,18 @@ def is_shared(connection: sa.Connection) -> bool:
 def slot_of(connection: sa.Connection) -> int:
     """Return this writer's number among those that share the database, 0 for who is alone."""
     return int(connection.info.get(SLOT, 0))
+
+
+def require_alone(connection: sa.Connection, name: object) -> None:
+    """Raise StoreError where others write, until this transaction ends: tables are to change."""
+    if not is_shared(connection):
+        return
+    # What this session shares is not in its own way.
+    if not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK_KEY))).scalar():
+        raise StoreError(
+            f"the database {name} is of an older wattlog, whose workers still run: stop them, "
+            "and start them again once this host runs"
+        )
 
 
 def take_edges(connection: sa.Connection, first_seen_ms: Mapping[str, int]) -> None:

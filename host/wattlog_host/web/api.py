@@ -14,7 +14,7 @@ from wattlog_host.history.answers import Answers, Unanswerable, UnknownMeter
 from wattlog_host.history.book import Book
 from wattlog_host.history.changes import Notes
 from wattlog_host.history.columns import History
-from wattlog_host.history.house import NEVER_MS, members
+from wattlog_host.history.house import exchanged
 from wattlog_host.live import LiveView, MeterView
 from wattlog_host.snapshot import lost_json, snapshot
 from wattlog_host.store.records import Losses, LostRun, StoreError
@@ -81,7 +81,7 @@ class Api:
         self._gate = Gate()
         # Server ids by meter id, and the meters that were exchanged: as the store last told.
         self._ids: dict[int, bytes] = {}
-        self._gone: set[bytes] = set()
+        self._gone: frozenset[bytes] = frozenset()
 
     def routes(self, others: Sequence[Described] = ()) -> list[BaseRoute]:
         """Return the routes; the document tells of others, too."""
@@ -166,9 +166,7 @@ class Api:
 
     def _note_meters(self, answers: Answers) -> None:
         self._ids = {meter.id: meter.server_id for meter in answers.meters}
-        self._gone = {
-            one.meter.server_id for one in members(answers.meters) if one.end_ms < NEVER_MS
-        }
+        self._gone = exchanged(answers.meters)
 
     # --- now ---------------------------------------------------------------------------------
 
