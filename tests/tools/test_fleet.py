@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 from binascii import crc32
 from collections import Counter, deque
@@ -335,7 +336,9 @@ def users_of(folder):
 MISTAKES = (
     (["--heads", "0"], "--heads must be from 1"),
     (["--heads", "5", "--connections", "6"], "--connections must be from 1 to 5"),
-    (["--heads", "500000", "--connections", "500000"], "fewer --connections"),
+    (["--heads", "5000"], "fewer --connections"),
+    (["--folder", "/no/such"], "there is no folder /no/such"),
+    (["--json", "/no/such/file"], "there is no folder /no/such"),
     (["--workers", "2"], "--workers needs --postgres"),
     (["--kill", "worker"], "--kill worker needs --workers"),
     (["--kill", "postmaster"], "--kill postmaster needs --postgres"),
@@ -346,7 +349,9 @@ MISTAKES = (
 
 
 @pytest.mark.parametrize(("options", "words"), MISTAKES)
-def test_a_mistake_is_one_line(options, words, tmp_path, capsys):
+def test_a_mistake_is_one_line(options, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     assert main(["fleet", "--folder", str(tmp_path), *options]) == 2
     err = capsys.readouterr().err
     assert words in err

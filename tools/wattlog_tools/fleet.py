@@ -27,6 +27,8 @@ from wattlog_tools.fleet_run import KINDS, Fleet, progress
 EXIT_FAILED = 1
 HEADS_MAX = 1_000_000
 OWN_CONNECTIONS_MAX = 10_000
+BEGIN_PER_S = 100
+"""For the host each is a new agent with a new meter."""
 FILES_BESIDE = 200
 """Open files that are no connections."""
 
@@ -72,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     number("--minutes", type=float, default=10, metavar="M", help="how long (default 10)")
     number("--batch", type=float, default=30, metavar="S", help="s between batches (default 30)")
+    number(
+        "--begin",
+        type=int,
+        default=BEGIN_PER_S,
+        metavar="N",
+        help=f"heads that begin in a second, at most (default {BEGIN_PER_S}); it is measured from "
+        "when all are on",
+    )
     number(
         "--connections",
         type=int,
@@ -125,6 +135,7 @@ def _check(options: argparse.Namespace) -> None:
         ("interval", 0.05, 3_600),
         ("minutes", 0.01, 100_000),
         ("batch", 0.1, 3_600),
+        ("begin", 1, HEADS_MAX),
         ("connections", 1, options.heads),
         ("status", 0, 3_600),
         ("live", 0, 3_600),
@@ -134,15 +145,9 @@ def _check(options: argparse.Namespace) -> None:
     ):
         if not low <= getattr(options, name) <= high:
             raise ToolError(f"--{name} must be from {low} to {high}")
-    if options.database is not None and options.postgres:
-        raise ToolError("either --postgres or --database")
-    if options.workers and not (options.postgres or options.database):
-        raise ToolError("--workers needs --postgres or --database: SQLite has one writer")
-    for word in options.kill:
-        if word == "worker" and not options.workers:
-            raise ToolError("--kill worker needs --workers")
-        if word == "postmaster" and not options.postgres:
-            raise ToolError("--kill postmaster needs --postgres: only our own is killed")
+    for is_wrong, why in _contradictions(options):
+        if is_wrong:
+            raise ToolError(why)
     wanted = options.connections + FILES_BESIDE
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and wanted > hard:
@@ -151,6 +156,32 @@ def _check(options: argparse.Namespace) -> None:
             f"{hard} (ulimit -Hn): fewer --connections, which heads then share"
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard if hard >= 0 else wanted, hard))
+
+
+def _contradictions(options: argparse.Namespace) -> list[tuple[bool, str]]:
+    """Return what cannot be together, and whether it is so."""
+    is_server = options.postgres or options.database is not None
+    folders = [("folder", options.folder)]
+    folders += [("json", options.json and options.json.absolute().parent)]
+    return [
+        *(
+            (path is not None and not path.is_dir(), f"--{name}: there is no folder {path}")
+            for name, path in folders
+        ),
+        (options.database is not None and options.postgres, "either --postgres or --database"),
+        (
+            options.workers > 0 and not is_server,
+            "--workers needs --postgres or --database: SQLite has one writer",
+        ),
+        (
+            "worker" in options.kill and not options.workers,
+            "--kill worker needs --workers",
+        ),
+        (
+            "postmaster" in options.kill and not options.postgres,
+            "--kill postmaster needs --postgres: only our own is killed",
+        ),
+    ]
 
 
 @contextlib.contextmanager

@@ -28,8 +28,6 @@ SHOW_EVERY_S = 0.5
 LINE_EVERY_S = 10.0
 """Where no terminal is, there is a line now and then."""
 LEVEL_SLACK = 1.05
-NEW_PER_S = 100
-"""So many heads at most begin in a second: for the host each is a new agent with a new meter."""
 BAR_WIDTH = 30
 GENERATOR = "generator"
 
@@ -71,7 +69,7 @@ class Fleet:
             options.heads,
             plan_ms["interval"],
             plan_ms["batch"],
-            max(plan_ms["interval"], plan_ms["batch"], 1000 * options.heads // NEW_PER_S),
+            max(plan_ms["interval"], plan_ms["batch"], 1000 * options.heads // options.begin),
             plan_ms["status"],
             plan_ms["live"],
         )
@@ -94,7 +92,6 @@ class Fleet:
         self._start_s = 0.0
         self._start_epoch_ms = 0
         self._levels: list[tuple[float, int]] = []
-        self._idle: dict[str, float] = {}
         self._usage: dict[str, Usage] = {}
         self._peak_bytes: dict[str, int] = {}
         self._sampled_s = self._shown_s = 0.0
@@ -103,7 +100,7 @@ class Fleet:
         """Start all, wait for its end, compare; return what it was."""
         with contextlib.ExitStack() as stack:
             for part in self._parts:
-                self._say(f"starting {part.name}")
+                progress(f"starting {part.name}")
                 part.start()
                 stack.push(partial(_end, part))
                 self._wait_for(part, START_S_MAX)
@@ -236,9 +233,6 @@ class Fleet:
         self._peak_bytes[name] = max(self._peak_bytes.get(name, 0), usage.rss_bytes)
 
     # ---- what is shown -------------------------------------------------------------------------
-
-    def _say(self, text: str) -> None:
-        progress(text)
 
     def _show(self, now_s: float, tally: Tally) -> None:
         every_s = SHOW_EVERY_S if sys.stderr.isatty() else LINE_EVERY_S
