@@ -405,7 +405,7 @@ def cell(make_host, mosquitto, url, tmp_path, wait_until):
     lead.start()
     made = [Worker(lead.config_path, tmp_path / f"worker{number}.log") for number in (1, 2)]
     for one in made:
-        wait_until(lambda one=one: "broker: connected" in one.log())
+        wait_until(lambda one=one: "broker: connected" in one.log(), "a worker", PATIENCE_S)
     yield lead, made
     for one in made:
         one.process.kill()
@@ -440,10 +440,12 @@ def test_a_cell_stores_each_reading_once_though_a_worker_is_killed(
     )
     assert len({slot for (slot,) in rows(url, "SELECT slot FROM counter")}) > 1
     # The lead shows what others have stored: totals, meters, and what happened.
-    wait_until(lambda: lead.json("/status")["counters"]["readings"] == 200)
+    wait_until(
+        lambda: lead.json("/status")["counters"]["readings"] == 200, "all readings", PATIENCE_S
+    )
     wait_until(lambda: len(lead.json("/status")["meters"]) == 10)
     wait_until(lambda: sum("seen for the first time" in text for text in lead.events()) == 10)
-    wait_until(lambda: is_back(first, 2))
+    wait_until(lambda: is_back(first, 2), "the worker", PATIENCE_S)
     assert [one.end() for one in (first, second)] == [0, 0]
     assert lead.end() == 0
     for one in (lead, first, second):
