@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.clock import monotonic_ms, now_ms
 from wattlog_host.forecast import forecast
-from wattlog_host.live import METERS_MAX, LiveView
+from wattlog_host.live import LiveView
 from wattlog_host.mqtt import MqttLink
 from wattlog_host.settings import Settings
 from wattlog_host.store.others import Others
-from wattlog_host.store.records import StoreError
+from wattlog_host.store.records import METERS_SHOWN_MAX, StoreError
 from wattlog_host.store.store import Store
 from wattlog_host.stream import Hub
 from wattlog_host.updates import UNPROVEN, Updates
@@ -78,7 +78,7 @@ async def let_go(settings: Settings, store: Store) -> None:
 
 async def follow(store: Store, view: LiveView, changed: Callable[[], None]) -> None:
     """Show what the other writers of a cell have stored; the own part of it is known already."""
-    others = Others(METERS_MAX)
+    others = Others(METERS_SHOWN_MAX)
     while True:
         news = await store.news_of(others)
         for event in news.events:

@@ -15,11 +15,10 @@ from wattlog_host.forecast import Forecast
 from wattlog_host.ingest import stored_values
 from wattlog_host.placing import CLOCK_AHEAD_MS_MAX, METER, SYNC
 from wattlog_host.status import Status
-from wattlog_host.store.records import Event, Latest, Losses
+from wattlog_host.store.records import METERS_SHOWN_MAX, Event, Latest, Losses
 from wattlog_host.wire import Batch, Live
 
 EDGES_MAX = 1_000
-METERS_MAX = 1_000
 HEARD_MS = 60_000
 """So long a connected agent that was heard keeps its place; of more than we show, some are not."""
 ROOM_MS = 1_000
@@ -128,7 +127,7 @@ class LiveView:
         for latest in found:
             view = self.meters.get(latest.server_id)
             if view is None:
-                if len(self.meters) < METERS_MAX:
+                if len(self.meters) < METERS_SHOWN_MAX:
                     arrived_ms = max(now_ms, latest.time_ms)
                     self.meters[latest.server_id] = MeterView(latest, arrived_ms, stored=latest)
                 continue
@@ -149,7 +148,7 @@ class LiveView:
         """
         values = stored_values(live.values)
         view = self.meters.get(live.server_id)
-        if not values or (view is None and len(self.meters) >= METERS_MAX):
+        if not values or (view is None and len(self.meters) >= METERS_SHOWN_MAX):
             return False
         latest = Latest(
             live.server_id,

@@ -254,5 +254,5 @@ def test_values_that_no_batch_may_have_are_not_shown(view, wire):
 
 
 def test_the_number_of_meters_in_memory_is_bounded(view, wire, monkeypatch):
-    monkeypatch.setattr(live_module, "METERS_MAX", 1)
+    monkeypatch.setattr(live_module, "METERS_SHOWN_MAX", 1)
     assert [live(view, wire, 5, meter=meter) for meter in (b"a", b"b")] == [True, False]

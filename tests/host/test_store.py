@@ -17,6 +17,7 @@ from stored import execute, rows, stored_readings
 from wattlog.records import RENEW
 from wattlog_host.store import batches as batches_module
 from wattlog_host.store import database, days, tables
+from wattlog_host.store import store as store_module
 from wattlog_host.store import writer as writer_module
 from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.records import DeadLetter, Event, Floor, Incoming, StoreError
@@ -776,6 +777,44 @@ def test_the_event_loop_is_given_the_same_and_is_never_blocked(path, wire):
 
     assert asyncio.run(run()).outcomes[0].is_new
     assert use(path, lambda store: store.previous.ended_ms) == NOW_MS
+
+
+def test_while_batches_come_faster_than_they_are_stored_buckets_wait(tmp_path, wire, monkeypatch):
+    monkeypatch.setattr(store_module, "BUSY_ITEMS", 3)
+    monkeypatch.setattr(store_module, "BUSY_S", 1e6)
+    monkeypatch.setattr(store_module, "ROLL_WAIT_S", 1e6)
+
+    async def run(then):
+        store = Store(tmp_path / f"{then.__name__}.db", "1", NOW_MS)
+        is_done = asyncio.Event()
+        rolling = asyncio.create_task(store.keep_rolled(lambda _: is_done.set()))
+        await is_done.wait()
+        is_done.clear()
+        many = [wire.batch(wire.sync(n), wire.reading(n), first_seq=2 * n) for n in range(1, 4)]
+        await store.commit([incoming(one) for one in many])
+        for _ in range(20):
+            await store.answer()
+        assert not is_done.is_set()
+        waiting = store._core.due_count()
+        await then(store)
+        await is_done.wait()
+        left = store._core.due_count()
+        rolling.cancel()
+        await asyncio.gather(rolling, return_exceptions=True)
+        await store.close(NOW_MS)
+        return waiting, left
+
+    async def few(store):
+        await store.commit([incoming(wire.batch(wire.reading(9_000), first_seq=90))])
+
+    async def none(store):
+        store._calm_later.cancel()
+        store._is_calm.set()  # as its timer does
+
+    for then in (few, none):
+        waiting, left = asyncio.run(run(then))
+        assert waiting > 0
+        assert left == 0
 
 
 CRASH = """

@@ -16,7 +16,14 @@ from wattlog_host.store import days, due, lookup, places, sharing, tables
 from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
-from wattlog_host.store.records import DeadLetter, Floor, Incoming, Latest, Losses
+from wattlog_host.store.records import (
+    METERS_SHOWN_MAX,
+    DeadLetter,
+    Floor,
+    Incoming,
+    Latest,
+    Losses,
+)
 from wattlog_host.wire import Batch
 from wattlog_pi.system_clock import Trust
 
@@ -143,14 +150,15 @@ class Writing:
         return lookup.losses(self._connection) if self._logs.have_gaps_changed else None
 
     def latest(self) -> list[Latest]:
-        """Return the newest reading of each meter that was touched."""
+        """Return the newest reading of each meter that was touched, and is shown."""
         fresh = {
             (log.id, first_seq): planned.batch
             for log in self._logs
             for first_seq, planned in log.fresh.items()
         }
         likely_day = max(0, self._newest_day - 1)
-        return lookup.latest(self._connection, sorted(self.meter_ids), fresh, likely_day)
+        shown = sorted(one for one in self.meter_ids if one <= METERS_SHOWN_MAX)
+        return lookup.latest(self._connection, shown, fresh, likely_day)
 
     # --- looking up ------------------------------------------------------------------------
 

@@ -7,6 +7,10 @@ from wattlog_host.wire import Batch
 from wattlog_pi.system_clock import Trust
 
 
+METERS_SHOWN_MAX = 1_000
+"""Of so many meters, those that came first, the newest readings are told."""
+
+
 class StoreError(Exception):
     """The database cannot be used now; str() is one line. Nothing was written."""
 

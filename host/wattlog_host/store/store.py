@@ -1,6 +1,7 @@
 """The store as the event loop sees it: one writer thread, a few readers, nothing blocks."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,11 @@ T = TypeVar("T")
 COMMIT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 """Edges of what is counted of commits: an SSD takes a few ms, an SD card some hundred."""
 
+BUSY_ITEMS = 64
+"""Of so many batches that are stored together more are waiting already."""
+BUSY_S = 1.0
+ROLL_WAIT_S = 5.0
+
 
 class Store:
     """The database of one host; promises and errors are the Writer's."""
@@ -46,6 +52,9 @@ class Store:
         # Long questions do not keep short ones waiting.
         self._askers = ThreadPoolExecutor(2, "store-asker")
         self._is_due = asyncio.Event()
+        self._is_calm = asyncio.Event()
+        self._is_calm.set()
+        self._calm_later: asyncio.TimerHandle | None = None
         self.commit_seconds = Histogram(
             "wattlog_commit_seconds",
             "From a group of batches to its being durable.",
@@ -71,6 +80,7 @@ class Store:
     async def commit(self, items: Sequence[Incoming]) -> Committed:
         """Store the batches in one transaction; durable on return."""
         done = await _on(self._writer, lambda: self._commit(items))
+        self._note_busy(is_busy=len(items) >= BUSY_ITEMS)
         self._is_due.set()
         return done
 
@@ -82,13 +92,34 @@ class Store:
         """Make buckets whenever some are due, for ever; commits that wait come in between.
 
         Whenever nothing is due, tell hears how many hours could not be made from all they have.
+        While batches come faster than they are stored, buckets wait, though not for ever; an hour
+        in which several have come is then made once for all of them.
         """
         while True:
             self._is_due.clear()
+            await self._calm()
             while await _on(self._writer, self._core.roll):
-                pass
+                await self._calm()
             tell(await _on(self._readers, self._core.aside_count))
             await self._is_due.wait()
+
+    async def _calm(self) -> None:
+        """Return when no batches wait to be stored; after a while in any case."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROLL_WAIT_S):
+                await self._is_calm.wait()
+
+    def _note_busy(self, *, is_busy: bool) -> None:
+        """Note whether more is waiting than was just stored, for as long as nobody says else."""
+        if self._calm_later is not None:
+            self._calm_later.cancel()
+            self._calm_later = None
+        if is_busy:
+            self._is_calm.clear()
+            later = asyncio.get_running_loop().call_later(BUSY_S, self._is_calm.set)
+            self._calm_later = later
+        else:
+            self._is_calm.set()
 
     async def let_go_before(self, time_ms: int) -> int:
         """Delete all batches that end before this time; return how many; commits come between."""

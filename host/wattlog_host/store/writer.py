@@ -31,6 +31,7 @@ from wattlog_host.store.history import SqlHistory
 from wattlog_host.store.kinds import Place, kind_of
 from wattlog_host.store.precedence import Precedence
 from wattlog_host.store.records import (
+    METERS_SHOWN_MAX,
     BatchName,
     Committed,
     DeadLetter,
@@ -200,9 +201,10 @@ class Writer:
         return [Event(row.time_ms, row.kind, row.edge, row.text) for row in rows]
 
     def latest(self) -> list[Latest]:
-        """Return every meter's newest reading."""
+        """Return the newest reading of every meter that is shown."""
+        shown = sa.select(tables.meter.c.id).where(tables.meter.c.id <= METERS_SHOWN_MAX)
         with self._reading() as connection:
-            meter_ids = connection.execute(sa.select(tables.meter.c.id)).scalars().all()
+            meter_ids = connection.execute(shown).scalars().all()
             return lookup.latest(connection, meter_ids)
 
     def losses(self, count_max: int = lookup.LOSSES_SHOWN) -> Losses:
