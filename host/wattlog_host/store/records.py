@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from wattlog_host.wire import Batch
 from wattlog_pi.system_clock import Trust
 
-
 METERS_SHOWN_MAX = 1_000
 """Of so many meters, those that came first, the newest readings are told."""
 
