@@ -442,6 +442,7 @@ host/wattlog_host/store/store.py prometheus_client.* sqlalchemy.* wattlog_host.f
                                    wattlog_host.history.columns wattlog_host.store.records
                                    wattlog_host.store.writer
                                    wattlog_host.store.role wattlog_host.store.others
+                                   wattlog_host.store.rollups
 host/wattlog_host/store/tables.py    sqlalchemy.*
 host/wattlog_host/store/writer.py  sqlalchemy.* wattlog_host.forecast wattlog_host.history.changes
                                    wattlog_host.store.kinds wattlog_host.store.precedence
@@ -704,6 +705,7 @@ tools/wattlog_sim/world/edge.py    wattlog wattlog.agent wattlog.live wattlog.re
                                    wattlog_sim.world.net
 tools/wattlog_sim/world/wire_check.py    msgpack wattlog.reading wattlog.records wattlog_host.* wattlog_pi.system_clock
                                    wattlog_sim.mutate
+                                   wattlog_host.store.records
 tools/wattlog_sim/world/host.py    sqlalchemy.* wattlog_host.desk wattlog_host.live
                                    wattlog_host.store.writer wattlog_pi.system_clock
                                    wattlog_sim.world.net

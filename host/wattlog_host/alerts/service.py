@@ -49,6 +49,8 @@ KEEP_MS = 6 * 3_600_000
 RESTLESS_MS = 60_000
 """And so often what is not told yet: of a thousand meters that come and go, each look has news."""
 NIGHTS_MS = 3_600_000
+HOUSE_METERS_MAX = 200
+"""Of more no house is made up: to read all their nights takes minutes, and says nothing."""
 TEST_MS_MIN = 30_000
 TEST_PATIENCE_S = 15.0
 
@@ -317,7 +319,7 @@ class Alerts:
 
     async def _look_at_nights(self, now_ms: int, mono_ms: int) -> None:
         """Ask for the base load of the last nights, unless that of this one is known."""
-        if "base" not in self._settings.kinds:
+        if "base" not in self._settings.kinds or not self._is_house():
             return
         if self._asked_ms is not None and mono_ms - self._asked_ms < NIGHTS_MS:
             return
@@ -341,9 +343,13 @@ class Alerts:
         except StoreError:
             return  # which the page and another rule tell
 
+    def _is_house(self) -> bool:
+        """Tell whether there are so few meters that they may be one house's."""
+        return len(self._view.meters) <= HOUSE_METERS_MAX
+
     async def _look_at_meters(self, mono_ms: int) -> None:
         """Ask which meters were exchanged, sooner where one is missed."""
-        if "silent" not in self._settings.kinds:
+        if "silent" not in self._settings.kinds or not self._is_house():
             return
         is_missed = any(one.kind == "silent" for one in self._memory.ledger.troubles.values())
         wait_ms = MISSED_MS if is_missed else NIGHTS_MS

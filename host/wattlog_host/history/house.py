@@ -1,5 +1,6 @@
 """Which meters make the house, and from when to when each is a part of it."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,15 +46,14 @@ def members(meters: Sequence[MeterInfo]) -> list[Member]:
     silent before another was first seen was exchanged for it, and belongs to it until then; any
     other that is silent is still a part, and what it would have said is missing.
     """
-    first_ms = min((meter.first_ms for meter in meters), default=EVER_MS)
+    firsts = sorted(meter.first_ms for meter in meters)
+    # Behind all of them: nobody came after who is still there.
+    firsts.append(NEVER_MS)
     return [
         Member(
             meter,
-            EVER_MS if meter.first_ms == first_ms else meter.first_ms,
-            min(
-                (one.first_ms for one in meters if one.first_ms > meter.last_ms),
-                default=NEVER_MS,
-            ),
+            EVER_MS if meter.first_ms == firsts[0] else meter.first_ms,
+            firsts[min(bisect_right(firsts, meter.last_ms), len(meters))],
         )
         for meter in meters
     ]

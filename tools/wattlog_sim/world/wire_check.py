@@ -19,9 +19,10 @@ from wattlog.records import GroupWriter
 from wattlog_host import eyes, updates
 from wattlog_host.bounds import INT64, WireError
 from wattlog_host.desk import Desk
-from wattlog_host.live import METERS_MAX, HostView, LiveView
+from wattlog_host.live import HostView, LiveView
 from wattlog_host.snapshot import snapshot
 from wattlog_host.status import decode_status
+from wattlog_host.store.records import METERS_SHOWN_MAX
 from wattlog_host.wire import Batch, Live, decode_batch, decode_live, pack_records
 from wattlog_pi.system_clock import Trust
 from wattlog_sim import mutate
@@ -189,7 +190,7 @@ class WireFuzz:
         self._good = good_messages()
         self._view = LiveView(HostView("fuzz", NOW_MS), {})
         self._desk = Desk(self._view)
-        for index in range(METERS_MAX):
+        for index in range(METERS_SHOWN_MAX):
             server_id = METER if index == 0 else b"other %d" % index
             live = Live("cellar", 17, 1_000, server_id, None, ((1, index, 0),))
             self._view.on_live(live, NOW_MS)
