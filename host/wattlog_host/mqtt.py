@@ -49,7 +49,7 @@ class MqttLink:
         self._settings = settings
         self._login = login or (settings.mqtt_username, settings.mqtt_password)
         self._on_change = on_change
-        self._topics = _filters(reads, settings.cell_share)
+        self._topics = topics_of(reads, settings.cell_share)
         self._more_topics = more_topics
         self._will = None if will is None else aiomqtt.Will(*will, qos=0, retain=True)
         self._client: aiomqtt.Client | None = None
@@ -125,7 +125,7 @@ class MqttLink:
         return f"the broker at {where}: {err}"
 
 
-def _filters(leaves: Sequence[str], share: str | None) -> list[str]:
+def topics_of(leaves: Sequence[str], share: str | None = None) -> list[str]:
     """Return what to subscribe to; of a cell each batch goes to one, whichever that is."""
     return [
         f"$share/{share}/{topic}" if share is not None and leaf == BATCHES else topic

@@ -303,7 +303,7 @@ def test_what_the_host_announces_is_its_own_and_programs_read_it():
 
 
 def test_the_table_has_what_programs_use():
-    assert HOST.filters(HOST.reads, "") == mqtt.SUBSCRIPTIONS
+    assert HOST.filters(HOST.reads, "") == mqtt.topics_of(HOST.reads)
     for topic in (topic_ack, topic_command):
         assert HOST.may_write("", topic("a"))
         assert AGENT.may_read("a", topic("a"))
@@ -317,7 +317,7 @@ def test_the_table_has_what_programs_use():
 def test_of_a_thousand_messages_in_anothers_name_none_is_passed_on(use):
     async def act(world):
         async with world.client("a") as a, world.client("b") as b, world.host() as host:
-            for topic in mqtt.SUBSCRIPTIONS:
+            for topic in mqtt.topics_of(HOST.reads):
                 await host.subscribe(topic)
             for index in range(1000):
                 topic = f"wattlog/1/b/{'bslu'[index % 4]}"
