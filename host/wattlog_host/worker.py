@@ -1,7 +1,7 @@
 """A worker of a cell: stores its share of the batches and makes buckets, and nothing else.
 
 What a worker takes is what the shared subscription gives it; the lead of the cell, an ordinary
-host with the same settings, does all the rest. Any number may come and go: whatever one had taken
+host with the same settings, does all the rest. They may come and go: whatever one had taken
 and not stored, the agents send again.
 """
 

@@ -179,16 +179,22 @@ def postgres() -> Iterator[Server]:
     server.remove()
 
 
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> Iterator[sa.URL]:
+    """A database of PostgreSQL with nothing in it."""
+    server = request.getfixturevalue("postgres")
+    made = server.fresh()
+    yield made
+    server.drop(made)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | sa.URL]:
     """Where there is no database yet, of each kind."""
     if request.param == "sqlite":
         yield tmp_path / "data" / "wattlog.db"
         return
-    server = request.getfixturevalue("postgres")
-    url = server.fresh()
-    yield url
-    server.drop(url)
+    yield request.getfixturevalue("url")
 
 
 @pytest.fixture

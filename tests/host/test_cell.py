@@ -28,14 +28,6 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def url(request):
-    server = request.getfixturevalue("postgres")
-    made = server.fresh()
-    yield made
-    server.drop(made)
-
-
-@pytest.fixture
 def writer_of(url):
     """Call it for a writer of this role; what is left open is let go of."""
     made = []
@@ -451,7 +443,3 @@ def test_a_cell_stores_each_reading_once_though_a_worker_is_killed(
     for one in (lead, first, second):
         assert "Traceback" not in one.log()
         assert url.password not in one.log()
-
-
-def test_the_newest_revision_is_the_one_a_worker_wants():
-    assert max(database.revisions()) >= "0007"

@@ -19,14 +19,6 @@ METER = b"\x0a\x01"
 
 
 @pytest.fixture
-def url(request):
-    server = request.getfixturevalue("postgres")
-    made = server.fresh()
-    yield made
-    server.drop(made)
-
-
-@pytest.fixture
 def store(url):
     made = Writer(url, "1", T0_MS)
     yield made

@@ -52,14 +52,6 @@ TABLES = METADATA.sorted_tables
 
 
 @pytest.fixture
-def url(request):
-    server = request.getfixturevalue("postgres")
-    made = server.fresh()
-    yield made
-    server.drop(made)
-
-
-@pytest.fixture
 def path(tmp_path):
     """A data folder's database that is not there yet."""
     return tmp_path / "data" / "wattlog.db"

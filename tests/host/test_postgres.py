@@ -38,14 +38,6 @@ def own_server():
     made.remove()
 
 
-@pytest.fixture
-def url(request):
-    server = request.getfixturevalue("postgres")
-    made = server.fresh()
-    yield made
-    server.drop(made)
-
-
 def incoming(payload):
     return Incoming("wattlog/1/cellar/b", decode_batch(payload), NOW_MS, payload)
 

@@ -172,7 +172,7 @@ def latest(
     found = []
     for meter_id in meter_ids:
         row = None
-        for from_day in (likely_day, 0):
+        for from_day in dict.fromkeys((likely_day, 0)):
             name = {"meter_id": meter_id, "from_day": from_day}
             row = connection.execute(_LATEST, name).one_or_none()
             # What lies in earlier days is older than that.
