@@ -16,7 +16,8 @@ from past import Rng
 from stored import execute, rows, stored_losses, stored_readings
 from wattlog_host import settings
 from wattlog_host.store import batches, database, rollups
-from wattlog_host.store.records import Floor, Incoming, StoreError
+from wattlog_host.store.others import Others
+from wattlog_host.store.records import Event, Floor, Incoming, StoreError
 from wattlog_host.store.role import Role
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
@@ -443,3 +444,17 @@ def test_a_cell_stores_each_reading_once_though_a_worker_is_killed(
     for one in (lead, first, second):
         assert "Traceback" not in one.log()
         assert url.password not in one.log()
+
+
+def test_what_others_say_is_told_once_also_if_it_is_committed_late(url, writer_of):
+    lead, worker = writer_of(L), writer_of(W)
+    lead.add_aside([], [Event(1, "host", None, "before")])
+    others = Others(9)
+    assert lead.look(others.look).events == []
+    insert = "INSERT INTO event (time_ms, kind, text) VALUES (2, 'agent', 'late')"
+    with worker._write_engine.begin() as connection:
+        connection.exec_driver_sql(insert)
+        lead.add_aside([], [Event(3, "agent", "a", "soon")])
+        assert [one.text for one in lead.look(others.look).events] == ["soon"]
+    assert [one.text for one in lead.look(others.look).events] == ["late"]
+    assert lead.look(others.look).events == []

@@ -62,9 +62,7 @@ _KINDS = {
         postgres.name_of,
         # The session that writes takes the lock, and its end gives it back.
         lambda _: lambda: None,
-        lambda url, role: postgres.engine(
-            url, writes=role is not None, readers=database.READERS, role=role or Role.ALONE
-        ),
+        lambda url, role: postgres.engine(url, role, database.READERS),
         lambda _, engine: postgres.Space(engine),
     ),
 }

@@ -24,6 +24,9 @@ _LAST = sa.select(
     _LAST_OF_METER.scalar_subquery(),
 ).order_by(_METER.id).limit(sa.bindparam("meters_max", type_=sa.Integer))  # fmt: skip
 
+EVENTS_LATE = 200
+"""So far behind the newest number one is still looked for."""
+
 
 class News(NamedTuple):
     """What was done since the last look, by whomever: events, the newest readings, all losses."""
@@ -40,16 +43,22 @@ class Others:
         """Look at the readings of so many meters."""
         self._meters_max = meters_max
         self._event_id: int | None = None
+        self._event_ids: set[int] = set()
+        """Of those near the newest one, which were told."""
         self._last_ms: dict[int, int] = {}
 
     def look(self, connection: sa.Connection) -> News:
         """Return what is new; of the first look, no event is."""
         if self._event_id is None:
             self._event_id = connection.execute(_NEWEST_EVENT).scalar() or 0
-        rows = connection.execute(_EVENTS, {"after": self._event_id}).all()
-        if rows:
-            self._event_id = rows[-1].id
-        events = [Event(row.time_ms, row.kind, row.edge, row.text) for row in rows]
+            rows = connection.execute(_EVENTS, {"after": self._event_id - EVENTS_LATE})
+            self._event_ids = {row.id for row in rows}
+        # Numbers are drawn before a commit: what commits late has a smaller one than others.
+        rows = connection.execute(_EVENTS, {"after": self._event_id - EVENTS_LATE}).all()
+        new = [row for row in rows if row.id not in self._event_ids]
+        events = [Event(row.time_ms, row.kind, row.edge, row.text) for row in new]
+        self._event_ids = {row.id for row in rows}
+        self._event_id = max(self._event_ids, default=self._event_id)
         # Who has sent nothing for a day has no news either.
         likely_day = max(0, days.from_day_of(max(self._last_ms.values(), default=0)) - 1)
         bounds = {"meters_max": self._meters_max, "from_day": likely_day}

@@ -41,15 +41,18 @@ def name_of(url: sa.URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=True)
 
 
-def engine(url: sa.URL, *, writes: bool, readers: int, role: Role = Role.ALONE) -> sa.Engine:
-    """Return an engine; a writing one has one session, which is refused while another has it."""
+def engine(url: sa.URL, role: Role | None, readers: int) -> sa.Engine:
+    """Return an engine for this role, None for one that only reads.
+
+    One that writes has one session, which is refused while what it needs is taken.
+    """
     # What it warns of is that a connection is lost, which we say ourselves, once.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
         made = sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args=_CONNECT,
-            pool_size=1 if writes else readers,
+            pool_size=readers if role is None else 1,
             max_overflow=0,
             pool_pre_ping=True,
         )
@@ -60,9 +63,9 @@ def engine(url: sa.URL, *, writes: bool, readers: int, role: Role = Role.ALONE) 
     def _configure(dbapi: Any, record: Any) -> None:
         try:
             with dbapi.cursor() as cursor:
-                for statement in _OF_WRITER if writes else _OF_READER:
+                for statement in _OF_READER if role is None else _OF_WRITER:
                     cursor.execute(statement)
-                if writes:
+                if role is not None:
                     record.info[sharing.ROLE] = role
                     record.info[sharing.SLOT] = _take(cursor, url, role)
             dbapi.commit()
