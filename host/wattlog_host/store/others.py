@@ -51,8 +51,8 @@ class Others:
         """Return what is new; of the first look, no event is."""
         if self._event_id is None:
             self._event_id = connection.execute(_NEWEST_EVENT).scalar() or 0
-            rows = connection.execute(_EVENTS, {"after": self._event_id - EVENTS_LATE})
-            self._event_ids = {row.id for row in rows}
+            told = connection.execute(_EVENTS, {"after": self._event_id - EVENTS_LATE})
+            self._event_ids = {row.id for row in told}
         # Numbers are drawn before a commit: what commits late has a smaller one than others.
         rows = connection.execute(_EVENTS, {"after": self._event_id - EVENTS_LATE}).all()
         new = [row for row in rows if row.id not in self._event_ids]
