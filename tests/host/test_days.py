@@ -159,8 +159,13 @@ def test_what_comes_now_is_stored_without_a_look_into_days_long_gone(store, url,
     flush(store)
     before = scans(url)
     again = wire.batch(wire.reading(9_000, (10, 2, 0), METER), first_seq=first + 2)
-    for payload in (again, head, again):
-        commit(store, payload, at_ms + 9_000)
+    sync = wire.batch(
+        wire.sync(19_000, at_ms + 19_000),
+        wire.reading(20_000, (10, 3, 0), METER),
+        first_seq=first + 100,
+    )
+    for payload in (again, head, again, sync):
+        commit(store, payload, at_ms + 21_000)
     while store.roll():
         pass
     flush(store)

@@ -16,6 +16,7 @@ from wattlog_host.store import days, due, lookup, places, sharing, tables
 from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
+from wattlog_host.store.places import RECORDS_MAX
 from wattlog_host.store.records import (
     METERS_SHOWN_MAX,
     DeadLetter,
@@ -27,8 +28,6 @@ from wattlog_host.store.records import (
 from wattlog_host.wire import Batch
 from wattlog_pi.system_clock import Trust
 
-# No batch has more records, so that none begins further before what it reaches into.
-RECORDS_MAX = 64
 # What lies closer together is looked up together.
 _CLUSTER_SEQS = 4_096
 

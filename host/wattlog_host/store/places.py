@@ -27,6 +27,8 @@ from wattlog_host.store.due import Span
 from wattlog_host.store.logs import Log
 from wattlog_host.store.lookup import as_bits, batch_from, clock_of, pack_steps, rows_of
 
+# No batch has more records, so that none begins further before what it reaches into.
+RECORDS_MAX = 64
 # A boot that runs for years collects sync points; the few around a batch place all of it.
 SYNCS_MAX = 1_000
 # More than a week at one reading a second: further away no counter is believed.
@@ -214,7 +216,11 @@ def moves_by_sync(
     ).one()
     from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
     until_ms = _GREATEST if next_ms is None else next_ms
-    bounds = {"from_ms": from_ms, "until_ms": until_ms, "from_day": 0}
+    # What reaches to a point, or behind it, begins no further before the batch that brings it.
+    own = [seq for seq, one in log.fresh.items() if one.batch.boot == boot and one.syncs]
+    from_seq = 0 if from_ms == _LEAST else min(own, default=0) - RECORDS_MAX
+    bounds = {"from_ms": from_ms, "until_ms": until_ms}
+    bounds["from_day"] = log.marks.from_day(from_seq)
     rows = connection.execute(_OF_BOOT, of_boot | bounds).all()
     if not rows:
         return []
