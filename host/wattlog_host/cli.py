@@ -29,7 +29,7 @@ EXIT_INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status: 0 stopped as asked, 2 cannot run so.
 
-    A host whose settings are wrong ends with 78 (EX_CONFIG): the service does not try again.
+    A service whose settings are wrong ends with 78 (EX_CONFIG), and is not tried again.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["dess"]:
@@ -41,16 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _act(options)
     except ConfigError as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
-        return os.EX_CONFIG if _is_host(options) else EXIT_UNUSABLE
+        return os.EX_CONFIG if options.is_service and not options.check_config else EXIT_UNUSABLE
     except (StoreError, ImportFailed, app.StartError, *REFUSALS) as err:
         print(f"wattlog-host: {err}", file=sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-
-
-def _is_host(options: argparse.Namespace) -> bool:
-    return options.run is None and options.act is None and not options.check_config
 
 
 def _act(options: argparse.Namespace) -> int:
@@ -84,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"wattlog {wattlog.__version__}")
     # After a command they are not given again where they were given before it.
-    parser.set_defaults(run=None, act=None)
+    parser.set_defaults(run=None, act=None, is_service=True)
     add_commands(parser, _common(argparse.SUPPRESS, argparse.SUPPRESS), COMMANDS)
     return parser
 

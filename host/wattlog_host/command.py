@@ -14,7 +14,7 @@ def no_options(_: argparse.ArgumentParser) -> None:
 class Command(NamedTuple):
     """A sub-command: what it is for, its options, and what it does, returning the exit status.
 
-    act is what one does that needs no settings, or makes them. One that has commands below it, as
+    is_service is one that a service runs. act is what one does that needs no settings, or makes them. One that has commands below it, as
     `token add` is of token, does nothing itself.
     """
 
@@ -24,6 +24,7 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace, Settings], int] | None = None
     act: Callable[[argparse.Namespace], int] | None = None
     below: Sequence["Command"] = ()
+    is_service: bool = False
 
 
 def add_commands(
@@ -44,4 +45,4 @@ def add_commands(
         if command.below:
             add_commands(one, common, command.below, is_required=True)
         else:
-            one.set_defaults(run=command.run, act=command.act)
+            one.set_defaults(run=command.run, act=command.act, is_service=command.is_service)

@@ -161,6 +161,8 @@ COMMANDS: Sequence[Command] = (
     Command("rebuild", "make all buckets anew from the readings", no_options, _rebuild),
     Command("restore", "put a backup in its place", _restore_options, _restore),
     Command("token", "tokens of programs that ask the API", below=TOKEN_ACTS),
-    Command("worker", "store a share of the batches of a cell", no_options, _worker),
+    Command(
+        "worker", "store a share of the batches of a cell", no_options, _worker, is_service=True
+    ),
     *SERVICE_COMMANDS,
 )

@@ -333,7 +333,8 @@ def test_a_worker_without_a_cell_says_what_it_lacks(run_host, tmp_path):
     path = tmp_path / "host.toml"
     path.write_text(f'data = "{tmp_path}"\n')
     done = run_host("worker", "--config", path)
-    assert (done.returncode, done.stdout) == (2, "")
+    # As of a host: a service does not try it again.
+    assert (done.returncode, done.stdout) == (os.EX_CONFIG, "")
     assert done.stderr == f"wattlog-host: {path}: a worker is of a cell: set cell.share\n"
 
 
