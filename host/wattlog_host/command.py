@@ -14,8 +14,8 @@ def no_options(_: argparse.ArgumentParser) -> None:
 class Command(NamedTuple):
     """A sub-command: what it is for, its options, and what it does, returning the exit status.
 
-    is_service is one that a service runs. act is what one does that needs no settings, or makes them. One that has commands below it, as
-    `token add` is of token, does nothing itself.
+    act is what one does that needs no settings, or makes them. One that has commands below it, as
+    `token add` is of token, does nothing itself. is_service says that a service runs it.
     """
 
     name: str
