@@ -99,6 +99,21 @@ def test_who_lost_the_lock_to_another_commits_nothing_more(url, wire, postgres):
     store.close(NOW_MS)
 
 
+def test_who_is_about_to_end_is_waited_for(url):
+    first = Writer(url, "1", NOW_MS)
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(Writer(url, "1", NOW_MS)))
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    try:
+        thread.start()
+        wait_until(lambda: rows(url, waiting), "that the second one waits")
+    finally:
+        first.close(NOW_MS)
+        thread.join()
+    (second,) = opened
+    second.close(NOW_MS)
+
+
 def test_a_reader_needs_no_lock_and_writes_nothing(url):
     store = Writer(url, "1", NOW_MS)
     engine = kind_of(url).engine(url, None)

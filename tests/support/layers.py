@@ -383,7 +383,7 @@ host/wattlog_host/store/batches.py  sqlalchemy.* wattlog.sml wattlog_host.gaps
                                      wattlog_host.store.places wattlog_host.store.records
                                     wattlog_host.store.due wattlog_host.store.tables
                                    wattlog_host.wire wattlog_pi.system_clock
-                                   wattlog_host.store.sharing
+                                   wattlog_host.store.sharing wattlog_host.store.many
                                    wattlog_host.store.days
 host/wattlog_host/store/due.py     sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.history.rollup wattlog_host.store.tables
@@ -405,7 +405,7 @@ host/wattlog_host/store/kin.py       sqlalchemy.* wattlog_host.ingest wattlog_ho
                                      wattlog_host.store.lookup wattlog_host.store.tables
                                      wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/logs.py      sqlalchemy.* wattlog_host.gaps wattlog_host.ingest
-                                     wattlog_host.placing wattlog_host.store.database
+                                     wattlog_host.placing wattlog_host.store.many
                                      wattlog_host.store.tables
                                    wattlog_host.store.sharing
                                    wattlog_host.store.days
@@ -421,7 +421,7 @@ host/wattlog_host/store/lookup.py    msgpack sqlalchemy.* wattlog.recordreader w
 host/wattlog_host/store/places.py sqlalchemy.* wattlog_host.bounds wattlog_host.ingest
                                    wattlog_host.placing wattlog_host.store.lookup
                                    wattlog_host.store.due wattlog_host.store.tables
-                                   wattlog_host.store.days
+                                   wattlog_host.store.days wattlog_host.store.many
                                    wattlog_host.store.logs
 host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
                                    wattlog_host.store.kinds
@@ -430,7 +430,9 @@ host/wattlog_host/store/reader.py sqlalchemy.* wattlog_host.history.columns
 host/wattlog_host/store/records.py   wattlog_host.wire wattlog_pi.system_clock
 host/wattlog_host/store/precedence.py
 host/wattlog_host/store/role.py
-host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.tables
+host/wattlog_host/store/days.py  sqlalchemy.* wattlog_host.store.many
+                                   wattlog_host.store.tables
+host/wattlog_host/store/many.py  sqlalchemy.*
 host/wattlog_host/store/sharing.py  sqlalchemy.* wattlog_host.store.records
                                    wattlog_host.store.role wattlog_host.store.tables
 host/wattlog_host/store/others.py  sqlalchemy.* wattlog_host.store.lookup

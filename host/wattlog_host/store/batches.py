@@ -12,7 +12,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Known, Plan, Same, merged, plan
 from wattlog_host.placing import SYNC, SyncPoint, clock_by_sync
-from wattlog_host.store import days, due, lookup, places, sharing, tables
+from wattlog_host.store import days, due, lookup, many, places, sharing, tables
 from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.kin import Kin, KinFinder
 from wattlog_host.store.logs import IDS, Log, Logs
@@ -93,6 +93,8 @@ class Writing:
         self._spans: list[due.Span] = []
         self._newest_day = 0
         self._connection = connection
+        self._rows: dict[tuple[int, int], Any] = {}
+        """(id of the log, first_seq) -> row of a stored batch that comes again."""
         self._logs = Logs(connection)
         self._kin = KinFinder(connection, self._logs)
 
@@ -124,7 +126,7 @@ class Writing:
             elif floor.first_seq - 1 <= log.settled_seq:
                 continue
             span = Span(log.settled_seq + 1, floor.first_seq - 1)
-            self._logs.load_gaps(log, span)
+            self._logs.load_gaps([(log, span)])
             for lost in lookup.missing(self._connection, log, span):
                 self._logs.lose(log, Gap(lost, gaps.EVICTED, floor.received_ms))
             self._logs.settle(log, span.last)
@@ -139,7 +141,7 @@ class Writing:
             if not name.count:
                 continue
             span = Span(name.first_seq, name.first_seq + min(name.count, RECORDS_MAX) - 1)
-            self._logs.load_gaps(log, span)
+            self._logs.load_gaps([(log, span)])
             for lost in lookup.missing(self._connection, log, span):
                 self._logs.lose(log, Gap(lost, gaps.REFUSED, now_ms))
             self._logs.write_gaps()
@@ -163,32 +165,54 @@ class Writing:
 
     def _look_up(self, items: Sequence[Incoming]) -> None:
         """Load what the plans of these batches may need, at once for many."""
-        by_log: dict[tuple[str, int], list[Batch]] = {}
+        by_log: dict[Log, list[Batch]] = {}
+        uptimes: dict[tuple[Log, int], int] = {}
         for item in items:
-            by_log.setdefault((item.batch.edge, item.batch.log), []).append(item.batch)
-        for key, batches in by_log.items():
-            log = self._logs[key]
-            for span in _clusters(batches):
-                self._load_around(log, span)
+            batch = item.batch
+            log = self._logs[batch.edge, batch.log]
+            by_log.setdefault(log, []).append(batch)
+            if batch.boot is not None and batch.records:
+                uptime_ms = min(record.uptime_ms for record in batch.records)
+                name = log, batch.boot
+                uptimes[name] = min(uptimes.get(name, uptime_ms), uptime_ms)
+        self._load_around(
+            [(log, span) for log, batches in by_log.items() for span in _clusters(batches)]
+        )
+        for log, batches in by_log.items():
             if log.kin:
                 self._kin.look_up(log, [one.first_seq for one in batches])
-            uptimes: dict[int, int] = {}
-            for one in batches:
-                if one.boot is not None and one.records:
-                    uptime_ms = min(record.uptime_ms for record in one.records)
-                    uptimes[one.boot] = min(uptimes.get(one.boot, uptime_ms), uptime_ms)
-            for boot, uptime_ms in uptimes.items():
-                log.syncs[boot] = places.syncs_from(self._connection, log.id, boot, uptime_ms)
+        wanted = [(log.id, boot, uptime_ms) for (log, boot), uptime_ms in uptimes.items()]
+        found = places.syncs_from(self._connection, wanted)
+        for (log, boot), syncs in zip(uptimes, found, strict=True):
+            log.syncs[boot] = syncs
+        self._load_rows(
+            (log, one.first_seq)
+            for log, batches in by_log.items()
+            for one in batches
+            if one.first_seq in log.stored
+        )
 
-    def _load_around(self, log: Log, span: Span) -> None:
-        """Load which batches reach into this run, and its gaps."""
-        after = span.first - RECORDS_MAX
-        around = {"after": after, "last": span.last, "from_day": log.marks.from_day(after + 1)}
-        rows = self._connection.execute(_STORED, {"log_id": log.id} | around)
-        for row in rows:
-            if row.first_seq not in log.fresh:
-                log.stored[row.first_seq] = row.records
-        self._logs.load_gaps(log, span)
+    def _load_around(self, wanted: Sequence[tuple[Log, Span]]) -> None:
+        """Load which batches reach into these runs, and their gaps."""
+        asked = []
+        for log, span in wanted:
+            after = span.first - RECORDS_MAX
+            around = {"after": after, "last": span.last}
+            asked.append({"log_id": log.id, "from_day": log.marks.from_day(after + 1)} | around)
+        found = many.of_each(self._connection, _STORED, asked)
+        for (log, _), rows in zip(wanted, found, strict=True):
+            for row in rows:
+                if row.first_seq not in log.fresh:
+                    log.stored[row.first_seq] = row.records
+        self._logs.load_gaps(wanted)
+
+    def _load_rows(self, wanted: Iterable[tuple[Log, int]]) -> None:
+        """Load what is stored under these numbers, which nothing of this transaction replaces."""
+        names = dict.fromkeys(wanted)
+        asked = [log.name_of(first_seq) for log, first_seq in names]
+        found = many.one_of_each(self._connection, _STORED_BATCH, asked)
+        for (log, first_seq), row in zip(names, found, strict=True):
+            self._rows[log.id, first_seq] = row
 
     def _known(self, log: Log, item: Incoming) -> tuple[Known, int, Trust]:
         """Return what the plan needs to know, and when this batch came first, by which trust."""
@@ -205,9 +229,8 @@ class Writing:
             same, boot = Same(row.packed, row.readings), row.boot or boot
             came_ms, trust = row.received_ms, Trust(row.received_trust)
             if boot is not None and boot not in log.syncs:
-                log.syncs[boot] = places.syncs_from(
-                    self._connection, log.id, boot, row.first_uptime_ms
-                )
+                wanted = [(log.id, boot, row.first_uptime_ms)]
+                (log.syncs[boot],) = places.syncs_from(self._connection, wanted)
         elif log.kin and boot is not None:
             kin = self._kin.same(log, batch)
             if kin is not None:
@@ -226,7 +249,7 @@ class Writing:
         before = same or kin
         whole = (merged(batch, before.packed) if before is not None else None) or batch
         if whole.last_seq > batch.last_seq:  # what is stored has more records
-            self._load_around(log, Span(batch.first_seq, whole.last_seq))
+            self._load_around([(log, Span(batch.first_seq, whole.last_seq))])
         seqs, clashes = self._seqs_of_others(log, whole)
         return Known(same, kin, has_moved, seqs, clashes, syncs, following), came_ms, trust
 
@@ -287,7 +310,9 @@ class Writing:
         return row.first_uptime_ms, row.first_uptime_ms + row.offset_ms
 
     def _stored_batch(self, log: Log, first_seq: int) -> Any:
-        return self._connection.execute(_STORED_BATCH, log.name_of(first_seq)).one()
+        if (log.id, first_seq) not in self._rows:
+            self._load_rows([(log, first_seq)])
+        return self._rows[log.id, first_seq]
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -340,7 +365,7 @@ class Writing:
         # What it lacked is lost here, and not there. But there its numbers stand for what never
         # came, if they had been given up before they were given again.
         span = Span(batch.first_seq, batch.last_seq)
-        self._logs.load_gaps(other, span)
+        self._logs.load_gaps([(other, span)])
         other.gaps = gaps.without(other.gaps, span)
         settled = Span(span.first, min(span.last, other.settled_seq))
         if settled.last < settled.first:
@@ -404,8 +429,10 @@ class Writing:
             found[log.id, first_seq] = day
             written.setdefault(log, []).append((day, first_seq))
         self._newest_day = max(found.values(), default=0)
-        for log, own in written.items():
-            log.marks.note(self._connection, log.id, own)
+        days.note(
+            self._connection,
+            [days.Written(log.id, log.marks, own) for log, own in written.items()],
+        )
         return found
 
     def _meter_ids(self, plans: Sequence[tuple[Log, Plan]]) -> dict[bytes, int]:
@@ -435,16 +462,28 @@ class Writing:
 
     def _place(self) -> None:
         """Give the batches beside those that came the clock that these mean for them."""
+        beside: dict[Log, tuple[list[int], list[int]]] = {}
+        """Which batches have got a sync point now, and which are new, or again, without one."""
         for log in self._logs:
-            placed = [seq for seq, planned in log.fresh.items() if planned.source == SYNC]
-            others = [seq for seq in log.fresh if seq not in set(placed)]
-            for boot, points in log.syncs_new.items():
-                moves = places.moves_by_sync(self._connection, log, boot, points)
-                self._move(log, moves)
-                placed += [move.first_seq for move in moves if move.source == SYNC]
-                others += [move.first_seq for move in moves if move.source != SYNC]
-            if placed or others:
-                self._move(log, places.moves_by_meter(self._connection, log, placed, others))
+            by_sync: list[int] = []
+            others: list[int] = []
+            for first_seq, planned in log.fresh.items():
+                (by_sync if planned.source == SYNC else others).append(first_seq)
+            beside[log] = by_sync, others
+        new = [
+            places.NewSyncs(log, boot, points)
+            for log in self._logs
+            for boot, points in log.syncs_new.items()
+        ]
+        found = places.moves_by_sync(self._connection, new)
+        for (log, _, _), moves in zip(new, found, strict=True):
+            self._move(log, moves)
+            by_sync, others = beside[log]
+            for move in moves:
+                (by_sync if move.source == SYNC else others).append(move.first_seq)
+        touched = [places.Beside(log, *both) for log, both in beside.items() if any(both)]
+        for log, moves in places.moves_by_meter(self._connection, touched):
+            self._move(log, moves)
 
     def _move(self, log: Log, moves: Sequence[places.Move]) -> None:
         spans = places.apply(self._connection, log, moves)

@@ -7,16 +7,16 @@ nearly all that is looked up by number is in the newest day or two. All of this 
 whoever looks into every day finds the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.functions import FunctionElement
 
-from wattlog_host.store import tables
+from wattlog_host.store import many, tables
 
 DAY_MS = 86_400_000
 DAY_MAX = 10_000_000
@@ -28,7 +28,7 @@ PARTED = (tables.batch, tables.series)
 _LOCK_KEY = int.from_bytes(b"wattlogd", "big")
 
 _BATCH = tables.batch.c
-_GREATEST = sa.select(sa.func.max(_BATCH.first_seq)).where(
+_GREATEST = sa.select(sa.func.max(_BATCH.first_seq).label("first_seq")).where(
     _BATCH.log_id == sa.bindparam("log_id"), _BATCH.day >= sa.bindparam("from_day")
 )
 
@@ -99,22 +99,22 @@ class Marks:
             return self.newest_day
         return self.before_day if first_seq > self.before_seq else 0
 
-    def note(
-        self, connection: sa.Connection, log_id: int, written: Iterable[tuple[int, int]]
-    ) -> None:
-        """Note batches, as (day, first_seq), that are to be written; before the first one is."""
-        greatest = 0
+    def note(self, written: Iterable[tuple[int, int]], stored_seq: int) -> None:
+        """Note batches, as (day, first_seq), that are to be written.
+
+        stored_seq is the greatest first_seq that is stored in the newest day or later; or in
+        that of the earliest one of these, where that is before it.
+        """
+        greatest = stored_seq
         for day, first_seq in sorted(written):
-            self._note(connection, log_id, day, greatest)
+            self._note(day, greatest)
             greatest = max(greatest, first_seq)
 
-    def _note(self, connection: sa.Connection, log_id: int, day: int, greatest: int) -> None:
+    def _note(self, day: int, greatest: int) -> None:
         """Note a batch of this day; greatest is the greatest number of those before it."""
         if day > self.newest_day:
-            bounds = {"log_id": log_id, "from_day": self.newest_day}
-            stored = connection.execute(_GREATEST, bounds).scalar() or 0
             self.before_day, self.before_seq = self.newest_day, self.newest_seq
-            self.newest_day, self.newest_seq = day, max(greatest, stored, self.newest_seq)
+            self.newest_day, self.newest_seq = day, max(greatest, self.newest_seq)
             self.is_changed = True
         elif day < self.newest_day:
             # A clock of ours that was ahead has made the marks promise too much.
@@ -127,6 +127,28 @@ class Marks:
 
 
 COLUMNS = ("newest_day", "newest_seq", "before_day", "before_seq")
+
+
+class Written(NamedTuple):
+    """Batches of a log, as (day, first_seq), that are to be written; no one is yet."""
+
+    log_id: int
+    marks: Marks
+    batches: Sequence[tuple[int, int]]
+
+
+def note(connection: sa.Connection, written: Sequence[Written]) -> None:
+    """Have the marks of logs know these batches."""
+    asked = {
+        index: {"log_id": one.log_id, "from_day": min(one.marks.newest_day, min(one.batches)[0])}
+        for index, one in enumerate(written)
+        # Only a later day wants to know what was before it.
+        if max(one.batches)[0] > one.marks.newest_day
+    }
+    found = many.one_of_each(connection, _GREATEST, list(asked.values()))
+    stored = {index: row.first_seq or 0 for index, row in zip(asked, found, strict=True)}
+    for index, one in enumerate(written):
+        one.marks.note(one.batches, stored.get(index, 0))
 
 
 def are_apart(connection: sa.Connection) -> bool:

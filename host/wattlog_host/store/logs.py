@@ -1,8 +1,9 @@
 """SQL for logs: opened for one transaction, with the ids each had before, and what it lost."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -10,8 +11,7 @@ from wattlog_host import gaps
 from wattlog_host.gaps import Gap, Span
 from wattlog_host.ingest import Plan
 from wattlog_host.placing import SyncPoint
-from wattlog_host.store import days, sharing, tables
-from wattlog_host.store.database import inserted_id
+from wattlog_host.store import days, many, sharing, tables
 from wattlog_host.store.days import Marks
 
 # A log that is renewed takes the next id: those less than this apart are of one log; see ringlog.
@@ -128,31 +128,15 @@ class Logs:
         if not wanted:
             return
         sharing.take_edges(self._connection, {name: now_ms for name, _, now_ms in wanted})
-        names = sorted({name for name, _, _ in wanted})
-        numbers = sorted({number for _, number, _ in wanted})
-        rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
-        edge_ids = {row.name: row.edge_id for row in rows}
-        found = {(row.name, row.log): row for row in rows}
-        opened: dict[int, Log] = {}
+        seen_ms: dict[tuple[str, int], int] = {}
         for name, number, now_ms in wanted:
-            if (name, number) in self._open:
-                continue
-            row = found.get((name, number))
-            if row is not None:
-                marks = Marks(*(getattr(row, column) for column in days.COLUMNS))
-                log = Log(row.id, name, number, row.settled_seq, row.is_expected, marks)
-            else:
-                if name not in edge_ids:
-                    edge_ids[name] = self._insert(_NEW_EDGE, name=name, first_seen_ms=now_ms)
-                log_id = self._insert(
-                    _NEW_LOG,
-                    edge_id=edge_ids[name],
-                    log=number,
-                    first_seen_ms=now_ms,
-                    settled_seq=0,
-                    is_expected=is_expected,
-                )
-                log = Log(log_id, name, number, 0, is_expected)
+            seen_ms.setdefault((name, number), now_ms)
+        rows = self._rows(seen_ms, is_expected=is_expected)
+        opened: dict[int, Log] = {}
+        for name, number in seen_ms:
+            row = rows[name, number]
+            marks = Marks(*(getattr(row, column) for column in days.COLUMNS))
+            log = Log(row.id, name, number, row.settled_seq, row.is_expected, marks)
             self._open[name, number] = opened[log.id] = log
         for log_id, kin_id, number in self._connection.execute(_KIN, {"ids": sorted(opened)}):
             log = opened[log_id]
@@ -177,18 +161,24 @@ class Logs:
         if rows:
             self._connection.execute(_MARK, rows)
 
-    def load_gaps(self, log: Log, span: Span) -> None:
-        """Load the gaps that touch a run, and its neighbours, which they may become one with."""
-        around = {"first": span.first - 1, "last": span.last + 1}
-        rows = self._connection.execute(_GAPS, {"log_id": log.id} | around)
-        known = {one.id for one in log.gaps_before}
-        loaded = [
-            Gap(Span(row.first_seq, row.last_seq), row.reason, row.noted_ms, row.id)
-            for row in rows
-            if row.id not in known
+    def load_gaps(self, wanted: Sequence[tuple[Log, Span]]) -> None:
+        """Load the gaps that touch these runs, and neighbours, which they may become one with."""
+        asked = [
+            {"log_id": log.id, "first": span.first - 1, "last": span.last + 1}
+            for log, span in wanted
         ]
-        log.gaps_before += loaded
-        log.gaps = sorted([*log.gaps, *loaded])
+        found = many.of_each(self._connection, _GAPS, asked)
+        for (log, _), rows in zip(wanted, found, strict=True):
+            if not rows:
+                continue
+            known = {one.id for one in log.gaps_before}
+            loaded = [
+                Gap(Span(row.first_seq, row.last_seq), row.reason, row.noted_ms, row.id)
+                for row in rows
+                if row.id not in known
+            ]
+            log.gaps_before += loaded
+            log.gaps = sorted([*log.gaps, *loaded])
 
     def lose(self, log: Log, gap: Gap) -> None:
         """Note a run as lost, but for what is noted already."""
@@ -215,6 +205,38 @@ class Logs:
             self.have_gaps_changed = self.have_gaps_changed or bool(gone or new)
             log.gaps, log.gaps_before = [], []
 
-    def _insert(self, statement: sa.Insert, **values: object) -> int:
-        """Return the number that the database gives the row."""
-        return inserted_id(self._connection.execute(statement, values))
+    def _rows(
+        self, seen_ms: Mapping[tuple[str, int], int], *, is_expected: bool
+    ) -> dict[tuple[str, int], Any]:
+        """Return the row of each of these logs, by edge and number; made now if there is none."""
+        edge_ids, found = self._look_up(seen_ms)
+        missing = {name: at_ms for name, at_ms in seen_ms.items() if name not in found}
+        if not missing:
+            return found
+        edges: dict[str, int] = {}
+        for (name, _), at_ms in missing.items():
+            if name not in edge_ids:
+                edges.setdefault(name, at_ms)
+        if edges:
+            rows = [{"name": name, "first_seen_ms": at_ms} for name, at_ms in edges.items()]
+            self._connection.execute(_NEW_EDGE, rows)
+            edge_ids, _ = self._look_up(seen_ms)
+        new = [
+            {"edge_id": edge_ids[name], "log": number, "first_seen_ms": at_ms, "settled_seq": 0,
+             "is_expected": is_expected}
+            for (name, number), at_ms in missing.items()
+        ]  # fmt: skip
+        self._connection.execute(_NEW_LOG, new)
+        return self._look_up(seen_ms)[1]
+
+    def _look_up(
+        self, wanted: Iterable[tuple[str, int]]
+    ) -> tuple[dict[str, int], dict[tuple[str, int], Any]]:
+        """Return the ids of the edges of these logs that are there, and the rows of the logs."""
+        wanted = set(wanted)
+        names = sorted({name for name, _ in wanted})
+        numbers = sorted({number for _, number in wanted})
+        rows = self._connection.execute(_LOGS, {"names": names, "numbers": numbers}).all()
+        # A head may have a log of a number that was asked for another one's sake.
+        found = {(row.name, row.log): row for row in rows if (row.name, row.log) in wanted}
+        return {row.name: row.edge_id for row in rows}, found

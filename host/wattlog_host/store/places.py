@@ -1,6 +1,6 @@
 """SQL for times: what a sync point or a meter's counter in one batch means for the others."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from wattlog_host.placing import (
     offset_by_arrival,
     offset_by_meter,
 )
-from wattlog_host.store import days, tables
+from wattlog_host.store import days, many, tables
 from wattlog_host.store.days import FROM_DAY, since
 from wattlog_host.store.due import Span
 from wattlog_host.store.logs import Log
@@ -44,7 +44,7 @@ _SYNC_OF_BOOT = sa.and_(
     _SYNC_POINT.log_id == sa.bindparam("log_id"), _SYNC_POINT.boot == sa.bindparam("boot")
 )
 # All that is asked is about the best grade that the boot has; of the others there may be many.
-_BEST = sa.select(sa.func.max(_SYNC_POINT.grade)).where(_SYNC_OF_BOOT)
+_BEST = sa.select(sa.func.max(_SYNC_POINT.grade).label("grade")).where(_SYNC_OF_BOOT)
 _IS_BEST = sa.and_(_SYNC_OF_BOOT, _SYNC_POINT.grade == _BEST.scalar_subquery())
 _SYNC_BEFORE = sa.select(sa.func.max(_SYNC_POINT.uptime_ms)).where(
     _IS_BEST, _SYNC_POINT.uptime_ms <= sa.bindparam("uptime_ms")
@@ -57,8 +57,10 @@ _SYNCS_FROM = (
 )
 _SYNC_EARLIEST = sa.select(sa.func.min(_SYNC_POINT.uptime_ms)).where(_IS_BEST)
 _SYNC_FIRST_AND_NEXT = sa.select(
-    _SYNC_EARLIEST.scalar_subquery(),
-    _SYNC_EARLIEST.where(_SYNC_POINT.uptime_ms > sa.bindparam("uptime_ms")).scalar_subquery(),
+    _SYNC_EARLIEST.scalar_subquery().label("first_ms"),
+    _SYNC_EARLIEST.where(_SYNC_POINT.uptime_ms > sa.bindparam("uptime_ms"))
+    .scalar_subquery()
+    .label("next_ms"),
 )
 _OF_BOOT = sa.select(
     _BATCH.first_seq, _BATCH.first_uptime_ms, _BATCH.last_uptime_ms, _BATCH.offset_ms,
@@ -97,10 +99,12 @@ _IS_PLACED = sa.and_(
 _NEIGHBOURS = sa.select(
     sa.select(sa.func.max(_BATCH.first_seq))
     .where(_IS_PLACED, _BATCH.first_seq < sa.bindparam("low"))
-    .scalar_subquery(),
+    .scalar_subquery()
+    .label("before"),
     sa.select(sa.func.min(_BATCH.first_seq))
     .where(_IS_PLACED, _BATCH.first_seq > sa.bindparam("high"))
-    .scalar_subquery(),
+    .scalar_subquery()
+    .label("behind"),
 )
 _COUNTED = (
     sa.select(_METER.server_id, _SERIES.zero_ms, _SERIES.first_ms, _SERIES.last_ms)
@@ -188,43 +192,90 @@ class Move(NamedTuple):
     before: Clock
 
 
+class NewSyncs(NamedTuple):
+    """Sync points that a boot of a log has got now."""
+
+    log: Log
+    boot: int
+    points: Sequence[SyncPoint]
+
+    def of_boot(self) -> dict[str, int]:
+        """Return what a query looks for the boot by."""
+        return {"log_id": self.log.id, "boot": self.boot}
+
+
+class Beside(NamedTuple):
+    """Batches, by first_seq, that others of their log may be placed by, or that lie by others.
+
+    by_sync  have got a sync point now
+    others   are new, or again, without one
+    """
+
+    log: Log
+    by_sync: Sequence[int]
+    others: Sequence[int]
+
+
 def syncs_from(
-    connection: sa.Connection, log_id: int, boot: int, uptime_ms: int
-) -> list[SyncPoint]:
-    """Return a boot's best sync points from the last one at or before this uptime onwards."""
-    rows = connection.execute(
-        _SYNCS_FROM, {"log_id": log_id, "boot": boot, "uptime_ms": uptime_ms}
-    )
-    return [SyncPoint(*row) for row in rows]
+    connection: sa.Connection, wanted: Sequence[tuple[int, int, int]]
+) -> list[list[SyncPoint]]:
+    """Return boots' best sync points from the last one at or before this uptime onwards.
+
+    Wanted are (log_id, boot, uptime_ms); the answer has a list for each.
+    """
+    names = ("log_id", "boot", "uptime_ms")
+    asked = [dict(zip(names, one, strict=True)) for one in wanted]
+    return [
+        [SyncPoint(row.uptime_ms, row.epoch_ms, row.grade) for row in rows]
+        for rows in many.of_each(connection, _SYNCS_FROM, asked)
+    ]
 
 
-def moves_by_sync(
-    connection: sa.Connection, log: Log, boot: int, points: Sequence[SyncPoint]
-) -> list[Move]:
-    """Return how these new sync points move the boot's batches.
+def moves_by_sync(connection: sa.Connection, new: Sequence[NewSyncs]) -> list[list[Move]]:
+    """Return how new sync points move batches, for each of these boots.
 
     One moves what lies between it and the next; the first of a boot also what came before. Those
     that are not of the best grade move nothing.
     """
-    of_boot = {"log_id": log.id, "boot": boot}
-    best = connection.execute(_BEST, of_boot).scalar()
-    uptimes = [point.uptime_ms for point in points if point.grade == best]
-    if not uptimes:
-        return []
-    first_ms, next_ms = connection.execute(
-        _SYNC_FIRST_AND_NEXT, of_boot | {"uptime_ms": max(uptimes)}
-    ).one()
-    from_ms = min(uptimes) if first_ms < min(uptimes) else _LEAST
-    until_ms = _GREATEST if next_ms is None else next_ms
-    # What reaches to a point, or behind it, begins no further before the batch that brings it.
-    own = [seq for seq, one in log.fresh.items() if one.batch.boot == boot and one.syncs]
-    from_seq = 0 if from_ms == _LEAST else min(own, default=0) - RECORDS_MAX
-    bounds = {"from_ms": from_ms, "until_ms": until_ms}
-    bounds["from_day"] = log.marks.from_day(from_seq)
-    rows = connection.execute(_OF_BOOT, of_boot | bounds).all()
-    if not rows:
-        return []
-    syncs = syncs_from(connection, log.id, boot, min(row.first_uptime_ms for row in rows))
+    reach = _reach(connection, new)
+    found = many.of_each(connection, _OF_BOOT, list(reach.values()))
+    rows_of_boot = {one: rows for one, rows in zip(reach, found, strict=True) if rows}
+    wanted = [
+        (new[one].log.id, new[one].boot, min(row.first_uptime_ms for row in rows))
+        for one, rows in rows_of_boot.items()
+    ]
+    moves: list[list[Move]] = [[] for _ in new]
+    for one, syncs in zip(rows_of_boot, syncs_from(connection, wanted), strict=True):
+        moves[one] = _moves_to(rows_of_boot[one], syncs)
+    return moves
+
+
+def _reach(connection: sa.Connection, new: Sequence[NewSyncs]) -> dict[int, dict[str, int]]:
+    """Return what _OF_BOOT is asked for those boots, by index, whose new points mean something."""
+    uptimes: dict[int, list[int]] = {}
+    best = many.one_of_each(connection, _BEST, [one.of_boot() for one in new])
+    for index, (one, row) in enumerate(zip(new, best, strict=True)):
+        of_best = [point.uptime_ms for point in one.points if point.grade == row.grade]
+        if of_best:
+            uptimes[index] = of_best
+    asked = [new[one].of_boot() | {"uptime_ms": max(of_best)} for one, of_best in uptimes.items()]
+    found = many.one_of_each(connection, _SYNC_FIRST_AND_NEXT, asked)
+    reach = {}
+    for index, row in zip(uptimes, found, strict=True):
+        log, boot, _ = new[index]
+        least_ms = min(uptimes[index])
+        from_ms = least_ms if row.first_ms < least_ms else _LEAST
+        until_ms = _GREATEST if row.next_ms is None else row.next_ms
+        # What reaches to a point, or behind it, begins no further before the batch that brings it.
+        own = [seq for seq, one in log.fresh.items() if one.batch.boot == boot and one.syncs]
+        from_seq = 0 if from_ms == _LEAST else min(own, default=0) - RECORDS_MAX
+        bounds = {"from_ms": from_ms, "until_ms": until_ms}
+        reach[index] = new[index].of_boot() | bounds | {"from_day": log.marks.from_day(from_seq)}
+    return reach
+
+
+def _moves_to(rows: Sequence[Any], syncs: Sequence[SyncPoint]) -> list[Move]:
+    """Return how a boot's sync points move these batches of it."""
     moves = []
     for row in rows:
         placed = _by_sync(row, syncs)
@@ -241,29 +292,39 @@ def moves_by_sync(
 
 
 def moves_by_meter(
-    connection: sa.Connection, log: Log, placed: Sequence[int], others: Sequence[int]
-) -> list[Move]:
-    """Return how batches without a sync point are placed anew.
+    connection: sa.Connection, beside: Sequence[Beside]
+) -> Iterator[tuple[Log, list[Move]]]:
+    """Yield how batches without a sync point are placed anew, for logs that have such.
 
-    A batch is placed by the nearest one before and after it that has one. Those with the seqs
-    placed have got it now, which may move what lies beside them; others are new without one.
+    A batch is placed by the nearest one before and after it that has one: those that have got it
+    now may move what lies beside them.
     """
-    if not others and not _has_unplaced(connection, log):
-        return []
-    ends = list(others)
-    if placed:
-        low, high = _neighbours(connection, log, min(placed), max(placed))
-        ends += [_LEAST if low is None else low, _GREATEST if high is None else high]
-    rows = connection.execute(
-        _UNPLACED, log.name_of(min(ends)) | {"low": min(ends), "high": max(ends)}
-    ).all()
+    beside = [one for one in beside if one.others or _has_unplaced(connection, one.log)]
+    with_sync = [one for one in beside if one.by_sync]
+    ends = {one.log: list(one.others) for one in beside}
+    found = _neighbours(
+        connection, [(one.log, min(one.by_sync), max(one.by_sync)) for one in with_sync]
+    )
+    for one, (low, high) in zip(with_sync, found, strict=True):
+        ends[one.log] += [_LEAST if low is None else low, _GREATEST if high is None else high]
+    asked = [
+        log.name_of(min(both)) | {"low": min(both), "high": max(both)}
+        for log, both in ends.items()
+    ]
+    for log, rows in zip(ends, many.of_each(connection, _UNPLACED, asked), strict=True):
+        if rows:
+            yield log, _moves_by_counter(connection, log, rows)
+
+
+def _moves_by_counter(connection: sa.Connection, log: Log, rows: Sequence[Any]) -> list[Move]:
+    """Return how meters' counters move these batches, newest first, that have no sync point."""
     moves = []
     before: dict[bytes, Counted] = {}
     after: dict[bytes, Counted] = {}
     reach: tuple[int | None, int | None] = (0, -1)
     for row in reversed(rows):
         if reach[1] is not None and reach[1] < row.first_seq:
-            reach = _neighbours(connection, log, row.first_seq, row.first_seq)
+            (reach,) = _neighbours(connection, [(log, row.first_seq, row.first_seq)])
             before = _counted(connection, log, reach[0])
             after = _counted(connection, log, reach[1])
         if not before and not after and row.time_source != METER:
@@ -271,7 +332,7 @@ def moves_by_meter(
         own = _counted(connection, log, row.first_seq)
         move = _move_by_meter(row, own, before, after)
         if move is None and row.time_source == METER:
-            syncs = syncs_from(connection, log.id, row.boot, row.first_uptime_ms)
+            (syncs,) = syncs_from(connection, [(log.id, row.boot, row.first_uptime_ms)])
             clock, source = _by_sync(row, syncs) or _by_arrival(row)
             move = Move(row.first_seq, clock, source, Clock(row.offset_ms))
         elif move is not None and (move.clock, move.source) == (move.before, row.time_source):
@@ -376,17 +437,28 @@ def _has_unplaced(connection: sa.Connection, log: Log) -> bool:
 
 
 def _neighbours(
-    connection: sa.Connection, log: Log, first_seq: int, last_seq: int
-) -> tuple[int | None, int | None]:
-    """Return the nearest batches before and after these whose time a sync point gives."""
-    bounds = {"log_id": log.id, "low": first_seq, "high": last_seq}
-    marks = log.marks
-    for from_day, from_seq in ((marks.before_day, marks.before_seq), (0, 0)):
-        before, behind = connection.execute(_NEIGHBOURS, bounds | {"from_day": from_day}).one()
-        # All that begins behind that number is in these days.
-        if from_day == 0 or (before is not None and before > from_seq):
-            break
-    return before, behind
+    connection: sa.Connection, wanted: Sequence[tuple[Log, int, int]]
+) -> list[tuple[int | None, int | None]]:
+    """Return the nearest batches before and after these whose time a sync point gives.
+
+    Wanted are (log, first_seq of the first one, and of the last one).
+    """
+    found: dict[int, tuple[int | None, int | None]] = {}
+    for is_in_all_days in (False, True):
+        asked = {}
+        for index, (log, low, high) in enumerate(wanted):
+            if index not in found:
+                from_day = 0 if is_in_all_days else log.marks.before_day
+                bounds = {"low": low, "high": high, "from_day": from_day}
+                asked[index] = {"log_id": log.id} | bounds
+        rows = many.one_of_each(connection, _NEIGHBOURS, list(asked.values()))
+        for index, row in zip(asked, rows, strict=True):
+            from_seq = wanted[index][0].marks.before_seq
+            # All that begins behind that number is in these days.
+            is_nearest = row.before is not None and row.before > from_seq
+            if is_nearest or asked[index]["from_day"] == 0:
+                found[index] = row.before, row.behind
+    return [found[index] for index in range(len(wanted))]
 
 
 def _counted(connection: sa.Connection, log: Log, first_seq: int | None) -> dict[bytes, Counted]:

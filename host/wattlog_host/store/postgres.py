@@ -32,6 +32,7 @@ _OF_READER = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
 )
 _SIZE = sa.text("SELECT pg_database_size(current_database())")
+_LOCK_NOT_AVAILABLE = "55P03"
 # Measured again after so many calls.
 _CALLS = 256
 
@@ -118,29 +119,42 @@ def _take(cursor: Any, url: sa.URL, role: Role) -> int:
             f"{name_of(url)} runs with fsync = off: a power cut would lose what was acknowledged"
         )
     if role is Role.ALONE:
-        if not _is_taken(cursor, "pg_try_advisory_lock", sharing.LOCK_KEY):
+        if not _has_got(cursor, "pg_advisory_lock", sharing.LOCK_KEY):
             raise StoreError(
                 f"another wattlog-host uses {name_of(url)}; stop it or use another one"
             )
         return 0
-    if not _is_taken(cursor, "pg_try_advisory_lock_shared", sharing.LOCK_KEY):
+    if not _has_got(cursor, "pg_advisory_lock_shared", sharing.LOCK_KEY):
         raise StoreError(
             f"a wattlog-host that is not of this cell uses {name_of(url)}; stop it, or give it "
             "the same cell.share"
         )
-    for slot in (0,) if role is Role.LEAD else sharing.SLOTS:
-        if _is_taken(cursor, "pg_try_advisory_lock", sharing.LOCK_KEY + 1 + slot):
-            return slot
     if role is Role.LEAD:
-        raise StoreError(
-            f"another wattlog-host leads the cell at {name_of(url)}; start this one as "
-            "`wattlog-host worker`"
-        )
+        if not _has_got(cursor, "pg_advisory_lock", sharing.LOCK_KEY + 1):
+            raise StoreError(
+                f"another wattlog-host leads the cell at {name_of(url)}; start this one as "
+                "`wattlog-host worker`"
+            )
+        return 0
+    for slot in sharing.SLOTS:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", (sharing.LOCK_KEY + 1 + slot,))
+        if cursor.fetchone()[0]:
+            return slot
     raise StoreError(
         f"the cell at {name_of(url)} has {len(sharing.SLOTS)} workers, which is all it takes"
     )
 
 
-def _is_taken(cursor: Any, function: str, key: int) -> bool:
-    cursor.execute(f"SELECT {function}(%s)", (key,))
-    return bool(cursor.fetchone()[0])
+def _has_got(cursor: Any, function: str, key: int) -> bool:
+    """Take a lock; tell whether that worked.
+
+    It is waited for, up to lock_timeout: the server may not have noticed yet that the one who had
+    it has ended.
+    """
+    try:
+        cursor.execute(f"SELECT {function}(%s)", (key,))
+    except Exception as err:
+        if getattr(err, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True

@@ -6,7 +6,8 @@ before all else; so nobody waits in a circle. In SQLite, and for who is alone, t
 to be taken.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -25,14 +26,16 @@ ROLE, SLOT = "role", "slot"
 
 _EDGE, _METER, _DUE = tables.edge.c, tables.meter.c, tables.rollup_due.c
 
-# Whoever was first has made the row: both databases understand it.
+# Whoever was first has made the row.
 _ADD_EDGE = sa.text(
     "INSERT INTO edge (name, first_seen_ms) VALUES (:name, :first_seen_ms)"
     " ON CONFLICT (name) DO NOTHING"
 )
-_ADD_METER = sa.text(
+_ADD_METERS = sa.text(
     "INSERT INTO meter (server_id, label, first_seen_ms)"
-    " VALUES (:server_id, :label, :first_seen_ms) ON CONFLICT (server_id) DO NOTHING"
+    " SELECT * FROM unnest("
+    "CAST(:server_id AS BYTEA[]), CAST(:label AS TEXT[]), CAST(:first_seen_ms AS BIGINT[]))"
+    " ON CONFLICT (server_id) DO NOTHING RETURNING server_id"
 )
 _EDGES = sa.select(_EDGE.name).where(_EDGE.name.in_(sa.bindparam("names", expanding=True)))
 _TAKE_EDGES = _EDGES.order_by(_EDGE.name).with_for_update(key_share=True)
@@ -80,21 +83,22 @@ def take_edges(connection: sa.Connection, first_seen_ms: Mapping[str, int]) -> N
         return
     names = sorted(first_seen_ms)
     known = set(connection.execute(_EDGES, {"names": names}).scalars())
-    for name in names:
-        if name not in known:
-            row = {"name": name, "first_seen_ms": first_seen_ms[name]}
-            connection.execute(_ADD_EDGE, row)
+    new = [
+        {"name": name, "first_seen_ms": first_seen_ms[name]} for name in names if name not in known
+    ]
+    if new:
+        connection.execute(_ADD_EDGE, new)
     connection.execute(_TAKE_EDGES, {"names": names})
 
 
-def add_meters(connection: sa.Connection, rows: Iterable[Mapping[str, object]]) -> list[bytes]:
+def add_meters(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
     """Add meters that are not there yet; return the server ids of those that were added here."""
-    rising = sorted(rows, key=lambda row: bytes(row["server_id"]))  # type: ignore[call-overload]
-    return [
-        row["server_id"]  # type: ignore[misc]
-        for row in rising
-        if connection.execute(_ADD_METER, row).rowcount
-    ]
+    rising = sorted(rows, key=lambda row: row["server_id"])
+    if not is_shared(connection):
+        connection.execute(sa.insert(tables.meter), rising)
+        return [row["server_id"] for row in rising]
+    columns = {name: [row[name] for row in rising] for name in rising[0]}
+    return [bytes(one) for one in connection.execute(_ADD_METERS, columns).scalars()]
 
 
 def take_due_meters(connection: sa.Connection, count_max: int) -> Sequence[int] | None:

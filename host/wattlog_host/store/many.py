@@ -1,0 +1,60 @@
+"""One question asked of many: by PostgreSQL in one round trip, by SQLite one after another.
+
+SQLite is in the process, and answers in microseconds. To PostgreSQL each question is a message to
+another process and back, which takes longer than to find the answer; a group of batches asks the
+same few questions for each of its logs.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import visitors
+
+_NUMBER = "asked_number"
+
+
+def of_each(
+    connection: sa.Connection, query: sa.Select[Any], asked: Sequence[Mapping[str, object]]
+) -> list[Sequence[Any]]:
+    """Return the rows that a query finds for each of these parameters; to be read by name."""
+    if connection.dialect.name != "postgresql":
+        return [connection.execute(query, one).all() for one in asked]
+    found: list[list[Any]] = [[] for _ in asked]
+    if asked:
+        columns = {name: [one[name] for one in asked] for name in asked[0]}
+        for row in connection.execute(_of_all(query), columns):
+            found[row.asked_number - 1].append(row)
+    return found  # type: ignore[return-value]
+
+
+def one_of_each(
+    connection: sa.Connection, query: sa.Select[Any], asked: Sequence[Mapping[str, object]]
+) -> Iterator[Any]:
+    """Yield the one row that a query always finds for each of these parameters."""
+    return (rows[0] for rows in of_each(connection, query, asked))
+
+
+@cache
+def _of_all(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Return a query that takes an array of each parameter, and tells whose each row is."""
+    types: dict[str, Any] = {}
+
+    def replaced(element: Any, **_: Any) -> Any:
+        if not isinstance(element, sa.BindParameter) or not element.required:
+            return None
+        types[element.key] = element.type
+        return sa.literal_column(f"asked.{element.key}", element.type)
+
+    # OFFSET 0 has the server ask for one after another, by index. It might otherwise think that
+    # it is better to go through all of a table, and join.
+    of_one: Any = visitors.replacement_traverse(query, {}, replaced)
+    lateral = of_one.offset(sa.literal_column("0")).lateral("found")
+    arrays = [sa.bindparam(name, type_=sa.ARRAY(of)) for name, of in types.items()]
+    asked = (
+        sa.func.unnest(*arrays)
+        .table_valued(*types, with_ordinality=_NUMBER)
+        .render_derived(name="asked")
+    )
+    return sa.select(asked.c[_NUMBER], *lateral.c).select_from(asked.join(lateral, sa.true()))
