@@ -260,15 +260,15 @@ def test_what_is_committed_while_an_hour_is_made_is_not_forgotten(
     lead.commit(incoming(wire.batch(wire.sync(0), wire.reading(5_000))))
     late = wire.batch(wire.reading(6_000), edge="attic", log=5, first_seq=1)
     sync = wire.batch(wire.sync(0), edge="attic", log=5, first_seq=2)
-    as_it_is = rollups._roll_hour
+    as_it_is = rollups._roll_hours
 
-    def roll_hour(*arguments):
+    def roll_hours(*arguments):
         made = as_it_is(*arguments)
-        monkeypatch.setattr(rollups, "_roll_hour", as_it_is)
+        monkeypatch.setattr(rollups, "_roll_hours", as_it_is)
         worker.commit(incoming(late, sync))
         return made
 
-    monkeypatch.setattr(rollups, "_roll_hour", roll_hour)
+    monkeypatch.setattr(rollups, "_roll_hours", roll_hours)
     assert lead.roll() == 1
     assert lead.due_count() > 0
     while lead.roll():

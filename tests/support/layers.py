@@ -472,7 +472,7 @@ host/wattlog_host/store/rollups.py  sqlalchemy.* wattlog.channels wattlog.record
                                      wattlog_host.history.columns wattlog_host.history.rollup
                                      wattlog_host.ingest wattlog_host.store.lookup
                                      wattlog_host.store.tables wattlog_host.units
-                                   wattlog_host.store.sharing
+                                   wattlog_host.store.sharing wattlog_host.store.many
                                    wattlog_host.store.days
 host/wattlog_host/store/migrations/__init__.py
 host/wattlog_host/store/migrations/env.py  alembic.* wattlog_host.store.tables

@@ -35,8 +35,8 @@ _NEXT = (
 _NEXT_OF_METERS = _NEXT.where(_DUE.meter_id.in_(sa.bindparam("meter_ids", expanding=True)))
 _TAKE = (
     sa.delete(tables.rollup_due)
-    .where(_DUE.meter_id == sa.bindparam("of_meter"), _DUE.hour_ms == sa.bindparam("of_hour"))
-    .returning(_DUE.from_ms)
+    .where(sa.tuple_(_DUE.hour_ms, _DUE.meter_id).in_(sa.bindparam("hours", expanding=True)))
+    .returning(_DUE.meter_id, _DUE.hour_ms, _DUE.from_ms)
 )
 _COUNT = sa.select(sa.func.count()).where(_DUE.from_ms > ASIDE_MS)
 _COUNT_ASIDE = sa.select(sa.func.count()).where(_DUE.from_ms == ASIDE_MS)
@@ -161,18 +161,24 @@ def newest(
     return [(row.meter_id, row.hour_ms) for row in connection.execute(query, bounds)]
 
 
-def take(connection: sa.Connection, meter_id: int, hour_ms: int, raw_from_ms: int) -> Due | None:
-    """Take the notes of an hour away; return what they say, None where there are none.
+def take(
+    connection: sa.Connection, hours: Sequence[tuple[int, int]], raw_from_ms: int
+) -> list[Due]:
+    """Take the notes of hours, (meter_id, hour_ms), away; return what they say, if there are any.
 
-    Before the hour's readings are looked at: a note that somebody else commits meanwhile stays.
+    Before the hours' readings are looked at: a note that somebody else commits meanwhile stays.
     raw_from_ms is the watermark.
     """
-    name = {"of_meter": meter_id, "of_hour": hour_ms}
-    notes = connection.execute(_TAKE, name).scalars().all()
-    if not notes:
-        return None
-    from_ms = min(notes)
-    return Due(meter_id, hour_ms, from_ms, hour_ms < raw_from_ms and from_ms > ALL_MS)
+    since_ms: dict[tuple[int, int], int] = {}
+    swapped = [(hour_ms, meter_id) for meter_id, hour_ms in hours]
+    for meter_id, hour_ms, from_ms in connection.execute(_TAKE, {"hours": swapped}):
+        name = meter_id, hour_ms
+        since_ms[name] = min(since_ms.get(name, from_ms), from_ms)
+    return [
+        Due(*name, since_ms[name], name[1] < raw_from_ms and since_ms[name] > ALL_MS)
+        for name in hours
+        if name in since_ms
+    ]
 
 
 def set_aside(connection: sa.Connection, hours: Sequence[Due]) -> None:

@@ -6,7 +6,7 @@ for them. An hour is made again from its readings alone, or goes on where its bl
 that is new lies behind it: both give the same bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from wattlog_host.history.blocks import BUCKETS, Block, BlockError
 from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
-from wattlog_host.store import due, sharing, tables
+from wattlog_host.store import due, many, sharing, tables
 from wattlog_host.store.days import SERIES_OF_BATCH, SINCE_IN_BOTH, from_day_of
 from wattlog_host.store.due import Due, Span
 from wattlog_host.store.lookup import own
@@ -26,12 +26,14 @@ from wattlog_host.units import BY_ID
 READINGS_MAX = 4_000
 """No further hour is begun in a transaction after so many: batches that come wait for it."""
 HOURS_MAX = 200
+_HOURS_AT_ONCE = 50
 QUARTERS = 4
 
 _SERIES, _BATCH, _METER = tables.series.c, tables.batch.c, tables.meter.c
 _ROLLUP = tables.rollup.c
 
 _OF_METER = _SERIES.meter_id == sa.bindparam("meter_id")
+_END_MS = sa.bindparam("end_ms", type_=sa.BigInteger)
 _PACKED = (
     sa.select(
         _BATCH.log_id, _BATCH.first_seq, _BATCH.readings, _BATCH.skipped, _BATCH.offset_ms,
@@ -39,12 +41,12 @@ _PACKED = (
     )
     .select_from(SERIES_OF_BATCH.join(tables.meter, _METER.id == _SERIES.meter_id))
     .where(
-        _OF_METER, _SERIES.first_ms < sa.bindparam("end_ms"), SINCE_IN_BOTH
+        _OF_METER, _SERIES.first_ms < _END_MS, SINCE_IN_BOTH
     )
 )  # fmt: skip
 _IN_TIME = _PACKED.where(
     _SERIES.last_ms >= sa.bindparam("start_ms"),
-    _SERIES.last_ms < sa.bindparam("end_ms") + tables.SERIES_MS_MAX,
+    _SERIES.last_ms < _END_MS + tables.SERIES_MS_MAX,
     _SERIES.last_ms - _SERIES.first_ms <= tables.SERIES_MS_MAX,
 )
 _LONG = _PACKED.where(
@@ -54,11 +56,11 @@ _LONG = _PACKED.where(
 
 _BLOCKS = sa.select(_ROLLUP.channel, _ROLLUP.packed).where(
     _ROLLUP.meter_id == sa.bindparam("meter_id"),
-    _ROLLUP.channel.in_(sa.bindparam("channels", expanding=True)),
+    # All there are, for the sake of the index.
+    _ROLLUP.channel.in_(sorted(BY_ID)),
     _ROLLUP.step_s == sa.bindparam("step_s"),
     _ROLLUP.start_ms == sa.bindparam("start_ms"),
 )
-_ALL_CHANNELS = sorted(BY_ID)
 _COLUMNS = tuple(column.name for column in tables.rollup.c)
 _NAMES = ("of_meter", "of_channel", "of_step", "of_start")
 _NAME = (
@@ -97,14 +99,19 @@ def roll(
     done: list[Due] = []
     aside: list[Due] = []
     readings = 0
-    for hour in _due(connection, hours_max):
-        news = _roll_hour(connection, longer, hour)
-        readings += len(news.rows)
-        done.append(hour)
-        if not news.is_whole:
-            aside.append(hour)
-        if readings > readings_max:
-            break
+    left = _newest(connection, hours_max)
+    raw_from_ms = due.watermark(connection)
+    while left and readings <= readings_max:
+        # If they are like those before; of the first one nothing is known.
+        fitting = (readings_max - readings) * len(done) // max(1, readings)
+        count = max(1, min(fitting, _HOURS_AT_ONCE))
+        hours = due.take(connection, left[:count], raw_from_ms)
+        left = left[count:]
+        for hour, news in zip(hours, _roll_hours(connection, longer, hours), strict=True):
+            readings += len(news.rows)
+            done.append(hour)
+            if not news.is_whole:
+                aside.append(hour)
     longer.write()
     due.set_aside(connection, aside)
     return done
@@ -112,19 +119,14 @@ def roll(
 
 def set_aside(connection: sa.Connection) -> list[Due]:
     """Set the newest due hour aside, whose buckets cannot be made; return it."""
-    found = list(_due(connection, 1))
+    found = due.take(connection, _newest(connection, 1), due.watermark(connection))
     due.set_aside(connection, found)
     return found
 
 
-def _due(connection: sa.Connection, hours_max: int) -> Iterator[Due]:
-    """Take the newest hours that are due, of meters that nobody else is at, one after another."""
-    meter_ids = sharing.take_due_meters(connection, hours_max)
-    raw_from_ms = due.watermark(connection)
-    for name in due.newest(connection, hours_max, meter_ids):
-        hour = due.take(connection, *name, raw_from_ms)
-        if hour is not None:
-            yield hour
+def _newest(connection: sa.Connection, hours_max: int) -> list[tuple[int, int]]:
+    """Return (meter_id, hour_ms) of the newest due hours, of meters that nobody else is at."""
+    return due.newest(connection, hours_max, sharing.take_due_meters(connection, hours_max))
 
 
 class Samples(NamedTuple):
@@ -136,17 +138,27 @@ class Samples(NamedTuple):
 
 def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int) -> Samples:
     """Return the readings of a meter in start_ms <= t < end_ms."""
-    bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
-    bounds["from_day"] = from_day_of(start_ms)
-    found: list[Sample] = []
-    is_whole = True
-    for query in (_IN_TIME, _LONG):
-        for row in connection.execute(query, bounds):
+    (found,) = _samples_of_each(connection, [Span(meter_id, start_ms, end_ms)])
+    return found
+
+
+def _samples_of_each(connection: sa.Connection, spans: Sequence[Span]) -> Iterator[Samples]:
+    """Yield the readings of meters in first_ms <= t < last_ms, decoded one after another."""
+    asked = [
+        {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms,
+         "from_day": from_day_of(start_ms)}
+        for meter_id, start_ms, end_ms in spans
+    ]  # fmt: skip
+    found = (many.of_each(connection, query, asked) for query in (_IN_TIME, _LONG))
+    for (_, start_ms, end_ms), in_time, long in zip(spans, *found, strict=True):
+        rows: list[Sample] = []
+        is_whole = True
+        for row in (*in_time, *long):
             batch = own(row)
             is_whole = is_whole and batch.is_whole
-            found += _samples_of(row, batch.rows, start_ms, end_ms)
-    found.sort()
-    return Samples(found, is_whole)
+            rows += _samples_of(row, batch.rows, start_ms, end_ms)
+        rows.sort()
+        yield Samples(rows, is_whole)
 
 
 def _samples_of(
@@ -158,46 +170,77 @@ def _samples_of(
             yield Sample(time_ms, batch.log_id, one.seq, batch.time_source, values)
 
 
-def _roll_hour(connection: sa.Connection, longer: "_Longer", hour: Due) -> Samples:
-    """Make one hour's blocks: go on with them, or anew; return the readings that it took."""
-    meter_id, hour_ms, from_ms, was_let_go = hour
-    stored = {
-        row.channel: row.packed
-        for row in connection.execute(
-            _BLOCKS,
-            {
-                "meter_id": meter_id,
-                "channels": _ALL_CHANNELS,
-                "step_s": 60,
-                "start_ms": hour_ms,
-            },
-        )
-    }
-    end_ms = hour_ms + HOUR_MS + HOLD_MS
-    blocks = {}
-    for channel, packed in stored.items():
-        block = _unpacked(packed, 60)
-        if block is None:
-            from_ms = 0
-        else:
-            blocks[channel] = block
-    tails = [block.tail_ms for block in blocks.values()]
-    if tails and from_ms > max(tails):
-        news = samples(connection, meter_id, min(tails) + 1, end_ms)
-        if all(channel in blocks for one in news.rows for channel in one.values):
-            _fold(blocks, news.rows, hour_ms)
-            longer.put(meter_id, hour_ms, blocks, stored)
-            return news
-    if stored and was_let_go:
-        return Samples(())
-    blocks = {}
-    news = samples(connection, meter_id, hour_ms - HOLD_MS, end_ms)
-    for channel in sorted({channel for one in news.rows for channel in one.values}):
-        blocks[channel] = Block(BUCKETS[60], BY_ID[channel].kind == COUNTER)
-    _fold(blocks, news.rows, hour_ms)
-    blocks = {channel: block for channel, block in blocks.items() if block.used()}
-    longer.put(meter_id, hour_ms, blocks, stored)
-    return news
+class _Hour:
+    """An hour whose blocks of minutes are to be made: from those that are there, or anew."""
+
+    def __init__(self, hour: Due, stored: dict[int, bytes]) -> None:
+        """Take what the notes say, and what is there, by channel."""
+        self.meter_id, self.hour_ms, from_ms, self._was_let_go = hour
+        self.end_ms = self.hour_ms + HOUR_MS + HOLD_MS
+        self.stored = stored
+        unpacked = {channel: _unpacked(packed, 60) for channel, packed in stored.items()}
+        self._blocks = {channel: block for channel, block in unpacked.items() if block is not None}
+        tails = [block.tail_ms for block in self._blocks.values()]
+        goes_on = tails and len(tails) == len(stored) and from_ms > max(tails)
+        self._tail_ms = min(tails) if goes_on else None
+
+    def rest(self) -> Span | None:
+        """Return of what time readings are needed to go on, None where it has to be made anew."""
+        if self._tail_ms is None:
+            return None
+        return Span(self.meter_id, self._tail_ms + 1, self.end_ms)
+
+    def whole(self) -> Span | None:
+        """Return of what time readings are needed to make it anew.
+
+        None where what is there knows more than the readings that are left.
+        """
+        if self.stored and self._was_let_go:
+            return None
+        return Span(self.meter_id, self.hour_ms - HOLD_MS, self.end_ms)
+
+    def with_rest(self, news: Samples) -> dict[int, Block] | None:
+        """Return the blocks that go on, None where one of these readings has another channel."""
+        if any(channel not in self._blocks for one in news.rows for channel in one.values):
+            return None
+        _fold(self._blocks, news.rows, self.hour_ms)
+        return self._blocks
+
+    def anew(self, news: Samples) -> dict[int, Block]:
+        """Return blocks that are made from these readings alone."""
+        channels = sorted({channel for one in news.rows for channel in one.values})
+        blocks = {one: Block(BUCKETS[60], BY_ID[one].kind == COUNTER) for one in channels}
+        _fold(blocks, news.rows, self.hour_ms)
+        return {channel: block for channel, block in blocks.items() if block.used()}
+
+
+def _roll_hours(
+    connection: sa.Connection, longer: "_Longer", dues: Sequence[Due]
+) -> list[Samples]:
+    """Make these hours' blocks; return the readings that each took."""
+    names = [_name_of(one.meter_id, 60, one.hour_ms) for one in dues]
+    found = many.of_each(connection, _BLOCKS, names)
+    hours = [
+        _Hour(one, {row.channel: row.packed for row in rows})
+        for one, rows in zip(dues, found, strict=True)
+    ]
+    longer.load([(one.meter_id, one.hour_ms) for one in dues])
+    taken = [Samples(())] * len(hours)
+    left = dict(enumerate(hours))
+    for needed, made in ((_Hour.rest, _Hour.with_rest), (_Hour.whole, _Hour.anew)):
+        spans = {at: span for at, hour in left.items() if (span := needed(hour)) is not None}
+        all_news = _samples_of_each(connection, list(spans.values()))
+        for at, news in zip(spans, all_news, strict=True):
+            blocks = made(hours[at], news)
+            if blocks is not None:
+                longer.put(hours[at], blocks)
+                taken[at] = news
+                del left[at]
+    return taken
+
+
+def _name_of(meter_id: int, step_s: int, start_ms: int) -> dict[str, int]:
+    return {"meter_id": meter_id, "step_s": step_s, "start_ms": start_ms}
 
 
 def _fold(blocks: dict[int, Block], news: Sequence[Sample], hour_ms: int) -> None:
@@ -226,12 +269,23 @@ class _Longer:
         self._stored: dict[tuple[int, int, int, int], bytes] = {}
         self._loaded: set[tuple[int, int, int]] = set()
 
-    def put(
-        self, meter_id: int, hour_ms: int, blocks: dict[int, Block], stored: dict[int, bytes]
-    ) -> None:
-        """Take over an hour's blocks of minutes; stored are those that are there now."""
-        for step_s in (900, 3600):
-            self._load(meter_id, step_s, block_start_ms(step_s, hour_ms))
+    def load(self, hours: Iterable[tuple[int, int]]) -> None:
+        """Load the blocks that these hours, (meter_id, hour_ms), are part of."""
+        wanted = {
+            (meter_id, step_s, block_start_ms(step_s, hour_ms))
+            for meter_id, hour_ms in hours
+            for step_s in (900, 3600)
+        }
+        names = sorted(wanted - self._loaded)
+        self._loaded.update(names)
+        found = many.of_each(self._connection, _BLOCKS, [_name_of(*name) for name in names])
+        for (meter_id, step_s, start_ms), rows in zip(names, found, strict=True):
+            for row in rows:
+                self._take(meter_id, row, step_s, start_ms)
+
+    def put(self, hour: _Hour, blocks: dict[int, Block]) -> None:
+        """Take over the blocks of an hour that was loaded."""
+        meter_id, hour_ms, stored = hour.meter_id, hour.hour_ms, hour.stored
         for channel in sorted(blocks.keys() | stored.keys()):
             name = (meter_id, channel, 60, hour_ms)
             if channel in stored:
@@ -264,21 +318,15 @@ class _Longer:
             if rows:
                 self._connection.execute(statement, rows)
 
-    def _load(self, meter_id: int, step_s: int, start_ms: int) -> None:
-        if (meter_id, step_s, start_ms) in self._loaded:
-            return
-        self._loaded.add((meter_id, step_s, start_ms))
-        name = {"meter_id": meter_id, "channels": _ALL_CHANNELS}
-        rows = self._connection.execute(_BLOCKS, name | {"step_s": step_s, "start_ms": start_ms})
-        for row in rows:
-            key = (meter_id, row.channel, step_s, start_ms)
-            self._stored[key] = row.packed
-            block = _unpacked(row.packed, step_s)
-            if block is None:  # all of it is to be made again
-                end_ms = start_ms + step_s * 1_000 * BUCKETS[step_s] - 1
-                due.mark(self._connection, [Span(meter_id, start_ms, end_ms)])
-            else:
-                self._blocks[key] = block
+    def _take(self, meter_id: int, row: Any, step_s: int, start_ms: int) -> None:
+        key = (meter_id, row.channel, step_s, start_ms)
+        self._stored[key] = row.packed
+        block = _unpacked(row.packed, step_s)
+        if block is None:  # all of it is to be made again
+            end_ms = start_ms + step_s * 1_000 * BUCKETS[step_s] - 1
+            due.mark(self._connection, [Span(meter_id, start_ms, end_ms)])
+        else:
+            self._blocks[key] = block
 
     def _put_longer(self, name: tuple[int, int, int, int], block: Block) -> None:
         hour_ms = name[-1]
