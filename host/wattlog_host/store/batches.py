@@ -95,6 +95,8 @@ class Writing:
         self._connection = connection
         self._rows: dict[tuple[int, int], Any] = {}
         """(id of the log, first_seq) -> row of a stored batch that comes again."""
+        self._behind: dict[tuple[int, int], Any] = {}
+        """(id of the log, last_seq) -> row of the next stored batch, None where there is none."""
         self._logs = Logs(connection)
         self._kin = KinFinder(connection, self._logs)
 
@@ -191,6 +193,12 @@ class Writing:
             for one in batches
             if one.first_seq in log.stored
         )
+        self._load_behind(
+            (log, one.last_seq)
+            for log, batches in by_log.items()
+            for one in batches
+            if one.first_seq not in log.stored and not log.syncs.get(one.boot or 0)
+        )
 
     def _load_around(self, wanted: Sequence[tuple[Log, Span]]) -> None:
         """Load which batches reach into these runs, and their gaps."""
@@ -213,6 +221,14 @@ class Writing:
         found = many.one_of_each(self._connection, _STORED_BATCH, asked)
         for (log, first_seq), row in zip(names, found, strict=True):
             self._rows[log.id, first_seq] = row
+
+    def _load_behind(self, wanted: Iterable[tuple[Log, int]]) -> None:
+        """Load what is stored behind these numbers."""
+        names = dict.fromkeys(wanted)
+        asked = [log.name_of(last_seq + 1) | {"last_seq": last_seq} for log, last_seq in names]
+        found = many.of_each(self._connection, _FOLLOWING, asked)
+        for (log, last_seq), rows in zip(names, found, strict=True):
+            self._behind[log.id, last_seq] = next(iter(rows), None)
 
     def _known(self, log: Log, item: Incoming) -> tuple[Known, int, Trust]:
         """Return what the plan needs to know, and when this batch came first, by which trust."""
@@ -295,9 +311,9 @@ class Writing:
 
     def _following(self, log: Log, batch: Batch) -> tuple[int, int] | None:
         """Return (uptime_ms, time_ms) of the next batch of the log, if it is of this boot."""
-        row = self._connection.execute(
-            _FOLLOWING, log.name_of(batch.last_seq + 1) | {"last_seq": batch.last_seq}
-        ).one_or_none()
+        if (log.id, batch.last_seq) not in self._behind:
+            self._load_behind([(log, batch.last_seq)])
+        row = self._behind[log.id, batch.last_seq]
         later = [seq for seq in log.fresh if seq > batch.last_seq]
         if later and (row is None or min(later) <= row.first_seq):
             planned = log.fresh[min(later)]
