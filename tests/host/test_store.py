@@ -266,6 +266,19 @@ def test_the_id_may_change_more_than_once_and_past_the_greatest(store, wire):
     assert store.losses().runs == 0
 
 
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_has_moved_away_times_nothing_that_comes_under_the_former_id(store, wire, apart):
+    behind = [wire.reading(1_000 * n) for n in (100, 101)]
+    commit(store, wire.batch(*behind, first_seq=10), received_ms=NOW_MS - 3_600_000)
+    payloads = (
+        wire.batch(*behind, first_seq=10, log=wire.log + 1),
+        wire.batch(wire.reading(1_000), wire.reading(2_000), first_seq=1),
+    )
+    for group in groups_of(apart, *payloads):
+        commit(store, *group)
+    assert times(store)[2] == (NOW_MS, "arrival")
+
+
 def test_a_machine_put_back_with_its_memory_goes_on_under_one_other_id(store, wire):
     # The same boot, the same numbers, other readings: kin by name, and not the same batch.
     commit(store, wire.batch(*[wire.reading(n) for n in (1, 2, 3)]))

@@ -215,7 +215,7 @@ class Writing:
         self._logs.load_gaps(wanted)
 
     def _load_rows(self, wanted: Iterable[tuple[Log, int]]) -> None:
-        """Load what is stored under these numbers, which nothing of this transaction replaces."""
+        """Load what is stored under these numbers."""
         names = dict.fromkeys(wanted)
         asked = [log.name_of(first_seq) for log, first_seq in names]
         found = many.one_of_each(self._connection, _STORED_BATCH, asked)
@@ -511,6 +511,9 @@ class Writing:
         self._spans += places.spans_of(self._connection, log, {first_seq})
         for statement in _DELETE_BATCH:
             self._connection.execute(statement, log.name_of(first_seq))
+        self._rows.pop((log.id, first_seq), None)
+        for name in [one for one in self._behind if one[0] == log.id]:
+            del self._behind[name]
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:
