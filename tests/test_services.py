@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from toolbox import require
+from toolbox import ROOT, require
 from wattlog.config import ConfigError
 from wattlog_host import service_command as host_command
 from wattlog_host.ownership import hand_over
@@ -106,6 +106,36 @@ def test_a_unit_is_confined(tmp_path, name):
     assert all(
         one == f"{one.partition(':')[0]}:/etc/wattlog/{one.partition(':')[0]}" for one in loaded
     )
+
+
+# -- workers of a cell, as host/FLEET.md has them made ------------------------------------------
+
+
+def made_as_documented(folder):
+    """Run what the document says, with this folder for systemd's."""
+    unit_in(folder, "wattlog-host")
+    text = (ROOT / "host/FLEET.md").read_text()
+    (block,) = (one for one in re.findall(r"```sh\n(.+?)```", text, re.S) if "worker@" in one)
+    script = block.replace("/etc/systemd/system", str(folder))
+    end = script.index("systemctl enable")
+    subprocess.run(["sh", "-ec", script[:end]], check=True, timeout=RUN_S_MAX)
+    assert "systemctl enable --now wattlog-worker@1" in script[end:]
+    return folder / "wattlog-worker@1.service"
+
+
+def test_workers_are_units_as_confined_as_the_host(analyze, tmp_path):
+    worker = made_as_documented(tmp_path)
+    assert analyze("verify", str(worker)) == ("", "")
+    assert exposure(analyze, worker) <= EXPOSURE_MAX
+    unit = tmp_path / "wattlog-worker@.service"
+    host, own = ((tmp_path / "wattlog-host.service").read_text(), unit.read_text())
+    assert "/wattlog-host worker --config " in own
+    assert "\nStateDirectory=wattlog-worker-%i\n" in own, "not the lead's, which is another user's"
+    changed = [pair for pair in zip(host.splitlines(), own.splitlines(), strict=True)
+               if pair[0] != pair[1]]  # fmt: skip
+    assert len(changed) == 3, changed
+    unit.write_text(own.replace("RestartSec=", "RestartSecs="))
+    assert "RestartSecs" in analyze("verify", str(worker))[1]
 
 
 @each
