@@ -29,7 +29,7 @@ _LOCK_KEY = int.from_bytes(b"wattlogd", "big")
 
 _BATCH = tables.batch.c
 _GREATEST = sa.select(sa.func.max(_BATCH.first_seq).label("first_seq")).where(
-    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.day >= sa.bindparam("from_day")
+    _BATCH.log_id == sa.bindparam("log_id"), _BATCH.day >= sa.bindparam(many.FROM_DAY)
 )
 
 
@@ -65,7 +65,7 @@ def _in_sqlite(_: Any, compiler: Any, **options: Any) -> str:
     return "1"
 
 
-FROM_DAY = sa.bindparam("from_day", type_=sa.Integer)
+FROM_DAY = sa.bindparam(many.FROM_DAY, type_=sa.Integer)
 SERIES_OF_BATCH = tables.series.join(
     tables.batch,
     sa.and_(

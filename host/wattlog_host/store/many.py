@@ -12,6 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
+FROM_DAY = "from_day"
+"""A parameter that the server has to know before it plans: by it whole partitions are left out.
+
+Those that share one are asked together; of a group, that is nearly all.
+"""
 _NUMBER = "asked_number"
 
 
@@ -22,10 +27,17 @@ def of_each(
     if connection.dialect.name != "postgresql":
         return [connection.execute(query, one).all() for one in asked]
     found: list[list[Any]] = [[] for _ in asked]
-    if asked:
-        columns = {name: [one[name] for one in asked] for name in asked[0]}
+    together: dict[object, list[int]] = {}
+    for index, one in enumerate(asked):
+        together.setdefault(one.get(FROM_DAY), []).append(index)
+    for from_day, indexes in together.items():
+        columns: dict[str, object] = {
+            name: [asked[index][name] for index in indexes] for name in asked[0]
+        }
+        if from_day is not None:
+            columns[FROM_DAY] = from_day
         for row in connection.execute(_of_all(query), columns):
-            found[row.asked_number - 1].append(row)
+            found[indexes[row.asked_number - 1]].append(row)
     return found  # type: ignore[return-value]
 
 
@@ -38,11 +50,13 @@ def one_of_each(
 
 @cache
 def _of_all(query: sa.Select[Any]) -> sa.Select[Any]:
-    """Return a query that takes an array of each parameter, and tells whose each row is."""
+    """Return a query that takes an array of each other parameter, and tells whose each row is."""
     types: dict[str, Any] = {}
 
     def replaced(element: Any, **_: Any) -> Any:
         if not isinstance(element, sa.BindParameter) or not element.required:
+            return None
+        if element.key == FROM_DAY:
             return None
         types[element.key] = element.type
         return sa.literal_column(f"asked.{element.key}", element.type)
