@@ -22,6 +22,7 @@ from wattlog_host.store import database, tables
 from wattlog_host.store import postgres as postgres_module
 from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.records import Incoming, StoreError
+from wattlog_host.store.role import Role
 from wattlog_host.store.writer import Writer
 from wattlog_host.wire import decode_batch
 
@@ -112,6 +113,14 @@ def test_who_is_about_to_end_is_waited_for(url):
         thread.join()
     (second,) = opened
     second.close(NOW_MS)
+
+
+@pytest.mark.parametrize("role", [Role.ALONE, None])
+def test_no_plan_is_compiled(url, role):
+    engine = kind_of(url).engine(url, role)
+    with engine.begin() as connection:
+        assert connection.exec_driver_sql("SHOW jit").scalar() == "off"
+    engine.dispose()
 
 
 def test_a_reader_needs_no_lock_and_writes_nothing(url):

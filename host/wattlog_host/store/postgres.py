@@ -22,13 +22,17 @@ _CONNECT = {
         f"-c tcp_keepalives_{name}" for name in ("idle=30", "interval=10", "count=3")
     ),
 }
+# To compile a plan over the partitions of years takes seconds, and what is asked milliseconds.
+_OF_ALL = ("SET jit = off",)
 _OF_WRITER = (
+    *_OF_ALL,
     # An acknowledged batch survives a power cut of the server.
     "SET synchronous_commit = on",
     "SET lock_timeout = '2s'",
 )
-# One state for all of a transaction.
 _OF_READER = (
+    *_OF_ALL,
+    # One state for all of a transaction.
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
 )
 _SIZE = sa.text("SELECT pg_database_size(current_database())")
