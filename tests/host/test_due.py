@@ -259,6 +259,20 @@ def test_the_newest_hours_come_first_and_as_few_as_are_asked_for(store, wire):
     assert "Sort " not in plan, "a backlog of years is not looked at as a whole, again and again"
 
 
+def test_an_hour_of_few_readings_begins_no_long_transaction(store, wire):
+    commit(store, wire.batch(wire.sync(0, T0_MS)))
+    for hour in range(1, 20):
+        commit(store, batch(wire, hour))
+    few = wire.reading(
+        20 * HOUR_MS + 30 * MINUTE_MS, (10, 7, 0), meter=b"\x0a\x01SLW\x00\x00\x00\x07"
+    )
+    commit(store, wire.batch(few, first_seq=200))
+    assert store.roll(6) == 3, "one reading, then three and three"
+    assert store.roll(6) == 3, "nine are no less than six"
+    roll_all(store)
+    assert counted(store) == dict.fromkeys(range(1, 20), 3)
+
+
 def rows_of_plan(connection):
     """What the database says of how it finds the newest hours."""
     if connection.dialect.name == "postgresql":

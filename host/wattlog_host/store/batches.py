@@ -2,8 +2,8 @@
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -27,6 +27,8 @@ from wattlog_host.store.records import (
 )
 from wattlog_host.wire import Batch
 from wattlog_pi.system_clock import Trust
+
+T = TypeVar("T")
 
 # What lies closer together is looked up together.
 _CLUSTER_SEQS = 4_096
@@ -491,15 +493,17 @@ class Writing:
             for log in self._logs
             for boot, points in log.syncs_new.items()
         ]
-        found = places.moves_by_sync(self._connection, new)
-        for (log, _, _), moves in zip(new, found, strict=True):
-            self._move(log, moves)
-            by_sync, others = beside[log]
-            for move in moves:
-                (by_sync if move.source == SYNC else others).append(move.first_seq)
+        for part in _parts(new, places.LOGS_AT_ONCE):
+            found = places.moves_by_sync(self._connection, part)
+            for (log, _, _), moves in zip(part, found, strict=True):
+                self._move(log, moves)
+                by_sync, others = beside[log]
+                for move in moves:
+                    (by_sync if move.source == SYNC else others).append(move.first_seq)
         touched = [places.Beside(log, *both) for log, both in beside.items() if any(both)]
-        for log, moves in places.moves_by_meter(self._connection, touched):
-            self._move(log, moves)
+        for those in _parts(touched, places.LOGS_AT_ONCE):
+            for log, moves in places.moves_by_meter(self._connection, those):
+                self._move(log, moves)
 
     def _move(self, log: Log, moves: Sequence[places.Move]) -> None:
         spans = places.apply(self._connection, log, moves)
@@ -514,6 +518,11 @@ class Writing:
         self._rows.pop((log.id, first_seq), None)
         for name in [one for one in self._behind if one[0] == log.id]:
             del self._behind[name]
+
+
+def _parts(items: Sequence[T], count_max: int) -> Iterator[Sequence[T]]:
+    """Yield them in their order, at most so many at once."""
+    return (items[at : at + count_max] for at in range(0, len(items), count_max))
 
 
 def _clusters(batches: Sequence[Batch]) -> list[Span]:

@@ -20,11 +20,16 @@ Those that share one are asked together; of a group, that is nearly all.
 _NUMBER = "asked_number"
 
 
+def is_far(connection: sa.Connection) -> bool:
+    """Tell whether each question costs a round trip, so that it saves something to ask at once."""
+    return connection.dialect.name == "postgresql"
+
+
 def of_each(
     connection: sa.Connection, query: sa.Select[Any], asked: Sequence[Mapping[str, object]]
 ) -> list[Sequence[Any]]:
     """Return the rows that a query finds for each of these parameters; to be read by name."""
-    if connection.dialect.name != "postgresql":
+    if not is_far(connection):
         return [connection.execute(query, one).all() for one in asked]
     found: list[list[Any]] = [[] for _ in asked]
     together: dict[object, list[int]] = {}
@@ -45,7 +50,10 @@ def one_of_each(
     connection: sa.Connection, query: sa.Select[Any], asked: Sequence[Mapping[str, object]]
 ) -> Iterator[Any]:
     """Yield the one row that a query always finds for each of these parameters."""
-    return (rows[0] for rows in of_each(connection, query, asked))
+    for rows in of_each(connection, query, asked):
+        if len(rows) != 1:
+            raise sa.exc.NoResultFound("what was there a moment ago is not there")
+        yield rows[0]
 
 
 @cache

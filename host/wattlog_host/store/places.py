@@ -31,6 +31,8 @@ from wattlog_host.store.lookup import as_bits, batch_from, clock_of, pack_steps,
 RECORDS_MAX = 64
 # A boot that runs for years collects sync points; the few around a batch place all of it.
 SYNCS_MAX = 1_000
+# So many logs' batches may be moved at once: some have many that nobody has told the time.
+LOGS_AT_ONCE = 64
 # More than a week at one reading a second: further away no counter is believed.
 BATCHES_MAX = 20_000
 

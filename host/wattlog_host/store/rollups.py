@@ -18,7 +18,13 @@ from wattlog_host.history.columns import HOLD_MS
 from wattlog_host.history.rollup import HOUR_MS, MINUTE_MS, QUARTER_MINUTES, fold, joined
 from wattlog_host.ingest import stored_values
 from wattlog_host.store import due, many, sharing, tables
-from wattlog_host.store.days import SERIES_OF_BATCH, SINCE_IN_BOTH, from_day_of
+from wattlog_host.store.days import (
+    FROM_DAY,
+    SERIES_OF_BATCH,
+    SINCE_IN_BOTH,
+    from_day_of,
+    since,
+)
 from wattlog_host.store.due import Due, Span
 from wattlog_host.store.lookup import own
 from wattlog_host.units import BY_ID
@@ -27,6 +33,7 @@ READINGS_MAX = 4_000
 """No further hour is begun in a transaction after so many: batches that come wait for it."""
 HOURS_MAX = 200
 _HOURS_AT_ONCE = 50
+"""Of a database that is asked for them at once; else there is nothing to gain."""
 QUARTERS = 4
 
 _SERIES, _BATCH, _METER = tables.series.c, tables.batch.c, tables.meter.c
@@ -48,6 +55,13 @@ _IN_TIME = _PACKED.where(
     _SERIES.last_ms >= sa.bindparam("start_ms"),
     _SERIES.last_ms < _END_MS + tables.SERIES_MS_MAX,
     _SERIES.last_ms - _SERIES.first_ms <= tables.SERIES_MS_MAX,
+)
+_COUNT_IN_TIME = sa.select(sa.func.sum(_SERIES.readings).label("readings")).where(
+    _OF_METER,
+    _SERIES.first_ms < _END_MS,
+    _SERIES.last_ms >= sa.bindparam("start_ms"),
+    _SERIES.last_ms < _END_MS + tables.SERIES_MS_MAX,
+    since(_SERIES.day, FROM_DAY),
 )
 _LONG = _PACKED.where(
     _SERIES.last_ms >= sa.bindparam("start_ms"),
@@ -102,15 +116,13 @@ def roll(
     left = _newest(connection, hours_max)
     raw_from_ms = due.watermark(connection)
     while left and readings <= readings_max:
-        # If they are like those before; of the first one nothing is known.
-        fitting = (readings_max - readings) * len(done) // max(1, readings)
-        count = max(1, min(fitting, _HOURS_AT_ONCE))
+        count = _fitting(connection, left, readings_max - readings)
         hours = due.take(connection, left[:count], raw_from_ms)
         left = left[count:]
-        for hour, news in zip(hours, _roll_hours(connection, longer, hours), strict=True):
-            readings += len(news.rows)
+        for hour, took in zip(hours, _roll_hours(connection, longer, hours), strict=True):
+            readings += took.readings
             done.append(hour)
-            if not news.is_whole:
+            if not took.is_whole:
                 aside.append(hour)
     longer.write()
     due.set_aside(connection, aside)
@@ -129,6 +141,39 @@ def _newest(connection: sa.Connection, hours_max: int) -> list[tuple[int, int]]:
     return due.newest(connection, hours_max, sharing.take_due_meters(connection, hours_max))
 
 
+def _fitting(
+    connection: sa.Connection, hours: Sequence[tuple[int, int]], readings_max: int
+) -> int:
+    """Return how many of these hours, (meter_id, hour_ms), have so many readings; at least one."""
+    if not many.is_far(connection):
+        return 1
+    asked = [_bounds(*_around(*hour)) for hour in hours[:_HOURS_AT_ONCE]]
+    readings = 0
+    for count, row in enumerate(many.one_of_each(connection, _COUNT_IN_TIME, asked)):
+        readings += row.readings or 0
+        if readings > readings_max:
+            return max(1, count)
+    return len(asked)
+
+
+def _around(meter_id: int, hour_ms: int) -> Span:
+    """Return of what time readings have to do with an hour's buckets."""
+    return Span(meter_id, hour_ms - HOLD_MS, hour_ms + HOUR_MS + HOLD_MS)
+
+
+def _bounds(meter_id: int, start_ms: int, end_ms: int) -> dict[str, int]:
+    """Return what queries for a meter's readings of this time ask for."""
+    bounds = {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms}
+    return bounds | {"from_day": from_day_of(start_ms)}
+
+
+class Took(NamedTuple):
+    """From how many readings an hour's blocks were made, and whether these were all it has."""
+
+    readings: int = 0
+    is_whole: bool = True
+
+
 class Samples(NamedTuple):
     """Readings in the order of time; not whole where not all of a batch could be read."""
 
@@ -144,11 +189,7 @@ def samples(connection: sa.Connection, meter_id: int, start_ms: int, end_ms: int
 
 def _samples_of_each(connection: sa.Connection, spans: Sequence[Span]) -> Iterator[Samples]:
     """Yield the readings of meters in first_ms <= t < last_ms, decoded one after another."""
-    asked = [
-        {"meter_id": meter_id, "start_ms": start_ms, "end_ms": end_ms,
-         "from_day": from_day_of(start_ms)}
-        for meter_id, start_ms, end_ms in spans
-    ]  # fmt: skip
+    asked = [_bounds(*span) for span in spans]
     found = (many.of_each(connection, query, asked) for query in (_IN_TIME, _LONG))
     for (_, start_ms, end_ms), in_time, long in zip(spans, *found, strict=True):
         rows: list[Sample] = []
@@ -176,7 +217,7 @@ class _Hour:
     def __init__(self, hour: Due, stored: dict[int, bytes]) -> None:
         """Take what the notes say, and what is there, by channel."""
         self.meter_id, self.hour_ms, from_ms, self._was_let_go = hour
-        self.end_ms = self.hour_ms + HOUR_MS + HOLD_MS
+        self._around = _around(self.meter_id, self.hour_ms)
         self.stored = stored
         unpacked = {channel: _unpacked(packed, 60) for channel, packed in stored.items()}
         self._blocks = {channel: block for channel, block in unpacked.items() if block is not None}
@@ -188,7 +229,7 @@ class _Hour:
         """Return of what time readings are needed to go on, None where it has to be made anew."""
         if self._tail_ms is None:
             return None
-        return Span(self.meter_id, self._tail_ms + 1, self.end_ms)
+        return self._around._replace(first_ms=self._tail_ms + 1)
 
     def whole(self) -> Span | None:
         """Return of what time readings are needed to make it anew.
@@ -197,7 +238,7 @@ class _Hour:
         """
         if self.stored and self._was_let_go:
             return None
-        return Span(self.meter_id, self.hour_ms - HOLD_MS, self.end_ms)
+        return self._around
 
     def with_rest(self, news: Samples) -> dict[int, Block] | None:
         """Return the blocks that go on, None where one of these readings has another channel."""
@@ -214,10 +255,8 @@ class _Hour:
         return {channel: block for channel, block in blocks.items() if block.used()}
 
 
-def _roll_hours(
-    connection: sa.Connection, longer: "_Longer", dues: Sequence[Due]
-) -> list[Samples]:
-    """Make these hours' blocks; return the readings that each took."""
+def _roll_hours(connection: sa.Connection, longer: "_Longer", dues: Sequence[Due]) -> list[Took]:
+    """Make these hours' blocks."""
     names = [_name_of(one.meter_id, 60, one.hour_ms) for one in dues]
     found = many.of_each(connection, _BLOCKS, names)
     hours = [
@@ -225,7 +264,7 @@ def _roll_hours(
         for one, rows in zip(dues, found, strict=True)
     ]
     longer.load([(one.meter_id, one.hour_ms) for one in dues])
-    taken = [Samples(())] * len(hours)
+    took = [Took()] * len(hours)
     left = dict(enumerate(hours))
     for needed, made in ((_Hour.rest, _Hour.with_rest), (_Hour.whole, _Hour.anew)):
         spans = {at: span for at, hour in left.items() if (span := needed(hour)) is not None}
@@ -234,9 +273,9 @@ def _roll_hours(
             blocks = made(hours[at], news)
             if blocks is not None:
                 longer.put(hours[at], blocks)
-                taken[at] = news
+                took[at] = Took(len(news.rows), news.is_whole)
                 del left[at]
-    return taken
+    return took
 
 
 def _name_of(meter_id: int, step_s: int, start_ms: int) -> dict[str, int]:
