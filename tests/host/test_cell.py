@@ -14,8 +14,9 @@ import pytest
 
 from past import Rng
 from stored import execute, rows, stored_losses, stored_readings
+from waiting import wait_until
 from wattlog_host import settings
-from wattlog_host.store import batches, database, rollups
+from wattlog_host.store import batches, database, days, rollups
 from wattlog_host.store.others import Others
 from wattlog_host.store.records import Event, Floor, Incoming, StoreError
 from wattlog_host.store.role import Role
@@ -279,6 +280,26 @@ def test_what_is_committed_while_an_hour_is_made_is_not_forgotten(
         ).scalar_one()
     block = rollups._unpacked(bytes(found), 60)
     assert sum(block.columns["readings"]) == 2
+
+
+def test_who_waits_while_another_makes_a_day_finds_it_made(url, writer_of):
+    lead, worker = writer_of(L), writer_of(W)
+    day = NOW_MS // 86_400_000 + 400
+    made = []
+
+    def make():
+        with worker._write_engine.begin() as connection:
+            days.ensure(connection, [day])
+        made.append(day)
+
+    thread = threading.Thread(target=make)
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with lead._write_engine.begin() as connection:
+        days.ensure(connection, [day])
+        thread.start()
+        wait_until(lambda: rows(url, waiting), "that the worker waits")
+    thread.join(PATIENCE_S)
+    assert made == [day]
 
 
 def test_a_meter_that_is_being_rolled_is_left_to_who_is_at_it(url, writer_of, wire):

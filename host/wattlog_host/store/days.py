@@ -24,6 +24,11 @@ DAY_MAX = 10_000_000
 ASIDE = 0
 """The day of what is kept although its own day was let go."""
 PARTED = (tables.batch, tables.series)
+# Of the catalogue itself: to_regclass() may still know what was so before the lock was waited for.
+_THERE = sa.text(
+    "SELECT relname FROM pg_class"
+    " WHERE relname = ANY(CAST(:names AS text[])) AND pg_table_is_visible(oid)"
+)
 # Held while a partition is made, so that two writers do not make the same one.
 _LOCK_KEY = int.from_bytes(b"wattlogd", "big")
 
@@ -245,13 +250,8 @@ def drop(connection: sa.Connection, day: int) -> None:
 
 def _missing(connection: sa.Connection, days: set[int], table: str = "batch") -> set[int]:
     names = {_name(table, day): day for day in days}
-    found = connection.execute(
-        sa.text(
-            "SELECT name FROM unnest(CAST(:names AS text[])) name WHERE to_regclass(name) IS NULL"
-        ),
-        {"names": sorted(names)},
-    )
-    return {names[name] for name in found.scalars()}
+    found = connection.execute(_THERE, {"names": sorted(names)}).scalars()
+    return set(names.values()) - {names[name] for name in found}
 
 
 def _make(connection: sa.Connection, table: str, days: Iterable[int]) -> None:
