@@ -37,6 +37,8 @@ METER = bytes.fromhex("0a0149534b0003382939")
 Measured = namedtuple("Measured", ("server_id", "sec_index", "values"))
 # Before any clock that the tests run by: the host believes no sync point ahead of its own clock.
 SYNC_EPOCH_MS = 1_760_000_000_000
+# When writers of a cell start.
+NOW_MS = 1_795_000_000_000
 
 
 Noted = namedtuple("Noted", ("epoch_ms", "is_sure"))
@@ -186,6 +188,20 @@ def url(request: pytest.FixtureRequest) -> Iterator[sa.URL]:
     made = server.fresh()
     yield made
     server.drop(made)
+
+
+@pytest.fixture
+def writer_of(url: sa.URL) -> Iterator[Callable[..., Writer]]:
+    """Call it for a writer of this role in that database; what is left open is let go of."""
+    made: list[Writer] = []
+
+    def make(role: Role = Role.ALONE) -> Writer:
+        made.append(Writer(url, "1", NOW_MS, role))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.let_go()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -29,20 +29,6 @@ SEED = int(os.environ.get("WATTLOG_SEED", "2027"))
 PATIENCE_S = 60
 
 
-@pytest.fixture
-def writer_of(url):
-    """Call it for a writer of this role; what is left open is let go of."""
-    made = []
-
-    def make(role=Role.ALONE):
-        made.append(Writer(url, "1", NOW_MS, role))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.let_go()
-
-
 def incoming(*payloads):
     return [
         Incoming("wattlog/1/x/b", decode_batch(payload), NOW_MS, payload) for payload in payloads

@@ -1,142 +1,135 @@
-"""What a host does otherwise when it has thousands of meters: nothing that looks at all of them."""
+"""A group of batches asks PostgreSQL the same few questions, however many heads are in it."""
 
-import asyncio
+from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import event
 
-from alert_world import World
 from past import Rng
-from wattlog_host.alerts import service as alerts_module
-from wattlog_host.history.columns import MeterInfo
-from wattlog_host.history.house import EVER_MS, NEVER_MS, members
-from wattlog_host.store import batches, sizes
-from wattlog_host.store import store as store_module
-from wattlog_host.store import writer as writer_module
+from stored import stored_readings
+from wattlog_host.store import batches, many, places, rollups
+from wattlog_host.store.kinds import kind_of
 from wattlog_host.store.records import Incoming
-from wattlog_host.store.store import Store
-from wattlog_host.store.writer import Writer
+from wattlog_host.store.role import Role
 from wattlog_host.wire import decode_batch
 
 NOW_MS = 1_795_000_000_000
+MINUTE_MS = 60_000
+SMALL, LARGE = 3, 40
+ACTS = ("first", "second", "the same again", "buckets")
 
 
-@pytest.fixture
-def store(place):
-    made = Writer(place, "1", NOW_MS)
-    yield made
-    made.let_go()
+def meter_of(head):
+    return b"\x0a\x01TRP" + head.to_bytes(5, "big")
 
 
-def incoming(payload):
-    return Incoming("t", decode_batch(payload), NOW_MS, payload)
-
-
-def three(wire):
-    """A batch of each of three meters."""
-    return [
-        incoming(
-            wire.batch(
-                wire.sync(0),
-                wire.reading(60_000, meter=bytes([9, number])),
-                first_seq=2 * number + 1,
+def group(wire, heads, minute):
+    """A minute of each of these heads; the first one with its time."""
+    found = []
+    for head in heads:
+        records = [
+            wire.reading(
+                minute * MINUTE_MS + second * 10_000, (10, 100 + second, 0), meter_of(head)
             )
-        )
-        for number in range(3)
-    ]
-
-
-def test_who_was_exchanged_is_who_fell_silent_before_another_was_first_seen():
-    for seed in range(300):
-        rng = Rng(seed)
-        meters = []
-        for number in range(rng.randrange(9)):
-            first_ms = 100 + rng.randrange(20)
-            meters.append(MeterInfo(number, b"", "", first_ms, first_ms + rng.randrange(20), ()))
-        earliest_ms = min((one.first_ms for one in meters), default=0)
-        wanted = [
-            (
-                one,
-                EVER_MS if one.first_ms == earliest_ms else one.first_ms,
-                min(
-                    (two.first_ms for two in meters if two.first_ms > one.last_ms),
-                    default=NEVER_MS,
-                ),
-            )
-            for one in meters
+            for second in range(6)
         ]
-        assert [tuple(one) for one in members(meters)] == wanted, f"seed {seed}"
+        if minute == 0:
+            records.insert(0, wire.sync(0, NOW_MS))
+        first_seq = 1 if minute == 0 else 2 + 6 * minute
+        payload = wire.batch(*records, first_seq=first_seq, edge=f"head-{head}")
+        topic = f"wattlog/1/head-{head}/b"
+        now_ms = NOW_MS + (minute + 1) * MINUTE_MS
+        found.append(Incoming(topic, decode_batch(payload), now_ms, payload))
+    return found
 
 
-def test_newest_readings_are_told_of_the_first_meters_only(store, wire, monkeypatch):
-    monkeypatch.setattr(batches, "METERS_SHOWN_MAX", 2)
-    monkeypatch.setattr(writer_module, "METERS_SHOWN_MAX", 2)
-    done = store.commit(three(wire))
-    assert [one.server_id for one in done.latest] == [b"\x09\x00", b"\x09\x01"]
-    assert [one.server_id for one in store.latest()] == [b"\x09\x00", b"\x09\x01"]
-    assert len(list(store.readings())) == 3
-
-
-def test_a_few_meters_stand_for_the_size_of_all(store, wire, monkeypatch):
-    store.commit(three(wire))
-    while store.roll():
-        pass
-    now_ms = wire.sync_epoch_ms + 3_600_000
-    found = store.measure(now_ms)
-    monkeypatch.setattr(sizes, "METERS_MEASURED", 1)
-    scaled = store.measure(now_ms)
-    assert scaled.raw_from_ms == found.raw_from_ms
-    # All three are alike, but for a byte of their names' lengths.
-    assert scaled.raw_bytes == pytest.approx(found.raw_bytes, abs=6)
-    assert scaled.bucket_bytes == pytest.approx(found.bucket_bytes, rel=0.1)
-    assert scaled.raw_bytes > 0
-
-
-@pytest.mark.parametrize(("meters_max", "is_asked"), [(1, False), (2, True)])
-def test_alerts_ask_nothing_of_all_meters_where_they_are_no_house(
-    tmp_path, monkeypatch, meters_max, is_asked
-):
-    monkeypatch.setattr(alerts_module, "HOUSE_METERS_MAX", meters_max)
-    w = World(tmp_path)
-    asked = []
-    ask = w.alerts._ask
-
-    def noted(question):
-        asked.append(question)
-        return ask(question)
-
-    w.alerts._ask = noted
-
-    async def act():
-        await w.run(60_000)
-        asked.clear()  # the first look is before any meter is heard
-        await w.run(24 * 3_600_000)
-
-    asyncio.run(act())
-    assert len(w.view.meters) == 2
-    assert bool(asked) == is_asked
-
-
-def test_what_is_busy_for_long_makes_some_buckets_all_the_same(tmp_path, wire, monkeypatch):
-    monkeypatch.setattr(store_module, "BUSY_ITEMS", 1)
-    monkeypatch.setattr(store_module, "BUSY_S", 1e6)
-    monkeypatch.setattr(store_module, "ROLL_WAIT_S", 0)
+@contextmanager
+def counted(store):
+    """Have a list of what the database is asked meanwhile."""
     asked = []
 
-    async def run():
-        made = Store(tmp_path / "wattlog.db", "1", NOW_MS)
-        roll, is_done = made._core.roll, asyncio.Event()
+    def note(_connection, _cursor, statement, _parameters, _context, _is_many):
+        asked.append(statement)
 
-        def noted(readings_max):
-            asked.append(readings_max)
-            return roll(readings_max)
+    event.listen(store._write_engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(store._write_engine, "before_cursor_execute", note)
 
-        made._core.roll = noted
-        await made.commit(three(wire))
-        rolling = asyncio.create_task(made.keep_rolled(lambda _: is_done.set()))
-        await is_done.wait()
-        rolling.cancel()
-        await asyncio.gather(rolling, return_exceptions=True)
-        await made.close(NOW_MS)
 
-    asyncio.run(run())
-    assert set(asked) == {store_module.READINGS_BUSY}
+@pytest.mark.parametrize("role", [Role.ALONE, Role.WORKER])
+def test_a_group_asks_no_more_than_its_first_head(url, writer_of, wire, role):
+    if role is Role.WORKER:
+        writer_of(Role.LEAD)
+    store = writer_of(role)
+    asked = {}
+    # The first head of all also makes the day, and rows for what is counted.
+    for heads in (range(1), range(10, 10 + SMALL), range(100, 100 + LARGE)):
+        for act in ACTS:
+            with counted(store) as asked[len(heads), act]:
+                if act == "buckets":
+                    assert store.roll() == len(heads)
+                else:
+                    store.commit(group(wire, heads, 0 if act == "first" else 1))
+    assert len(stored_readings(url)) == 12 * (1 + SMALL + LARGE)
+    for act in ACTS:
+        few, much = ([*told(asked[count, act])] for count in (SMALL, LARGE))
+        assert len(few) == len(much), (act, few, much)
+
+
+def told(asked):
+    """What was asked, but for the newest reading of each meter, which who is alone tells."""
+    return (one.split("IN (")[0] for one in asked if "edge.name, edge_log.log" not in one)
+
+
+# --- one question of many -------------------------------------------------------------------------
+
+QUESTIONS = {
+    "stored": (batches._STORED, ("log_id", "after", "last", "from_day")),
+    "following": (batches._FOLLOWING, ("log_id", "last_seq", "from_day")),
+    "syncs": (places._SYNCS_FROM, ("log_id", "boot", "uptime_ms")),
+    "neighbours": (places._NEIGHBOURS, ("log_id", "low", "high", "from_day")),
+    "in time": (rollups._IN_TIME, ("meter_id", "start_ms", "end_ms", "from_day")),
+}
+
+
+BOUNDS = {
+    "log_id": (0, 6),
+    "meter_id": (0, 6),
+    "boot": (16, 2),
+    "uptime_ms": (0, 300_000),
+    "first_seq": (1, 40),
+    "last_seq": (1, 40),
+    "after": (0, 20),
+    "low": (0, 40),
+    "high": (0, 40),
+    "last": (20, 20),
+    "start_ms": (NOW_MS, 300_000),
+    "end_ms": (NOW_MS + 100_000, 300_000),
+    "from_day": (NOW_MS // 86_400_000 - 1, 3),
+}
+"""parameter -> (least, how many from there on)."""
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_all_at_once_finds_what_one_after_another_does(url, writer_of, wire, name):
+    query, names = QUESTIONS[name]
+    store = writer_of(Role.ALONE)
+    for minute in range(5):
+        store.commit(group(wire, range(4), minute))
+    count = 0
+    engine = kind_of(url).engine(url, None)
+    for seed in range(20):
+        rng = Rng(seed)
+        asked = [
+            {key: base + rng.randrange(size) for key, (base, size) in BOUNDS.items()}
+            for _ in range(1 + rng.randrange(9))
+        ]
+        asked = [{key: one[key] for key in names} for one in asked]
+        with engine.begin() as connection:
+            found = many.of_each(connection, query, asked)
+            for one, rows in zip(asked, found, strict=True):
+                alone = connection.execute(query, one).all()
+                assert [tuple(row)[1:] for row in rows] == [tuple(row) for row in alone], seed
+                count += len(alone)
+    engine.dispose()
+    assert count > 20
