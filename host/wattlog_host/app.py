@@ -29,7 +29,7 @@ from wattlog_host.announce.backfill import Backfill
 from wattlog_host.announce.service import LAST_WILL, Announcements
 from wattlog_host.backup.keeper import Keeper
 from wattlog_host.broker import BrokerUnusable, EmbeddedBroker
-from wattlog_host.clock import local_text, monotonic_ms, now_ms
+from wattlog_host.clock import local_text, monotonic_ms, now_ms, show_times_of
 from wattlog_host.dess.panel import Panel
 from wattlog_host.dess.parts import solar_of
 from wattlog_host.dess.service import Service
@@ -131,6 +131,7 @@ async def _serve(
     keeper: Keeper | None,
     stop: asyncio.Event,
 ) -> None:
+    show_times_of(settings.house.zone.info)
     view = await _view(store)
     announcements = _announcements(
         settings, view, lambda: () if panel is None else panel.inverters()

@@ -1,7 +1,21 @@
-"""The only place of the host that reads a clock; everything else takes now_ms."""
+"""The only place of the host that reads a clock; everything else takes now_ms.
+
+And the only one that knows, for the whole process, where the house is: what a state, a message
+or an answer calls local is the time there, and not where the machine thinks it is (a container
+thinks UTC).
+"""
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
+
+_zone: tzinfo | None = None
+"""None is the machine's."""
+
+
+def show_times_of(zone: tzinfo | None) -> None:
+    """Have local times be those of this zone from now on; None is the machine's again."""
+    global _zone  # noqa: PLW0603
+    _zone = zone
 
 
 def now_ms() -> int:
@@ -15,14 +29,17 @@ def monotonic_ms() -> int:
 
 
 def local_iso(time_ms: int) -> str:
-    """Return the time as ISO-8601 in the host's zone with its offset, to the millisecond."""
-    seconds, milliseconds = divmod(time_ms, 1000)
-    moment = datetime.fromtimestamp(seconds).astimezone()
-    return moment.replace(microsecond=milliseconds * 1000).isoformat(timespec="milliseconds")
+    """Return the time as ISO-8601 in the zone of the house with its offset, to the millisecond."""
+    moment = _local(time_ms // 1000)
+    return moment.replace(microsecond=time_ms % 1000 * 1000).isoformat(timespec="milliseconds")
 
 
 def local_text(time_ms: int, now_ms: int) -> str:
     """Return the time for a person: the clock, and the date where it is not today's."""
-    moment = datetime.fromtimestamp(time_ms // 1000).astimezone()
-    today = datetime.fromtimestamp(now_ms // 1000).astimezone().date()
-    return moment.strftime("%H:%M:%S" if moment.date() == today else "%Y-%m-%d %H:%M:%S")
+    moment = _local(time_ms // 1000)
+    is_today = moment.date() == _local(now_ms // 1000).date()
+    return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
+
+
+def _local(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).astimezone(_zone)

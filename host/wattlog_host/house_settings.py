@@ -14,7 +14,7 @@ from wattlog_host.history.zone import Zone, machine_zone, named_zone
 
 HOUSE_SCHEMA = (
     Key("house.name", "text", "", 0, 60, "what the page calls the house"),
-    Key("house.zone", "text", None, 1, 64, "the time zone, like Europe/Berlin"),
+    Key("house.zone", "text", None, 1, 64, "zone of all times shown, like Europe/Berlin"),
     Key("house.currency", "text", "EUR", 1, 8, "the currency; prices are in its hundredths"),
 )
 TARIFF = "tariff"

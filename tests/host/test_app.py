@@ -98,6 +98,21 @@ def test_a_batch_goes_from_the_agent_to_the_page(host, wire):
     assert "WARNING" not in host.log()
 
 
+def test_local_is_where_the_house_is_wherever_the_machine_thinks_it_is(make_host, wire):
+    host = make_host()
+    with host.config_path.open("a") as config:
+        config.write('[house]\nzone = "Asia/Tokyo"\n')
+    host.start(environ={"TZ": "America/New_York"})
+    batch = wire.batch(wire.sync(), wire.reading(1000, (1, 1989275, -1, 10, -2314, -1)))
+    assert send(host.mqtt_port, batch) == [wire.ack(batch)]
+    shown = host.json("/status")
+    times = [shown["now"], shown["host"]["started"], host.json("/api/latest_reading")["timestamp"]]
+    times += [one["time"] for one in (*shown["events"], *shown["meters"])]
+    assert {time[-6:] for time in times} == {"+09:00"}
+    for one in (*shown["events"], *shown["meters"]):
+        assert one["time"][11:19] == one["time_text"][-8:]
+
+
 def test_a_live_reading_is_on_the_page_before_it_is_stored(host, wire):
     watching = Stream(host)
     watching.next_view()
