@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from alert_world import World
+from api_world import DAY_MS, NOW, START, ApiWorld, steady
 from past import Rng
 from wattlog_host.alerts import service as alerts_module
+from wattlog_host.history import answers
 from wattlog_host.history.columns import MeterInfo
 from wattlog_host.history.house import EVER_MS, NEVER_MS, members
 from wattlog_host.store import batches, sizes
@@ -65,6 +67,72 @@ def test_who_was_exchanged_is_who_fell_silent_before_another_was_first_seen():
             for one in meters
         ]
         assert [tuple(one) for one in members(meters)] == wanted, f"seed {seed}"
+
+
+def test_a_meter_is_found_by_each_of_its_names_as_among_all(store, wire):
+    named = wire.reading(60_000, meter=bytes.fromhex("0a0149534b0004210001"))
+    store.commit([*three(wire), incoming(wire.batch(wire.sync(0), named, first_seq=7))])
+    while store.roll():
+        pass
+    known = store.ask(lambda history: history.meters())
+    assert len(known) == 4 and any(one.label != one.label.lower() for one in known)
+    names = [
+        "",
+        " ",
+        "0",
+        "-1",
+        "4",
+        "01",
+        "1.0",
+        "\u0661",
+        "9",
+        "%",
+        "_",
+        "9" * 40,
+        "09",
+        "09 00",
+    ]
+    for one in known:
+        names += [str(one.id), one.server_id.hex(), one.label, f" {one.label.upper()} "]
+        names += [one.server_id.hex().upper(), one.label.lower(), one.label[:-1], f"{one.label}'"]
+    for name in names:
+        wanted = next((one for one in known if one.is_called(name)), None)
+        assert store.ask(lambda history, name=name: history.meter(name)) == wanted, name
+    beyond = [
+        store.ask(lambda history, count=count: history.has_more_meters_than(count))
+        for count in (0, 3, 4)
+    ]
+    assert beyond == [True, True, False]
+
+
+def test_who_asks_about_one_of_thousands_does_not_have_them_listed(monkeypatch):
+    monkeypatch.setattr(answers, "METERS_SUM_MAX", 2)
+    rows = steady(START, START + DAY_MS)
+    world = ApiWorld(dict.fromkeys((1, 2, 3), rows), NOW)
+    meter = world.json("/api/meters")["meters"][1]
+    known = {name: one for one in world.history.meters() for name in (str(one.id), one.label)}
+    known |= {one.server_id.hex(): one for one in world.history.meters()}
+    monkeypatch.setattr(world.history, "meter", known.get)
+    monkeypatch.setattr(world.history, "meters", lambda: pytest.fail("all were listed"))
+    world.changes.note(1, NOW)  # so that nothing is remembered
+    span = {"start": START, "end": START + DAY_MS}
+    for path in ("/api/stats", "/api/energy", "/api/energy_summary", "/api/readings"):
+        found = [
+            world.get(path, meter=name, **span)
+            for name in (meter["id"], meter["server_id"], meter["label"])
+        ]
+        assert {one.status_code for one in found} == {200}, path
+        assert len({one.text for one in found}) == 1, path
+        assert world.error(path, meter=4, **span)[0] == 404
+        assert world.error(path, **span) == (
+            400,
+            "more than 2 meters are not summed: say meter=",
+        )
+    assert world.json("/api/latest_reading", meter=2) == world.json(
+        "/api/latest_reading", meter=meter["label"]
+    )
+    assert world.get("/api/latest_reading", meter=4).status_code == 404
+    assert world.get("/").status_code == 200
 
 
 def test_newest_readings_are_told_of_the_first_meters_only(store, wire, monkeypatch):

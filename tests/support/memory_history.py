@@ -46,6 +46,12 @@ class MemoryHistory:
             if rows
         ]  # fmt: skip
 
+    def meter(self, name):
+        return next((one for one in self.meters() if one.is_called(name)), None)
+
+    def has_more_meters_than(self, count):
+        return len(self.all) > count
+
     def points(self, meter_id, channel):
         return [(at, values[channel]) for at, values in self.all[meter_id] if channel in values]
 

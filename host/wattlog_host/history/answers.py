@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -132,19 +132,24 @@ class Answers:
         self._mark = book.mark()
         self.history, self._book, self._zone, self._tariffs = history, book, zone, tariffs
         self._now_ms = now_ms
-        self.meters: list[MeterInfo] = book.meters(history, self._mark)
+        self.is_house = not history.has_more_meters_than(METERS_SUM_MAX)
+        """Whether there are so few meters that they may be one house's."""
+
+    @cached_property
+    def meters(self) -> list[MeterInfo]:
+        """All meters; who asks about one of thousands does not have them listed."""
+        return self._book.meters(self.history, self._mark)
 
     def chosen(self, name: str | None) -> list[Member]:
         """Return the house, or the meter of this id, server id in hex, or label; see members()."""
         if name is None:
-            if len(self.meters) > METERS_SUM_MAX:
+            if not self.is_house:
                 raise Unanswerable(f"more than {METERS_SUM_MAX} meters are not summed: say meter=")
             return members(self.meters)
-        wanted = name.strip().lower()
-        for meter in self.meters:
-            if wanted in (str(meter.id), meter.server_id.hex(), meter.label.lower()):
-                return alone(meter)
-        raise UnknownMeter(f"there is no meter {name!r}; /api/meters lists them")
+        meter = self._book.meter(self.history, self._mark, name)
+        if meter is None:
+            raise UnknownMeter(f"there is no meter {name!r}; /api/meters lists them")
+        return alone(meter)
 
     def counts(self, chosen: Sequence[Member]) -> Counts:
         """Return what these members count; there must be one."""

@@ -160,6 +160,13 @@ class Book:
             self._meters = (mark, found)
         return found
 
+    def meter(self, history: History, mark: int, name: str) -> MeterInfo | None:
+        """Return the meter that is called so; the others are not asked for."""
+        known, found = self._meters
+        if known != mark:
+            return history.meter(name)
+        return next((meter for meter in found if meter.is_called(name)), None)
+
     def mark(self) -> int:
         """Return the mark to hand to column(), taken before the store is asked anything.
 

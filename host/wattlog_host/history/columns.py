@@ -66,6 +66,10 @@ class MeterInfo(NamedTuple):
     last_ms: int
     channels: Sequence[int]
 
+    def is_called(self, name: str) -> bool:
+        """Tell whether it has this id, server id in hex, or label."""
+        return name.strip().lower() in (str(self.id), self.server_id.hex(), self.label.lower())
+
 
 class Lost(NamedTuple):
     """A run of records that is lost for good, between two readings of its edge where known."""
@@ -82,6 +86,12 @@ class History(Protocol):
 
     def meters(self) -> list[MeterInfo]:
         """Return all meters that have readings, in order of their ids."""
+
+    def meter(self, name: str) -> MeterInfo | None:
+        """Return the first of them that is called so, without a look at the others."""
+
+    def has_more_meters_than(self, count: int) -> bool:
+        """Tell whether there are more meters, with readings or without."""
 
     def gauges(
         self, meter_id: int, channel: int, start_ms: int, end_ms: int, step_s: int

@@ -1,6 +1,6 @@
 """The past over SQL: wattlog_host.history.columns says what is asked and answered."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import add
 from typing import Any
 
@@ -13,12 +13,21 @@ from wattlog_host.store.days import FROM_DAY, from_day_of, since
 from wattlog_host.store.rollups import block_start_ms, samples
 
 INT64_MAX = 2**63 - 1
+_ID_DIGITS_MAX = 18
 _PIECE_MS = 6 * 3_600_000
 """So much of the raw readings is in memory at once."""
 
 _METER, _ROLLUP, _SERIES = tables.meter.c, tables.rollup.c, tables.series.c
 
 _METERS = sa.select(_METER.id, _METER.server_id, _METER.label).order_by(_METER.id)
+_METERS_CALLED = _METERS.where(
+    sa.or_(
+        _METER.id == sa.bindparam("id"),
+        _METER.server_id == sa.bindparam("server_id"),
+        sa.func.lower(_METER.label) == sa.bindparam("label"),
+    )
+)
+_METER_BEHIND = sa.select(_METER.id).order_by(_METER.id).offset(sa.bindparam("count")).limit(1)
 _CHANNELS = (
     sa.select(_ROLLUP.channel)
     .distinct()
@@ -79,20 +88,28 @@ class SqlHistory:
 
     def meters(self) -> list[MeterInfo]:
         """Return all meters that have readings, in order of their ids."""
-        found = []
-        for row in self._connection.execute(_METERS).all():
+        return list(self._known(self._connection.execute(_METERS).all()))
+
+    def meter(self, name: str) -> MeterInfo | None:
+        """Return the first of them that is called so, without a look at the others."""
+        return next(
+            self._known(self._connection.execute(_METERS_CALLED, _names(name)).all()), None
+        )
+
+    def has_more_meters_than(self, count: int) -> bool:
+        """Tell whether there are more meters, with readings or without."""
+        return self._connection.execute(_METER_BEHIND, {"count": count}).first() is not None
+
+    def _known(self, rows: Iterable[Any]) -> Iterator[MeterInfo]:
+        """Yield what there is of each meter, of those that have readings."""
+        for row in rows:
             name = {"meter_id": row.id}
             channels = self._connection.execute(_CHANNELS, name).scalars().all()
             firsts = [first for one in channels if (first := self._first_ms(row.id, one))]
-            if not firsts:
-                continue
-            last_ms = self._connection.execute(_LAST_MS, name).scalar() or self._last_ms(
-                row.id, channels
-            )
-            found.append(
-                MeterInfo(row.id, row.server_id, row.label, min(firsts), last_ms, channels)
-            )
-        return found
+            if firsts:
+                last_ms = self._connection.execute(_LAST_MS, name).scalar()
+                last_ms = last_ms or self._last_ms(row.id, channels)
+                yield MeterInfo(row.id, row.server_id, row.label, min(firsts), last_ms, channels)
 
     def gauges(
         self, meter_id: int, channel: int, start_ms: int, end_ms: int, step_s: int
@@ -216,6 +233,21 @@ class SqlHistory:
         last_ms = self._connection.execute(_NEXT_LAST, bounds).scalar()
         # All others end behind it, and none of them is longer.
         return INT64_MAX if last_ms is None else max(time_ms, last_ms - tables.SERIES_MS_MAX)
+
+
+def _names(text: str) -> dict[str, Any]:
+    """Return what a meter may be that is called so, as MeterInfo.is_called() has it."""
+    text = text.strip().lower()
+    number = int(text) if text.isdecimal() and len(text) <= _ID_DIGITS_MAX else -1
+    try:
+        server_id = bytes.fromhex(text)
+    except ValueError:
+        server_id = b""
+    return {
+        "id": number if str(number) == text else -1,
+        "server_id": server_id if server_id.hex() == text else b"",
+        "label": text,
+    }
 
 
 def _unpacked(rows: Any, step_s: int) -> Iterator[tuple[int, Block]]:

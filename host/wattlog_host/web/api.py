@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Protocol, TypeVar
 
@@ -158,7 +159,8 @@ class Api:
             answers = Answers(
                 history, self._book, self._house.zone, self._house.tariffs, self._clock_ms()
             )
-            self._note_meters(answers)
+            if answers.is_house:
+                self._note_meters(answers)
             return question(answers)
 
         async with self._gate.turn():
@@ -213,9 +215,10 @@ class Api:
         """Return the meter of a server id, label, or id as the store has it."""
         meter = self._view.meter_of(name)
         if meter is None and name is not None and name.isdecimal():
-            if int(name) not in self._ids:
-                await self.ask(lambda answers: answers.meters)
-            meter = self._view.meters.get(self._ids.get(int(name), b""))
+            server_id = self._ids.get(int(name))
+            if server_id is None:
+                server_id = await self.ask(partial(_server_id, name))
+            meter = self._view.meters.get(server_id)
         return meter
 
     async def _gaps(self, of: dict[str, Any]) -> Response:
@@ -307,6 +310,15 @@ def _described_question(one: Question) -> Described:
     )
 
 
+def _server_id(name: str, answers: Answers) -> bytes:
+    """Return the server id of a meter, none where there is no such meter."""
+    try:
+        (member,) = answers.chosen(name)
+    except UnknownMeter:
+        return b""
+    return member.meter.server_id
+
+
 def _packed(body: Any) -> bytes:
     return json.dumps(
         body, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
@@ -315,7 +327,8 @@ def _packed(body: Any) -> bytes:
 
 def _caching(answer: Answer, answers: Answers, now_ms: int) -> str:
     """Return how an answer may be kept: what is over and has all its readings rarely changes."""
-    read_ms = min((meter.last_ms for meter in answers.meters), default=0)
+    meters = answers.meters if answers.is_house else ()
+    read_ms = min((meter.last_ms for meter in meters), default=0)
     is_over = answer.end_ms is not None and answer.end_ms <= min(now_ms, read_ms)
     return f"private, max-age={SETTLED_S}" if is_over and answer.is_complete else "no-cache"
 

@@ -43,7 +43,7 @@ class FirstNumbers:
             return NO_FIGURES
 
     def _figures(self, answers: Answers, days: int) -> Figures:
-        if not answers.meters:
+        if not answers.is_house or not answers.meters:
             return NO_FIGURES
         house, now_ms = self._house, self._clock_ms()
         asked = Asked({"meter": None}, answers, house, now_ms)
