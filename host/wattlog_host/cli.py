@@ -14,6 +14,7 @@ from wattlog_host import app, settings
 from wattlog_host.access.kept import AccessRefused, KeptBroken
 from wattlog_host.access.passwords import PasswordUnfit
 from wattlog_host.alerts import sending
+from wattlog_host.clock import log_time
 from wattlog_host.command import add_commands
 from wattlog_host.commands import COMMANDS
 from wattlog_host.importing.rows import ImportFailed
@@ -110,6 +111,9 @@ def _set_up_logging(*, verbose: bool) -> None:
     logging.basicConfig(
         level=logging.WARNING, format=stamp + "%(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
+    for handler in logging.getLogger().handlers:
+        if handler.formatter is not None:
+            handler.formatter.converter = log_time
     logging.getLogger("wattlog_host").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 

@@ -41,5 +41,10 @@ def local_text(time_ms: int, now_ms: int) -> str:
     return moment.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")
 
 
+def log_time(seconds: float | None = None) -> time.struct_time:
+    """Return the local time as logging wants it."""
+    return _local(int(time.time() if seconds is None else seconds)).timetuple()
+
+
 def _local(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).astimezone(_zone)

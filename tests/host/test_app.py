@@ -111,6 +111,8 @@ def test_local_is_where_the_house_is_wherever_the_machine_thinks_it_is(make_host
     assert {time[-6:] for time in times} == {"+09:00"}
     for one in (*shown["events"], *shown["meters"]):
         assert one["time"][11:19] == one["time_text"][-8:]
+    hours = {line[:2] for line in host.log().splitlines() if "INFO" in line}
+    assert hours <= {shown["host"]["started"][11:13], shown["now"][11:13]}
 
 
 def test_a_live_reading_is_on_the_page_before_it_is_stored(host, wire):

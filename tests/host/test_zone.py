@@ -129,7 +129,24 @@ def test_the_machines_zone_is_found(tmp_path):
     link.symlink_to(folder / "Berlin")
     assert machine_zone({}, link).name == "Europe/Berlin"
     assert machine_zone({"TZ": ":Asia/Tokyo"}, link).name == "Asia/Tokyo"
-    assert machine_zone({"TZ": "nonsense"}, link).name == "Europe/Berlin"
+    assert machine_zone({"TZ": "/usr/share/zoneinfo/Asia/Tokyo"}, link).name == "Asia/Tokyo"
+    for wrong in ("nonsense", "CET-1CEST,M3.5", "UTC-2\nUTC-2", "\u00e4-2", ":", "../Asia/Tokyo"):
+        assert machine_zone({"TZ": wrong}, link).name == "Europe/Berlin", wrong
+
+
+@pytest.mark.parametrize(
+    ("rules", "name"),
+    [
+        ("CET-1CEST,M3.5.0,M10.5.0/3", "Europe/Berlin"),
+        ("AEST-10AEDT,M10.1.0,M4.1.0/3", "Australia/Sydney"),
+        ("<-03>3", "America/Sao_Paulo"),
+    ],
+)
+def test_rules_as_posix_has_them_are_a_zone(rules, name):
+    zone, wanted = machine_zone({"TZ": rules}), named_zone(name)
+    start_ms = BERLIN.instant(datetime.fromisoformat("2026-01-01T00:00"))
+    for at_ms in range(start_ms, start_ms + 730 * DAY_MS, HOUR_MS):
+        assert zone.offset_ms(at_ms) == wanted.offset_ms(at_ms), zone.iso(at_ms)
 
 
 # --- times as they are written ---------------------------------------------------------------

@@ -242,7 +242,7 @@ host/wattlog_host/broker.py        amqtt.* prometheus_client wattlog_host.access
 host/wattlog_host/cli.py wattlog wattlog.config wattlog_host.access.kept wattlog_host.alerts
                                    wattlog_host.alerts.sending
                                    wattlog_host.access.passwords
-                                   wattlog_host.app wattlog_host.command
+                                   wattlog_host.app wattlog_host.clock wattlog_host.command
                                    wattlog_host.commands wattlog_host.dess.cli
                                    wattlog_host.importing.rows wattlog_host.ownership
                                    wattlog_host.settings wattlog_host.store.records

@@ -20,6 +20,7 @@ from wattlog_host.history.zone import HOUR_MS, Zone
 
 BUCKETS_MAX = 10_000
 METERS_SUM_MAX = 100
+NO_SUM_TEXT = f"more than {METERS_SUM_MAX} meters are not summed: say meter="
 DAY_MS = 24 * HOUR_MS
 PEAK_DAYS = 30
 COURSES = ((2 * DAY_MS, 900), (10 * DAY_MS, 3600), (62 * DAY_MS, 6 * 3600))
@@ -134,6 +135,7 @@ class Answers:
         self._now_ms = now_ms
         self.is_house = not history.has_more_meters_than(METERS_SUM_MAX)
         """Whether there are so few meters that they may be one house's."""
+        self._named: list[MeterInfo] = []
 
     @cached_property
     def meters(self) -> list[MeterInfo]:
@@ -144,12 +146,18 @@ class Answers:
         """Return the house, or the meter of this id, server id in hex, or label; see members()."""
         if name is None:
             if not self.is_house:
-                raise Unanswerable(f"more than {METERS_SUM_MAX} meters are not summed: say meter=")
+                raise Unanswerable(NO_SUM_TEXT)
             return members(self.meters)
         meter = self._book.meter(self.history, self._mark, name)
         if meter is None:
             raise UnknownMeter(f"there is no meter {name!r}; /api/meters lists them")
+        self._named.append(meter)
         return alone(meter)
+
+    def read_ms(self) -> int:
+        """Return until when all have told: those of the house, of more the one asked about."""
+        meters = self.meters if self.is_house else self._named
+        return min((meter.last_ms for meter in meters), default=0)
 
     def counts(self, chosen: Sequence[Member]) -> Counts:
         """Return what these members count; there must be one."""

@@ -1,10 +1,13 @@
 """The house's calendar: days of 23, 24 and 25 hours, weeks from Monday, months, years."""
 
+import contextlib
 import re
+import struct
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -171,21 +174,41 @@ def zone_or_offset(name: str) -> Zone:
 
 
 def machine_zone(environ: Mapping[str, str], link: Path = _LINK) -> Zone:
-    """Return the zone that this machine is set to; UTC where it is set to none."""
+    """Return the zone that this machine is set to; UTC where it is set to none.
+
+    TZ may be a name, a file's path, or rules as POSIX has them, like CET-1CEST,M3.5.0,M10.5.0/3.
+    """
     try:
         target = str(link.resolve(strict=True)).partition("/zoneinfo/")[2]
     except OSError:
         target = ""
-    for name in (environ.get("TZ", "").removeprefix(":"), target):
-        try:
+    wanted = environ.get("TZ", "").removeprefix(":")
+    for name in (wanted, wanted.partition("/zoneinfo/")[2]):
+        with contextlib.suppress(ValueError):
             return named_zone(name)
-        except ValueError:
-            continue
+    if wanted:
+        with contextlib.suppress(ValueError):
+            return _zone_by_rules(wanted)
+    with contextlib.suppress(ValueError):
+        return named_zone(target)
     try:
         with link.open("rb") as file:
             return Zone(ZoneInfo.from_file(file), "local")
     except (OSError, ValueError):
         return Zone(UTC, "UTC")
+
+
+def _zone_by_rules(text: str) -> Zone:
+    """Return the zone of these rules; raise ValueError for anything else.
+
+    They are read where a file of zones (RFC 9636) has them for the years beyond its table: so
+    here is a file whose table says nothing.
+    """
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("is no rule")
+    table = struct.pack(">4sc15x6llbb4s", b"TZif", b"2", 0, 0, 0, 0, 1, 4, 0, 0, 0, b"UTC")
+    file = BytesIO(table + table + f"\n{text}\n".encode())
+    return Zone(ZoneInfo.from_file(file), "local")
 
 
 def _first_day(unit: str, day: date) -> date:

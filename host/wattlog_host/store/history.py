@@ -20,14 +20,31 @@ _PIECE_MS = 6 * 3_600_000
 _METER, _ROLLUP, _SERIES = tables.meter.c, tables.rollup.c, tables.series.c
 
 _METERS = sa.select(_METER.id, _METER.server_id, _METER.label).order_by(_METER.id)
-_METERS_CALLED = _METERS.where(
-    sa.or_(
-        _METER.id == sa.bindparam("id"),
-        _METER.server_id == sa.bindparam("server_id"),
-        sa.func.lower(_METER.label) == sa.bindparam("label"),
-    )
+# A look at each meter's first bucket until there are enough; a join might look at all buckets.
+_BUCKET = sa.select(_ROLLUP.channel).where(_ROLLUP.meter_id == _METER.id).limit(1)
+_METER_BEYOND = (
+    sa.select(_METER.id)
+    .where(_BUCKET.scalar_subquery().is_not(None))
+    .offset(sa.bindparam("count"))
+    .limit(1)
 )
-_METER_BEHIND = sa.select(_METER.id).order_by(_METER.id).offset(sa.bindparam("count")).limit(1)
+
+
+def _called(label: sa.ColumnElement[str]) -> sa.Select[Any]:
+    return _METERS.where(
+        sa.or_(
+            _METER.id == sa.bindparam("id"),
+            _METER.server_id == sa.bindparam("server_id"),
+            sa.func.lower(label) == sa.bindparam("label"),
+        )
+    )
+
+
+# PostgreSQL's letters are those of its locale, where in Turkish another i belongs to I.
+_METERS_CALLED = {
+    "sqlite": _called(_METER.label),
+    "postgresql": _called(sa.collate(_METER.label, "C")),
+}
 _CHANNELS = (
     sa.select(_ROLLUP.channel)
     .distinct()
@@ -92,13 +109,12 @@ class SqlHistory:
 
     def meter(self, name: str) -> MeterInfo | None:
         """Return the first of them that is called so, without a look at the others."""
-        return next(
-            self._known(self._connection.execute(_METERS_CALLED, _names(name)).all()), None
-        )
+        query = _METERS_CALLED[self._connection.dialect.name]
+        return next(self._known(self._connection.execute(query, _names(name)).all()), None)
 
     def has_more_meters_than(self, count: int) -> bool:
-        """Tell whether there are more meters, with readings or without."""
-        return self._connection.execute(_METER_BEHIND, {"count": count}).first() is not None
+        """Tell whether more meters have readings; as cheaply for thousands as for two."""
+        return self._connection.execute(_METER_BEYOND, {"count": count}).first() is not None
 
     def _known(self, rows: Iterable[Any]) -> Iterator[MeterInfo]:
         """Yield what there is of each meter, of those that have readings."""
@@ -246,7 +262,8 @@ def _names(text: str) -> dict[str, Any]:
     return {
         "id": number if str(number) == text else -1,
         "server_id": server_id if server_id.hex() == text else b"",
-        "label": text,
+        # A label is ASCII and printable; not all databases know other letters.
+        "label": text if text.isascii() and text.isprintable() else "",
     }
 
 

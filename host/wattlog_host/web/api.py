@@ -11,7 +11,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import BaseRoute, Route
 
 from wattlog_host.clock import local_iso
-from wattlog_host.history.answers import Answers, Unanswerable, UnknownMeter
+from wattlog_host.history.answers import (
+    METERS_SUM_MAX,
+    NO_SUM_TEXT,
+    Answers,
+    Unanswerable,
+    UnknownMeter,
+)
 from wattlog_host.history.book import Book
 from wattlog_host.history.changes import Notes
 from wattlog_host.history.columns import History
@@ -81,7 +87,7 @@ class Api:
         self._book = Book(house.zone, house.tariffs, changes)
         self._gate = Gate()
         # Server ids by meter id, and the meters that were exchanged: as the store last told.
-        self._ids: dict[int, bytes] = {}
+        self._ids: dict[str, bytes] = {}
         self._gone: frozenset[bytes] = frozenset()
 
     def routes(self, others: Sequence[Described] = ()) -> list[BaseRoute]:
@@ -159,16 +165,18 @@ class Api:
             answers = Answers(
                 history, self._book, self._house.zone, self._house.tariffs, self._clock_ms()
             )
-            if answers.is_house:
-                self._note_meters(answers)
+            self._note_meters(answers)
             return question(answers)
 
         async with self._gate.turn():
             return await self._store.ask(on_thread)
 
     def _note_meters(self, answers: Answers) -> None:
-        self._ids = {meter.id: meter.server_id for meter in answers.meters}
-        self._gone = exchanged(answers.meters)
+        # Of thousands nobody is missed, and they are not listed for that.
+        meters = answers.meters if answers.is_house else []
+        self._gone = exchanged(meters)
+        if meters:
+            self._ids = {str(meter.id): meter.server_id for meter in meters}
 
     # --- now ---------------------------------------------------------------------------------
 
@@ -197,6 +205,8 @@ class Api:
             found = [meter]
         else:
             meters = self._view.meters.items()
+            if len(meters) > METERS_SUM_MAX:
+                return _error(400, NO_SUM_TEXT)
             found = [one for server_id, one in meters if server_id not in self._gone]
         powers = [stored(one.latest.values, "power_w") for one in found]
         known = [power for power in powers if power is not None]
@@ -215,10 +225,12 @@ class Api:
         """Return the meter of a server id, label, or id as the store has it."""
         meter = self._view.meter_of(name)
         if meter is None and name is not None and name.isdecimal():
-            server_id = self._ids.get(int(name))
+            server_id = self._ids.get(name)
             if server_id is None:
                 server_id = await self.ask(partial(_server_id, name))
             meter = self._view.meters.get(server_id)
+            if meter is not None:
+                self._ids[name] = server_id
         return meter
 
     async def _gaps(self, of: dict[str, Any]) -> Response:
@@ -327,9 +339,7 @@ def _packed(body: Any) -> bytes:
 
 def _caching(answer: Answer, answers: Answers, now_ms: int) -> str:
     """Return how an answer may be kept: what is over and has all its readings rarely changes."""
-    meters = answers.meters if answers.is_house else ()
-    read_ms = min((meter.last_ms for meter in meters), default=0)
-    is_over = answer.end_ms is not None and answer.end_ms <= min(now_ms, read_ms)
+    is_over = answer.end_ms is not None and answer.end_ms <= min(now_ms, answers.read_ms())
     return f"private, max-age={SETTLED_S}" if is_over and answer.is_complete else "no-cache"
 
 
