@@ -259,6 +259,14 @@ def _en():
     return Speech("en", BERLIN.local)
 
 
+@pytest.mark.parametrize(
+    ("days", "told"), [(None, "512.0 MiB free"), (9, "512.0 MiB free, enough for 9 days")]
+)
+def test_how_long_a_disk_lasts_is_told_where_it_is_known(days, told):
+    line = Line(ON, "disk", "", START_MS, True, {"free": 2**29, "days": days})
+    assert line_text(_en(), line) == f"The disk of the database is nearly full: {told}"
+
+
 def test_the_end_is_told_after_two_minutes(world):
     w = world(look_ms=5_000)
 

@@ -5,7 +5,7 @@ import re
 from wattlog_host.alerts.config import AlertSettings, Target
 from wattlog_host.alerts.rules import KINDS
 from wattlog_host.alerts.service import Alerts, exchanged_of
-from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER
+from wattlog_host.alerts.words import BEGUN, HAPPENED, OVER, UNLESS_KNOWN
 from wattlog_host.dess.mapping import Reading
 from wattlog_host.dess.shown import Inverter, Standing
 from wattlog_host.history.zone import named_zone
@@ -31,7 +31,8 @@ def _pattern(text):
 _SAID = [
     (_pattern(words("en")[key]), phase, kind)
     for phase, table in (("on", BEGUN), ("off", OVER), ("news", HAPPENED))
-    for kind, key in table.items()
+    for kind, usual in table.items()
+    for key in (usual, *(other for (one, _), other in UNLESS_KNOWN.items() if one == usual))
 ]
 
 

@@ -40,6 +40,8 @@ HAPPENED = {
     "quarantine": "alert.quarantine",
     "refused": "alert.refused",
 }
+UNLESS_KNOWN = {("alert.disk.on", "days"): "alert.disk.on_unforeseen"}
+"""What is said instead where this value is not known."""
 _TEXTS: Mapping[str, Mapping[str, str]] = {ON: BEGUN, OFF: OVER, NEWS: HAPPENED}
 
 
@@ -101,6 +103,9 @@ def speech_of(settings: AlertSettings, zone: Zone) -> Speech:
 
 
 def _text(say: Speech, key: str, values: Mapping[str, Any]) -> str:
+    for name, value in values.items():
+        if value is None:
+            key = UNLESS_KNOWN.get((key, name), key)
     written = {
         name: ABSENT if value is None else _FORMS.get(name, _plain)(say, value)
         for name, value in values.items()
