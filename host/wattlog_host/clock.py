@@ -9,11 +9,11 @@ import time
 from datetime import UTC, datetime, tzinfo
 
 _zone: tzinfo | None = None
-"""None is the machine's."""
+"""Until somebody says, the machine's."""
 
 
-def show_times_of(zone: tzinfo | None) -> None:
-    """Have local times be those of this zone from now on; None is the machine's again."""
+def show_times_of(zone: tzinfo) -> None:
+    """Have local times be those of this zone from now on."""
     global _zone  # noqa: PLW0603
     _zone = zone
 

@@ -77,22 +77,8 @@ def test_a_meter_is_found_by_each_of_its_names_as_among_all(store, wire):
         pass
     known = store.ask(lambda history: history.meters())
     assert len(known) == 4 and any(one.label != one.label.lower() for one in known)
-    names = [
-        "",
-        " ",
-        "0",
-        "-1",
-        "4",
-        "01",
-        "1.0",
-        "\u0661",
-        "9",
-        "%",
-        "_",
-        "9" * 40,
-        "09",
-        "09 00",
-    ]
+    names = ["", " ", "0", "-1", "4", "01", "1.0", "9", "9" * 40, "09", "09 00", "%"]
+    names += ["_", "\u0661", "\u0130", "\u212a", "\U0001f600", "a\0b"]
     for one in known:
         names += [str(one.id), one.server_id.hex(), one.label, f" {one.label.upper()} "]
         names += [one.server_id.hex().upper(), one.label.lower(), one.label[:-1], f"{one.label}'"]

@@ -110,7 +110,8 @@ class SqlHistory:
     def meter(self, name: str) -> MeterInfo | None:
         """Return the first of them that is called so, without a look at the others."""
         query = _METERS_CALLED[self._connection.dialect.name]
-        return next(self._known(self._connection.execute(query, _names(name)).all()), None)
+        found = self._known(self._connection.execute(query, _names(name)).all())
+        return next((one for one in found if one.is_called(name)), None)
 
     def has_more_meters_than(self, count: int) -> bool:
         """Tell whether more meters have readings; as cheaply for thousands as for two."""
@@ -252,16 +253,15 @@ class SqlHistory:
 
 
 def _names(text: str) -> dict[str, Any]:
-    """Return what a meter may be that is called so, as MeterInfo.is_called() has it."""
+    """Return what a meter may have that is called so; MeterInfo.is_called() decides."""
     text = text.strip().lower()
-    number = int(text) if text.isdecimal() and len(text) <= _ID_DIGITS_MAX else -1
     try:
         server_id = bytes.fromhex(text)
     except ValueError:
         server_id = b""
     return {
-        "id": number if str(number) == text else -1,
-        "server_id": server_id if server_id.hex() == text else b"",
+        "id": int(text) if text.isdecimal() and len(text) <= _ID_DIGITS_MAX else -1,
+        "server_id": server_id,
         # A label is ASCII and printable; not all databases know other letters.
         "label": text if text.isascii() and text.isprintable() else "",
     }

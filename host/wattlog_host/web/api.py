@@ -172,11 +172,12 @@ class Api:
             return await self._store.ask(on_thread)
 
     def _note_meters(self, answers: Answers) -> None:
-        # Of thousands nobody is missed, and they are not listed for that.
-        meters = answers.meters if answers.is_house else []
-        self._gone = exchanged(meters)
-        if meters:
-            self._ids = {str(meter.id): meter.server_id for meter in meters}
+        if not answers.is_house:
+            # Of thousands nobody is missed, and they are not listed for that.
+            self._gone = frozenset()
+            return
+        self._ids = {str(meter.id): meter.server_id for meter in answers.meters}
+        self._gone = exchanged(answers.meters)
 
     # --- now ---------------------------------------------------------------------------------
 
